@@ -1,0 +1,66 @@
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/**
+ * Every bound of the system, in one place; the unit is in the name. Defaults of DESIGN §9. A server's configuration may
+ * override them (section `limits`), so code takes a `Limits` value instead of importing the defaults.
+ */
+export interface Limits {
+  readonly requestBytesMax: number;
+  readonly txnOpsMax: number;
+  readonly txnDepthMax: number;
+  readonly recordBytesTarget: number;
+  readonly recordBytesMax: number;
+  readonly batchCommandsMax: number;
+  readonly shardQueueBytesMax: number;
+  readonly shardQueueCommandsMax: number;
+  readonly readQueueMax: number;
+  readonly watchBufferBytesMax: number;
+  readonly watchersPerStreamMax: number;
+  readonly connectionsMax: number;
+  readonly connectionsPerAddressMax: number;
+  readonly connectionInflightMax: number;
+  readonly connectionSendBufferBytesMax: number;
+  readonly quotaBytes: number;
+  readonly sessionsPerShardMax: number;
+  readonly sessionResultBytesMax: number;
+  readonly sessionIdleMsMax: number;
+  readonly heartbeatMs: number;
+  readonly electionMsMin: number;
+  readonly electionMsMax: number;
+  readonly requestTimeoutMs: number;
+  readonly logReadBytesMax: number;
+  readonly logPollMs: number;
+  readonly headCacheEntriesMax: number;
+  readonly shardsMax: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  requestBytesMax: 1.5 * MIB,
+  txnOpsMax: 128,
+  txnDepthMax: 8,
+  recordBytesTarget: 512 * KIB,
+  recordBytesMax: 4 * MIB,
+  batchCommandsMax: 8192,
+  shardQueueBytesMax: 16 * MIB,
+  shardQueueCommandsMax: 65_536,
+  readQueueMax: 65_536,
+  watchBufferBytesMax: 8 * MIB,
+  watchersPerStreamMax: 10_000,
+  connectionsMax: 20_000,
+  connectionsPerAddressMax: 15_000,
+  connectionInflightMax: 32_768,
+  connectionSendBufferBytesMax: 32 * MIB,
+  quotaBytes: 8 * 1024 * MIB,
+  sessionsPerShardMax: 10_000,
+  sessionResultBytesMax: 64 * KIB,
+  sessionIdleMsMax: 600_000,
+  heartbeatMs: 100,
+  electionMsMin: 1000,
+  electionMsMax: 2000,
+  requestTimeoutMs: 7000,
+  logReadBytesMax: 8 * MIB,
+  logPollMs: 500,
+  headCacheEntriesMax: 65_536,
+  shardsMax: 1024,
+};

@@ -1,0 +1,53 @@
+/** Half-open byte range of store keys. */
+export interface StoreRange {
+  readonly gte: Uint8Array;
+  readonly lt: Uint8Array;
+}
+
+export interface ScanOptions {
+  readonly reverse?: boolean;
+  readonly limit: number;
+  /** Stop after about this many bytes of keys and values; at least one row is returned. */
+  readonly bytesMax: number;
+  /** Leave the values empty. */
+  readonly keysOnly?: boolean;
+}
+
+export type StoreRow = readonly [key: Uint8Array, value: Uint8Array];
+
+export interface StateReader {
+  /** Values in the order of the keys; undefined where there is none. Returned buffers belong to the caller. */
+  getMany(keys: readonly Uint8Array[]): Promise<readonly (Uint8Array | undefined)[]>;
+  scan(range: StoreRange, options: ScanOptions): Promise<readonly StoreRow[]>;
+}
+
+/** A consistent view of the store at one moment. */
+export interface ReadView extends StateReader {
+  close(): Promise<void>;
+}
+
+/** Collects the changes of one atomic write; later operations on a key win. */
+export interface StoreBatch {
+  put(key: Uint8Array, value: Uint8Array): void;
+  delete(key: Uint8Array): void;
+}
+
+/**
+ * The ordered, durable store of one replica. The contract suite is `testkit/src/contract/state-store.ts`.
+ *
+ * A write is atomic: after a crash all of it is there or nothing. Without `sync` a crash of the machine may lose the latest writes, but
+ * only a suffix of them.
+ */
+export interface StateStore extends StateReader {
+  write(fill: (batch: StoreBatch) => void, options: { readonly sync: boolean }): Promise<void>;
+  readView(): ReadView;
+  /** Bytes on disk, approximately. */
+  sizeBytes(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Opens one store per name below a data directory; refuses one that is locked or damaged with KV_DATA_DIR. */
+export interface StateStores {
+  open(name: string): Promise<StateStore>;
+  close(): Promise<void>;
+}
