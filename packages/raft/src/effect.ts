@@ -1,5 +1,5 @@
 import type { LogIndex, LogOffset, MemberId, Term } from '@kvorum/base';
-import type { AcceptedState, ReadRecord, RecordKind } from './input.ts';
+import type { AcceptedState, RecordKind } from './input.ts';
 import type { RaftMessage } from './message.ts';
 
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader-elect' | 'leader';
