@@ -1,1 +1,10 @@
-export {};
+export type {
+  Command,
+  CommandResult,
+  GetResult,
+  ReplicaMetrics,
+  ReplicaPort,
+  ReplicaStatus,
+  WatchHandle,
+  WatchSink,
+} from './api.ts';

@@ -1,0 +1,107 @@
+import type {
+  KeyValue,
+  KvError,
+  KvResponse,
+  LogIndex,
+  MemberId,
+  RangeRequest,
+  Revision,
+  SessionTag,
+  ShardId,
+  TxnRequest,
+  WatchEvent,
+  WatchRequest,
+  WriteRequest,
+} from '@kvorum/base';
+import type { RaftStatus } from '@kvorum/raft';
+
+/** Answer to one command: exactly one of the two, exactly once. */
+export type CommandResult =
+  | { readonly ok: true; readonly response: KvResponse }
+  | { readonly ok: false; readonly error: KvError };
+
+/** A write on its way in. `deadlineMs` is on the member's monotonic clock. */
+export interface Command {
+  readonly request: WriteRequest;
+  readonly session: SessionTag | undefined;
+  readonly deadlineMs: number;
+  /** About how many bytes it holds in the queue. */
+  readonly bytes: number;
+  readonly done: (result: CommandResult) => void;
+}
+
+/** Answer to the hottest read: one key at its newest revision. */
+export type GetResult =
+  | { readonly ok: true; readonly kv: KeyValue | undefined; readonly revision: Revision }
+  | { readonly ok: false; readonly error: KvError };
+
+/** What a watch tells its consumer; called in order, never after `cancelled`. */
+export interface WatchSink {
+  readonly created: (revision: Revision) => void;
+  /**
+   * All events of one or more whole revisions; empty = progress up to `revision`. Returns false when the consumer's buffer is full: the
+   * watch then falls back to reading from disk after `resume()` is called on its handle, holding no events meanwhile.
+   */
+  readonly events: (events: readonly WatchEvent[], revision: Revision, bytes: number) => boolean;
+  readonly cancelled: (error: KvError) => void;
+}
+
+export interface WatchHandle {
+  /** The consumer has room again. */
+  resume(): void;
+  cancel(): void;
+}
+
+export interface ReplicaStatus {
+  readonly shard: ShardId;
+  readonly raft: RaftStatus;
+  readonly appliedIndex: LogIndex;
+  readonly revision: Revision;
+  readonly compactRevision: number;
+  readonly queuedCommands: number;
+  readonly queuedBytes: number;
+  readonly watchers: number;
+  readonly logName: string;
+  readonly logReachable: boolean;
+  readonly storeBytes: number;
+}
+
+/**
+ * The boundary between a member's server and one of its replicas: commands in, results and events out, no shared
+ * objects, so that replicas may later run on other threads.
+ */
+export interface ReplicaPort {
+  readonly shard: ShardId;
+  /** Queues a write. Answers at once with KV_TOO_MANY_REQUESTS, KV_NOT_LEADER, KV_NO_LEADER or KV_HALTED when it cannot. */
+  submit(command: Command): void;
+  /** Linearizable newest value of one key, on the leader or any follower. */
+  get(key: Uint8Array, deadlineMs: number, done: (result: GetResult) => void): void;
+  /** Range or read-only txn; linearizable unless every range in it is serializable. */
+  read(
+    request: RangeRequest | TxnRequest,
+    deadlineMs: number,
+    done: (result: CommandResult) => void,
+  ): void;
+  watch(request: WatchRequest, sink: WatchSink): WatchHandle;
+  status(): ReplicaStatus;
+  /** Moves leadership to `target`. Errors: KV_NOT_LEADER, KV_BAD_TRANSFEREE, KV_TIMEOUT. */
+  transferLeadership(target: MemberId): Promise<void>;
+  /** Digest of the logical content at one applied index: equal on every replica at that index. */
+  stateHash(): Promise<{ readonly index: LogIndex; readonly revision: Revision; readonly hash: string }>;
+  /** Called on every change of role, term, leader or halt. */
+  onChange(listener: (status: ReplicaStatus) => void): void;
+  /** Fails what is queued, waits for what is in flight (bounded), closes log and store. */
+  stop(): Promise<void>;
+}
+
+/** Counters and timings a replica reports; the server turns them into metrics. Times in milliseconds. */
+export interface ReplicaMetrics {
+  readonly proposalCommitted: (shard: ShardId, commands: number) => void;
+  readonly proposalFailed: (shard: ShardId, commands: number) => void;
+  readonly appendMs: (shard: ShardId, ms: number) => void;
+  readonly applyMs: (shard: ShardId, ms: number) => void;
+  readonly batchCommands: (shard: ShardId, commands: number) => void;
+  readonly fenced: (shard: ShardId) => void;
+  readonly readRound: (shard: ShardId) => void;
+  readonly unknownOutcome: (shard: ShardId) => void;
+}
