@@ -1,0 +1,63 @@
+// `npm start`: from a fresh clone to a running development cluster. `--kafka` as the first argument
+// (`npm run start:kafka`) puts its logs on a local Kafka instead of the embedded log. Every other
+// argument goes to `kvd dev`, e.g. `npm start -- --members 5`.
+import { spawn } from 'node:child_process';
+import { build, install, must, ROOT, requireNode, step } from './setup.mjs';
+
+// npm passes a terminal's Ctrl-C on to a process that already had it from the terminal. kvd takes a
+// second signal as "stop now", so it gets its own process group and one signal for such a pair.
+const SIGNAL_PAIR_MS = 500;
+const BROKER_LIST = /[\w.-]+:\d+(?:,[\w.-]+:\d+)*/g;
+
+requireNode();
+const [first, ...rest] = process.argv.slice(2);
+const onKafka = first === '--kafka';
+const extra = onKafka || first === undefined ? rest : [first, ...rest];
+
+must(await install());
+must(await build(['packages/server', 'packages/kvctl']));
+const logFlags = onKafka ? ['--log', 'kafka', '--brokers', await brokers()] : [];
+serve(['dev', '--members', '3', '--shards', '4', ...logFlags, ...extra]);
+
+/** `KAFKA_BROKERS`, or the bootstrap list that `npm run kafka -- start` prints. */
+async function brokers() {
+  if (process.env.KAFKA_BROKERS) return process.env.KAFKA_BROKERS;
+  let output = '';
+  must(
+    await step('start three local Kafka brokers', () => {
+      const child = spawn('npm', ['run', '--silent', 'kafka', '--', 'start'], {
+        cwd: ROOT,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      child.stdout.on('data', (chunk) => {
+        output += chunk;
+        process.stdout.write(chunk);
+      });
+      return new Promise((resolve) => child.once('close', resolve));
+    }),
+  );
+  const list = output.match(BROKER_LIST)?.at(-1);
+  if (list !== undefined) return list;
+  console.error('`npm run kafka -- start` printed no broker list; set KAFKA_BROKERS instead.');
+  process.exit(1);
+}
+
+function serve(args) {
+  console.log(`▸ kvd ${args.join(' ')}`);
+  const kvd = spawn(process.execPath, [`${ROOT}packages/server/dist/main.js`, ...args], {
+    cwd: ROOT,
+    stdio: 'inherit',
+    detached: process.platform !== 'win32',
+  });
+  let lastSignalMs = Number.NEGATIVE_INFINITY;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => {
+      const nowMs = performance.now();
+      if (nowMs - lastSignalMs < SIGNAL_PAIR_MS) return;
+      lastSignalMs = nowMs;
+      kvd.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal);
+    });
+  }
+  process.once('exit', () => kvd.kill('SIGTERM'));
+  kvd.once('exit', (code, signal) => process.exit(signal === null ? code : 1));
+}
