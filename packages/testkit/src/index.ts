@@ -1,1 +1,1 @@
-export {};
+export { type DataDrivenCommand, runDataDriven } from './datadriven.ts';
