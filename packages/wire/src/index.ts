@@ -14,9 +14,45 @@ export {
   type Welcome,
 } from './client-frames.ts';
 export {
+  CONTROL_METHODS,
+  type ControlMethod,
+  type HashParams,
+  type HealthStatus,
+  type MemberInfo,
+  type MemberStatus,
+  parseHashParams,
+  parseHealth,
+  parseMemberStatus,
+  parseMembers,
+  parseShardHash,
+  parseShards,
+  parseTransferParams,
+  type ReplicaInfo,
+  type ShardHash,
+  type ShardInfo,
+  type TransferParams,
+} from './control.ts';
+export {
   errorFromPlain,
   hasLease,
   type PlainError,
   parseKvRequest,
   plainError,
 } from './kv-plain.ts';
+export {
+  decodeLogRecord,
+  encodeLogRecord,
+  LOG_RECORD_HEADER_BYTES,
+  LOG_RECORD_VERSION,
+  type LogRecord,
+  type LogRecordError,
+  type LogRecordKind,
+} from './log-record.ts';
+export {
+  encodePeerFrame,
+  PEER_PROTOCOL_VERSION,
+  PeerFrameDecoder,
+  type PeerHello,
+  type PeerItem,
+  type PeerMessage,
+} from './peer-frames.ts';

@@ -1,0 +1,266 @@
+import { err, KvError, ok, type Result } from '@kvorum/base';
+
+/**
+ * The control methods of the native protocol ([5, id, method, params] → [105, id, error, result]) as plain data: ids of 64 bits are 16
+ * lower-case hex digits, counters are numbers, absent is a missing field (or null). A client checks every answer here, so
+ * that a newer or broken member can never put an `undefined` into a program.
+ *
+ * | method | params | result |
+ * |---|---|---|
+ * | `status` | none | {@link MemberStatus} of the asked member |
+ * | `members` | none | {@link MemberInfo}[] |
+ * | `shards` | none | {@link ShardInfo}[], data shards first in numeric order, then `meta` |
+ * | `transfer` | {@link TransferParams} | null once the target leads; any member forwards it to the shard's leader |
+ * | `hash` | {@link HashParams} | {@link ShardHash} of the asked member's replica |
+ * | `health` | none | {@link HealthStatus} of the asked member |
+ */
+export const CONTROL_METHODS = [
+  'status',
+  'members',
+  'shards',
+  'transfer',
+  'hash',
+  'health',
+] as const;
+export type ControlMethod = (typeof CONTROL_METHODS)[number];
+
+/** One member of the cluster. */
+export interface MemberInfo {
+  readonly id: string;
+  readonly name: string;
+  /** Where clients reach it, e.g. `http://127.0.0.1:2379`; the first is preferred. */
+  readonly clientUrls: readonly string[];
+  /** `host:port` where its peers reach it. */
+  readonly peerAddress: string;
+}
+
+/** One replica as its member sees it. */
+export interface ReplicaInfo {
+  readonly shard: string;
+  /** `follower`, `pre-candidate`, `candidate`, `leader-elect` or `leader`. */
+  readonly role: string;
+  readonly term: number;
+  /** Member id of the shard's leader as far as this replica knows. */
+  readonly leader?: string;
+  /** Accepted records, and how many of them are applied. */
+  readonly index: number;
+  readonly appliedIndex: number;
+  readonly revision: number;
+  readonly compactRevision: number;
+  readonly queuedCommands: number;
+  readonly watchers: number;
+  readonly logName: string;
+  readonly logReachable: boolean;
+  readonly storeBytes: number;
+  readonly leaderChanges: number;
+  /** Why the replica stopped itself (`reason: detail`); absent while it runs. */
+  readonly halted?: string;
+}
+
+export interface MemberStatus {
+  readonly member: MemberInfo;
+  readonly clusterId: string;
+  readonly version: string;
+  readonly mapVersion: number;
+  readonly uptimeMs: number;
+  readonly residentBytes: number;
+  readonly replicas: readonly ReplicaInfo[];
+}
+
+export interface ShardInfo {
+  readonly shard: string;
+  /** Hash slot ranges [fromInclusive, toInclusive]; empty for `meta`. */
+  readonly slots: readonly (readonly [number, number])[];
+  readonly voters: readonly string[];
+  readonly leader?: string;
+  readonly term: number;
+  readonly revision: number;
+}
+
+export interface TransferParams {
+  readonly shard: string;
+  /** Member id (16 hex digits) or member name. */
+  readonly member: string;
+}
+
+export interface HashParams {
+  readonly shard: string;
+}
+
+/** Digest of a replica's logical content: equal on every replica of the shard at one index. */
+export interface ShardHash {
+  readonly shard: string;
+  readonly index: number;
+  readonly revision: number;
+  readonly hash: string;
+}
+
+export interface HealthStatus {
+  readonly healthy: boolean;
+  /** Why not, one sentence each; empty when healthy. */
+  readonly reasons: readonly string[];
+}
+
+type Plain = Readonly<Record<string, unknown>>;
+type Check<T> = (value: unknown, path: string) => T;
+
+class Malformed extends Error {}
+
+function fail(path: string, expected: string): never {
+  throw new Malformed(`${path} must be ${expected}`);
+}
+
+function object(value: unknown, path: string): Plain {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Plain)
+    : fail(path, 'an object');
+}
+
+const text: Check<string> = (value, path) =>
+  typeof value === 'string' ? value : fail(path, 'a string');
+const flag: Check<boolean> = (value, path) =>
+  typeof value === 'boolean' ? value : fail(path, 'true or false');
+const count: Check<number> = (value, path) => {
+  const number = typeof value === 'bigint' ? Number(value) : value;
+  return Number.isSafeInteger(number) && (number as number) >= 0
+    ? (number as number)
+    : fail(path, 'a whole number');
+};
+
+function list<T>(check: Check<T>): Check<readonly T[]> {
+  return (value, path) =>
+    Array.isArray(value)
+      ? value.map((item, at) => check(item, `${path}[${at}]`))
+      : fail(path, 'an array');
+}
+
+/** `{ [name]: value }` when there is one, else nothing: keeps optional fields absent. */
+function maybe<K extends string>(name: K, from: Plain, path: string): { readonly [P in K]?: string } {
+  const value = from[name];
+  if (value === undefined || value === null) return {};
+  return { [name]: text(value, `${path}.${name}`) } as { readonly [P in K]?: string };
+}
+
+const member: Check<MemberInfo> = (value, path) => {
+  const from = object(value, path);
+  return {
+    id: text(from['id'], `${path}.id`),
+    name: text(from['name'], `${path}.name`),
+    clientUrls: list(text)(from['clientUrls'], `${path}.clientUrls`),
+    peerAddress: text(from['peerAddress'], `${path}.peerAddress`),
+  };
+};
+
+const replica: Check<ReplicaInfo> = (value, path) => {
+  const from = object(value, path);
+  const number = (name: string): number => count(from[name], `${path}.${name}`);
+  return {
+    shard: text(from['shard'], `${path}.shard`),
+    role: text(from['role'], `${path}.role`),
+    term: number('term'),
+    ...maybe('leader', from, path),
+    index: number('index'),
+    appliedIndex: number('appliedIndex'),
+    revision: number('revision'),
+    compactRevision: number('compactRevision'),
+    queuedCommands: number('queuedCommands'),
+    watchers: number('watchers'),
+    logName: text(from['logName'], `${path}.logName`),
+    logReachable: flag(from['logReachable'], `${path}.logReachable`),
+    storeBytes: number('storeBytes'),
+    leaderChanges: number('leaderChanges'),
+    ...maybe('halted', from, path),
+  };
+};
+
+const memberStatus: Check<MemberStatus> = (value, path) => {
+  const from = object(value, path);
+  return {
+    member: member(from['member'], `${path}.member`),
+    clusterId: text(from['clusterId'], `${path}.clusterId`),
+    version: text(from['version'], `${path}.version`),
+    mapVersion: count(from['mapVersion'], `${path}.mapVersion`),
+    uptimeMs: count(from['uptimeMs'], `${path}.uptimeMs`),
+    residentBytes: count(from['residentBytes'], `${path}.residentBytes`),
+    replicas: list(replica)(from['replicas'], `${path}.replicas`),
+  };
+};
+
+const slotRange: Check<readonly [number, number]> = (value, path) => {
+  if (!Array.isArray(value) || value.length !== 2) return fail(path, '[from, to]');
+  return [count(value[0], `${path}[0]`), count(value[1], `${path}[1]`)];
+};
+
+const shardInfo: Check<ShardInfo> = (value, path) => {
+  const from = object(value, path);
+  return {
+    shard: text(from['shard'], `${path}.shard`),
+    slots: list(slotRange)(from['slots'], `${path}.slots`),
+    voters: list(text)(from['voters'], `${path}.voters`),
+    ...maybe('leader', from, path),
+    term: count(from['term'], `${path}.term`),
+    revision: count(from['revision'], `${path}.revision`),
+  };
+};
+
+const shardHash: Check<ShardHash> = (value, path) => {
+  const from = object(value, path);
+  return {
+    shard: text(from['shard'], `${path}.shard`),
+    index: count(from['index'], `${path}.index`),
+    revision: count(from['revision'], `${path}.revision`),
+    hash: text(from['hash'], `${path}.hash`),
+  };
+};
+
+const health: Check<HealthStatus> = (value, path) => {
+  const from = object(value, path);
+  return {
+    healthy: flag(from['healthy'], `${path}.healthy`),
+    reasons: list(text)(from['reasons'], `${path}.reasons`),
+  };
+};
+
+const transferParams: Check<TransferParams> = (value, path) => {
+  const from = object(value, path);
+  return {
+    shard: text(from['shard'], `${path}.shard`),
+    member: text(from['member'], `${path}.member`),
+  };
+};
+
+const hashParams: Check<HashParams> = (value, path) => ({
+  shard: text(object(value, path)['shard'], `${path}.shard`),
+});
+
+function parse<T>(check: Check<T>, value: unknown, path: string): Result<T, KvError> {
+  try {
+    return ok(check(value, path));
+  } catch (error) {
+    if (error instanceof Malformed) return err(new KvError('KV_MALFORMED', error.message));
+    throw error;
+  }
+}
+
+/** Each checks one answer or parameter object. Errors: KV_MALFORMED naming the field. */
+export function parseMemberStatus(value: unknown): Result<MemberStatus, KvError> {
+  return parse(memberStatus, value, 'status');
+}
+export function parseMembers(value: unknown): Result<readonly MemberInfo[], KvError> {
+  return parse(list(member), value, 'members');
+}
+export function parseShards(value: unknown): Result<readonly ShardInfo[], KvError> {
+  return parse(list(shardInfo), value, 'shards');
+}
+export function parseShardHash(value: unknown): Result<ShardHash, KvError> {
+  return parse(shardHash, value, 'hash');
+}
+export function parseHealth(value: unknown): Result<HealthStatus, KvError> {
+  return parse(health, value, 'health');
+}
+export function parseTransferParams(value: unknown): Result<TransferParams, KvError> {
+  return parse(transferParams, value, 'params');
+}
+export function parseHashParams(value: unknown): Result<HashParams, KvError> {
+  return parse(hashParams, value, 'params');
+}
