@@ -33,6 +33,10 @@ export interface Limits {
   readonly logPollMs: number;
   readonly headCacheEntriesMax: number;
   readonly shardsMax: number;
+  readonly peerFrameBytesMax: number;
+  readonly peerQueueBytesMax: number;
+  readonly peerQueueMessagesMax: number;
+  readonly peerRequestsMax: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -63,4 +67,8 @@ export const DEFAULT_LIMITS: Limits = {
   logPollMs: 500,
   headCacheEntriesMax: 65_536,
   shardsMax: 1024,
+  peerFrameBytesMax: 16 * MIB,
+  peerQueueBytesMax: 32 * MIB,
+  peerQueueMessagesMax: 16_384,
+  peerRequestsMax: 16_384,
 };
