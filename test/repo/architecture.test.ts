@@ -93,9 +93,9 @@ describe.each(PACKAGES)('%s', (name) => {
   });
 
   it('pins each dependency to one version', () => {
-    expect(Object.values(dependencies).filter((version) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual(
-      [],
-    );
+    expect(
+      Object.values(dependencies).filter((version) => !/^\d+\.\d+\.\d+$/.test(version)),
+    ).toEqual([]);
   });
 
   it('references in tsconfig.json what it declares', () => {

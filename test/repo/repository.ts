@@ -3,7 +3,15 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT: string = fileURLToPath(new URL('../../', import.meta.url));
 
-const SKIPPED = new Set(['node_modules', 'dist', '.git', 'gen', 'coverage', 'kvorum-data', '.kafka']);
+const SKIPPED = new Set([
+  'node_modules',
+  'dist',
+  '.git',
+  'gen',
+  'coverage',
+  'kvorum-data',
+  '.kafka',
+]);
 
 /** Paths (from the root, sorted) of the files below `folder` whose name ends with one of `endings`. */
 export function files(folder: string, ...endings: readonly string[]): string[] {
