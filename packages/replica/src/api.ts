@@ -62,7 +62,6 @@ export interface ReplicaStatus {
   readonly queuedBytes: number;
   readonly watchers: number;
   readonly logName: string;
-  readonly logReachable: boolean;
   readonly storeBytes: number;
 }
 

@@ -1,0 +1,92 @@
+import type { Limits, LogOffset } from '@kvorum/base';
+import type { Clock, LogEntry, Rng, SharedLog } from '@kvorum/ports';
+
+const BACKOFF_MS_MIN = 50;
+const BACKOFF_MS_MAX = 1000;
+
+export interface FollowSink {
+  /** Next entries in offset order; resolves when the consumer has room for more. */
+  readonly entries: (entries: readonly LogEntry[], nextOffset: LogOffset) => Promise<void>;
+  readonly outOfRange: (start: LogOffset, end: LogOffset) => void;
+  readonly reachable: (reachable: boolean) => void;
+}
+
+/** Reads a log from an offset on until it is told to stop: one long poll at a time, back-off while it does not answer. */
+export class LogFollower {
+  readonly #log: SharedLog;
+  readonly #limits: Limits;
+  readonly #clock: Clock;
+  readonly #rng: Rng;
+  readonly #sink: FollowSink;
+  #current: AbortController | undefined;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(log: SharedLog, sink: FollowSink, ports: { clock: Clock; rng: Rng; limits: Limits }) {
+    this.#log = log;
+    this.#sink = sink;
+    this.#limits = ports.limits;
+    this.#clock = ports.clock;
+    this.#rng = ports.rng;
+  }
+
+  /** Starts over from `from`; an earlier follow delivers nothing more. */
+  follow(from: LogOffset): void {
+    this.stop();
+    const controller = new AbortController();
+    this.#current = controller;
+    this.#loop = this.#run(from, controller.signal);
+  }
+
+  stop(): void {
+    this.#current?.abort();
+    this.#current = undefined;
+  }
+
+  /** Resolves when no read is outstanding any more. */
+  async stopped(): Promise<void> {
+    this.stop();
+    await this.#loop;
+  }
+
+  async #run(from: LogOffset, signal: AbortSignal): Promise<void> {
+    let next = from;
+    let backoffMs = BACKOFF_MS_MIN;
+    while (!signal.aborted) {
+      const outcome = await this.#log.read(next, {
+        bytesMax: this.#limits.logReadBytesMax,
+        waitMs: this.#limits.logPollMs,
+        signal,
+      });
+      if (signal.aborted) return;
+      if (outcome.kind === 'out-of-range') {
+        this.#sink.outOfRange(outcome.bounds.start, outcome.bounds.end);
+        return;
+      }
+      if (outcome.kind === 'unavailable') {
+        this.#sink.reachable(false);
+        await this.#pause(backoffMs, signal);
+        backoffMs = Math.min(backoffMs * 2, BACKOFF_MS_MAX);
+        continue;
+      }
+      backoffMs = BACKOFF_MS_MIN;
+      this.#sink.reachable(true);
+      const last = outcome.entries.at(-1);
+      if (last === undefined) continue;
+      next = (last.offset + 1) as LogOffset;
+      await this.#sink.entries(outcome.entries, next);
+    }
+  }
+
+  #pause(backoffMs: number, signal: AbortSignal): Promise<void> {
+    const delayMs = this.#rng.integer(Math.ceil(backoffMs / 2), backoffMs + 1);
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const cancel = this.#clock.setTimer(delayMs, done);
+      signal.addEventListener('abort', done);
+    });
+  }
+}

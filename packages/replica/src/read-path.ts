@@ -1,0 +1,157 @@
+import { KvError, type Limits, type LogIndex, type RangeRequest, type TxnRequest } from '@kvorum/base';
+import type { CommandResult, GetResult } from './api.ts';
+
+export interface PendingGet {
+  readonly key: Uint8Array;
+  readonly deadlineMs: number;
+  readonly done: (result: GetResult) => void;
+}
+
+export interface PendingRead {
+  readonly request: RangeRequest | TxnRequest;
+  readonly deadlineMs: number;
+  readonly done: (result: CommandResult) => void;
+}
+
+/** Reads that arrived in one turn of the event loop and share one read index. */
+export interface ReadGroup {
+  gets: PendingGet[];
+  reads: PendingRead[];
+  /** Waiters that only need proof that this replica's applied state is current. */
+  barriers: { readonly deadlineMs: number; readonly done: (error: KvError | undefined) => void }[];
+}
+
+export interface ReadPathHost {
+  /** Asks the core for an index; answered by `ready` or `failed` with the same id. */
+  readonly ask: (readId: number) => void;
+  /** Runs the callback once everything up to `index` is applied. */
+  readonly whenApplied: (index: LogIndex, run: () => void) => void;
+  readonly serve: (group: ReadGroup) => void;
+}
+
+/** What a linearizable read that could not be served in time says: it changed nothing. */
+export function readTimeout(): KvError {
+  return new KvError('KV_TIMEOUT', 'no read index was confirmed in time', { outcome: 'not-applied' });
+}
+
+/**
+ * The linearizable read path: groups reads, asks for a confirmed index *after* they arrived (a group is closed before
+ * it asks, so no read ever rides on a round that started earlier), waits until it is applied, serves.
+ */
+export class ReadPath {
+  readonly #host: ReadPathHost;
+  readonly #limits: Limits;
+  readonly #waiting = new Map<number, ReadGroup>();
+  #open: ReadGroup | undefined;
+  #nextId = 1;
+  #count = 0;
+
+  constructor(host: ReadPathHost, limits: Limits) {
+    this.#host = host;
+    this.#limits = limits;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get(read: PendingGet): void {
+    if (this.#full()) read.done({ ok: false, error: this.#tooMany() });
+    else this.#group().gets.push(read);
+  }
+
+  read(read: PendingRead): void {
+    if (this.#full()) read.done({ ok: false, error: this.#tooMany() });
+    else this.#group().reads.push(read);
+  }
+
+  /** Resolves `done` once the applied state is proven current as of this call. Not bounded: one a sealed batch. */
+  barrier(deadlineMs: number, done: (error: KvError | undefined) => void): void {
+    this.#count += 1;
+    this.#group().barriers.push({ deadlineMs, done });
+  }
+
+  ready(readId: number, index: LogIndex): void {
+    const group = this.#waiting.get(readId);
+    if (group === undefined) return;
+    this.#host.whenApplied(index, () => {
+      if (!this.#waiting.delete(readId)) return;
+      this.#count -= size(group);
+      this.#host.serve(group);
+    });
+  }
+
+  failed(readId: number): void {
+    const group = this.#waiting.get(readId);
+    if (group === undefined) return;
+    this.#waiting.delete(readId);
+    this.#count -= size(group);
+    failGroup(group, () => new KvError('KV_NO_LEADER'));
+  }
+
+  failAll(error: () => KvError): void {
+    const groups = [...this.#waiting.values()];
+    if (this.#open !== undefined) groups.push(this.#open);
+    this.#open = undefined;
+    this.#waiting.clear();
+    this.#count = 0;
+    for (const group of groups) failGroup(group, error);
+  }
+
+  /** Answers what has passed its deadline. */
+  expire(nowMs: number): void {
+    for (const group of this.#waiting.values()) {
+      const expired: ReadGroup = {
+        gets: group.gets.filter((read) => read.deadlineMs <= nowMs),
+        reads: group.reads.filter((read) => read.deadlineMs <= nowMs),
+        barriers: group.barriers.filter((read) => read.deadlineMs <= nowMs),
+      };
+      if (size(expired) === 0) continue;
+      group.gets = group.gets.filter((read) => read.deadlineMs > nowMs);
+      group.reads = group.reads.filter((read) => read.deadlineMs > nowMs);
+      group.barriers = group.barriers.filter((read) => read.deadlineMs > nowMs);
+      this.#count -= size(expired);
+      failGroup(expired, readTimeout);
+    }
+  }
+
+  #full(): boolean {
+    if (this.#count >= this.#limits.readQueueMax) return true;
+    this.#count += 1;
+    return false;
+  }
+
+  #tooMany(): KvError {
+    return new KvError('KV_TOO_MANY_REQUESTS', 'the read queue of this shard is full', {
+      details: { limit: this.#limits.readQueueMax },
+    });
+  }
+
+  #group(): ReadGroup {
+    if (this.#open === undefined) {
+      this.#open = { gets: [], reads: [], barriers: [] };
+      queueMicrotask(() => this.#close());
+    }
+    return this.#open;
+  }
+
+  #close(): void {
+    const group = this.#open;
+    if (group === undefined) return;
+    this.#open = undefined;
+    const readId = this.#nextId;
+    this.#nextId += 1;
+    this.#waiting.set(readId, group);
+    this.#host.ask(readId);
+  }
+}
+
+function size(group: ReadGroup): number {
+  return group.gets.length + group.reads.length + group.barriers.length;
+}
+
+function failGroup(group: ReadGroup, error: () => KvError): void {
+  for (const read of group.gets) read.done({ ok: false, error: error() });
+  for (const read of group.reads) read.done({ ok: false, error: error() });
+  for (const read of group.barriers) read.done(error());
+}

@@ -1,0 +1,420 @@
+import {
+  KvError,
+  type LeaderId,
+  type Limits,
+  type LogIndex,
+  type MemberId,
+  type RangeRequest,
+  type ShardId,
+  type TxnRequest,
+  type WatchRequest,
+} from '@kvorum/base';
+import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
+import { type HaltReport, parseRaftMessage, Raft, type Role } from '@kvorum/raft';
+import type {
+  Command,
+  CommandResult,
+  GetResult,
+  ReplicaMetrics,
+  ReplicaPort,
+  ReplicaStatus,
+  WatchHandle,
+  WatchSink,
+} from './api.ts';
+import { ApplyLoop } from './apply-loop.ts';
+import { answerFailed } from './command-queue.ts';
+import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
+import { decodeHardState, HARD_STATE_KEY } from './hard-state-codec.ts';
+import { ReadPath } from './read-path.ts';
+import { StateMachine } from './state-machine.ts';
+import { WritePath } from './write-path.ts';
+
+/** Structured log of a replica; fields never hold keys or values. */
+export interface ReplicaLogger {
+  readonly debug: (fields: object, text: string) => void;
+  readonly info: (fields: object, text: string) => void;
+  readonly warn: (fields: object, text: string) => void;
+  readonly error: (fields: object, text: string) => void;
+}
+
+/** This shard's part of the member's peer transport. */
+export interface ShardTransport {
+  readonly send: (to: MemberId, payload: unknown) => void;
+}
+
+export interface ReplicaOptions {
+  readonly shard: ShardId;
+  readonly shardUid: Uint8Array;
+  readonly generation: number;
+  readonly self: MemberId;
+  readonly leaderId: LeaderId;
+  readonly voters: readonly MemberId[];
+  /** 0 = this member should lead the shard when everybody is healthy, 1 = the next best, ... */
+  readonly preferenceRank: number;
+  readonly log: SharedLog;
+  readonly store: StateStore;
+  readonly transport: ShardTransport;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly limits: Limits;
+  readonly metrics: ReplicaMetrics;
+  readonly logger: ReplicaLogger;
+  readonly sha256: (...parts: readonly Uint8Array[]) => Uint8Array;
+}
+
+/** A replica with the two entrances that only its member uses. */
+export interface Replica extends ReplicaPort {
+  /** A message from the shard's replica on another member; anything malformed is dropped with a warning. */
+  deliver(from: MemberId, payload: unknown): void;
+  peerReachability(peer: MemberId, reachable: boolean): void;
+}
+
+/** Opens a replica on its store and log and starts following, voting and serving. */
+export async function openReplica(options: ReplicaOptions): Promise<Replica> {
+  const [hardRow] = await options.store.getMany([HARD_STATE_KEY]);
+  const machine = await StateMachine.open(options);
+  const replica = new ReplicaShell(options, decodeHardState(hardRow), machine);
+  replica.start();
+  return replica;
+}
+
+/** First campaign after a start: soon for the preferred leader, so that a cold start does not wait an election timeout. */
+function firstElectionMs(options: ReplicaOptions): number {
+  const { heartbeatMs, electionMsMin } = options.limits;
+  const spread = options.rng.integer(0, heartbeatMs);
+  return Math.min(heartbeatMs * (1 + 3 * options.preferenceRank) + spread, electionMsMin);
+}
+
+class ReplicaShell implements Replica {
+  readonly shard: ShardId;
+  readonly #options: ReplicaOptions;
+  readonly #raft: Raft;
+  readonly #runner: EffectRunner;
+  readonly #machine: StateMachine;
+  readonly #apply: ApplyLoop;
+  readonly #writes: WritePath;
+  readonly #reads: ReadPath;
+  readonly #listeners: ((status: ReplicaStatus) => void)[] = [];
+  readonly #transfers: { readonly target: MemberId; readonly settle: (moved: boolean) => void }[] = [];
+  #cancelTick: () => void = () => undefined;
+  #stopped = false;
+  /** Mirrors of the core's state for the hot path: a status object per command would cost more than the command. */
+  #role: Role = 'follower';
+  #leader: MemberId | undefined;
+  #haltReport: HaltReport | undefined;
+  /** Index of the own barrier of the current leadership. */
+  #readyIndex: LogIndex | undefined;
+  #storeBytes = 0;
+
+  constructor(
+    options: ReplicaOptions,
+    hard: ReturnType<typeof decodeHardState>,
+    machine: StateMachine,
+  ) {
+    this.shard = options.shard;
+    this.#options = options;
+    this.#machine = machine;
+    const { limits, clock, rng } = options;
+    const accepted = machine.acceptedState;
+    this.#raft = new Raft(
+      {
+        self: options.self,
+        leaderId: options.leaderId,
+        shardUid: options.shardUid,
+        generation: options.generation,
+        voters: options.voters,
+        learners: [],
+        heartbeatMs: limits.heartbeatMs,
+        electionMsMin: limits.electionMsMin,
+        electionMsMax: limits.electionMsMax,
+        firstElectionMs: firstElectionMs(options),
+        random: (from, to) => rng.integer(from, to),
+        chain: (chainHash, digest) => options.sha256(chainHash, digest),
+      },
+      { hard, accepted },
+      clock.nowMs(),
+    );
+    this.#apply = new ApplyLoop(
+      {
+        write: (records) => machine.write(records),
+        applied: (records) => this.#onApplied(records.some((record) => record.own)),
+        broken: (error) => this.#broken(error),
+      },
+      accepted.index,
+    );
+    this.#reads = new ReadPath(
+      {
+        ask: (readId) => this.#runner.input({ kind: 'read', readId }),
+        whenApplied: (index, run) => this.#apply.whenApplied(index, run),
+        serve: (group) => {
+          machine.serve(group).catch((error: unknown) => this.#broken(error));
+        },
+      },
+      limits,
+    );
+    this.#writes = new WritePath(this.#writeHost(), limits);
+    this.#runner = new EffectRunner({
+      ...options,
+      raft: this.#raft,
+      send: (to, message) => options.transport.send(to, message),
+      handle: (effect) => this.#handle(effect),
+      room: () => this.#apply.room(),
+      appended: (ms, outcome) => {
+        options.metrics.appendMs(this.shard, ms);
+        if (outcome === 'unknown') options.metrics.unknownOutcome(this.shard);
+      },
+      broken: (error) => this.#broken(error),
+    });
+  }
+
+  start(): void {
+    this.#runner.start();
+    this.#scheduleTick();
+  }
+
+  submit(command: Command): void {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) answerFailed(command, refusal);
+    else this.#writes.submit(command);
+  }
+
+  get(key: Uint8Array, deadlineMs: number, done: (result: GetResult) => void): void {
+    const refusal = this.#readRefusal();
+    if (refusal !== undefined) done({ ok: false, error: refusal });
+    else this.#reads.get({ key, deadlineMs, done });
+  }
+
+  read(
+    request: RangeRequest | TxnRequest,
+    deadlineMs: number,
+    done: (result: CommandResult) => void,
+  ): void {
+    if (this.#machine.isSerializable(request)) {
+      const group = { gets: [], reads: [{ request, deadlineMs, done }], barriers: [] };
+      this.#machine.serve(group).catch((error: unknown) => this.#broken(error));
+      return;
+    }
+    const refusal = this.#readRefusal();
+    if (refusal !== undefined) done({ ok: false, error: refusal });
+    else this.#reads.read({ request, deadlineMs, done });
+  }
+
+  watch(request: WatchRequest, sink: WatchSink): WatchHandle {
+    return this.#machine.watches.add(request, sink);
+  }
+
+  status(): ReplicaStatus {
+    return {
+      shard: this.shard,
+      raft: this.#raft.status(),
+      appliedIndex: this.#apply.appliedIndex,
+      revision: this.#machine.revision,
+      compactRevision: this.#machine.compactRevision,
+      queuedCommands: this.#writes.queuedCommands,
+      queuedBytes: this.#writes.queuedBytes,
+      watchers: this.#machine.watches.count,
+      logName: this.#options.log.name,
+      storeBytes: this.#storeBytes,
+    };
+  }
+
+  transferLeadership(target: MemberId): Promise<void> {
+    const { voters } = this.#raft.status();
+    if (this.#role !== 'leader') return Promise.reject(this.#notLeader());
+    if (!voters.includes(target)) return Promise.reject(new KvError('KV_BAD_TRANSFEREE'));
+    if (target === this.#options.self) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#transfers.push({
+        target,
+        settle: (moved) => {
+          if (moved) resolve();
+          else reject(new KvError('KV_TIMEOUT', 'leadership was not taken over', { outcome: 'not-applied' }));
+        },
+      });
+      this.#runner.input({ kind: 'transfer', target });
+    });
+  }
+
+  stateHash(): ReturnType<ReplicaPort['stateHash']> {
+    return this.#machine.stateHash();
+  }
+
+  onChange(listener: (status: ReplicaStatus) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  deliver(from: MemberId, payload: unknown): void {
+    if (this.#stopped) return;
+    const message = parseRaftMessage(payload);
+    if (message.ok) this.#runner.input({ kind: 'message', from, message: message.value });
+    else this.#options.logger.warn({ problem: message.error }, 'malformed message from a peer dropped');
+  }
+
+  peerReachability(peer: MemberId, reachable: boolean): void {
+    if (!this.#stopped) this.#runner.input({ kind: 'peer-reachability', peer, reachable });
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#cancelTick();
+    this.#failAll(() => new KvError('KV_STOPPED'));
+    this.#machine.watches.stop();
+    await this.#runner.stop();
+    await this.#apply.stop();
+    await this.#options.log.close();
+    await this.#options.store.close();
+  }
+
+  #writeHost(): ConstructorParameters<typeof WritePath>[0] {
+    const { clock, metrics, logger } = this.#options;
+    return {
+      nowMs: () => clock.nowMs(),
+      canPropose: () =>
+        this.#raft.canPropose() && this.#apply.appliedIndex === this.#raft.status().accepted.index,
+      execute: (proposals) => this.#machine.execute(proposals, Math.floor(clock.wallMs())),
+      propose: (payload) => this.#runner.input({ kind: 'propose', record: 'batch', payload }),
+      confirm: (deadlineMs, done) => this.#reads.barrier(deadlineMs, done),
+      broken: (error) => this.#broken(error),
+      sealed: (commands) => metrics.batchCommands(this.shard, commands),
+      settled: (commands, committed) => {
+        if (committed) metrics.proposalCommitted(this.shard, commands);
+        else metrics.proposalFailed(this.shard, commands);
+        logger.debug({ commands, committed }, 'batch settled');
+      },
+    };
+  }
+
+  #handle(effect: ReplicaEffect): void {
+    switch (effect.kind) {
+      case 'accept':
+        this.#apply.enqueue({ ...effect.record, state: effect.state, own: effect.own });
+        break;
+      case 'proposal':
+        // `accepted` is answered once applied; see #onApplied.
+        if (effect.verdict !== 'accepted') this.#onAbsent(effect.verdict);
+        break;
+      case 'read-ready':
+        this.#reads.ready(effect.readId, effect.index);
+        break;
+      case 'read-failed':
+        this.#reads.failed(effect.readId);
+        break;
+      case 'leader-ready':
+        this.#onLeaderReady(effect.index);
+        break;
+      case 'role-changed':
+        this.#onRoleChanged(effect);
+        break;
+      case 'transfer-settled':
+        for (const transfer of this.#transfers.splice(0)) transfer.settle(effect.moved);
+        break;
+      case 'fenced':
+        this.#options.metrics.fenced(this.shard);
+        this.#options.logger.info({ offset: effect.offset, reason: effect.reason }, 'record fenced');
+        break;
+      case 'halted':
+        this.#haltReport = effect.report;
+        this.#options.logger.error({ report: effect.report }, 'shard halted: log and replica contradict each other');
+        this.#failAll(() => this.#halted());
+        this.#changed();
+        break;
+    }
+  }
+
+  #onApplied(own: boolean): void {
+    if (own) this.#writes.applied();
+  }
+
+  #onAbsent(verdict: 'absent' | 'oversize'): void {
+    this.#writes.absent(() => {
+      if (verdict === 'oversize') return new KvError('KV_REQUEST_TOO_LARGE', 'the log refuses a record of this size');
+      return this.#role === 'leader' ? new KvError('KV_LOG_UNAVAILABLE') : new KvError('KV_DEPOSED');
+    });
+  }
+
+  #onLeaderReady(index: LogIndex): void {
+    this.#readyIndex = index;
+    this.#apply.whenApplied(index, () => {
+      this.#machine
+        .loadSessions()
+        .then(() => {
+          const current = this.#role === 'leader' && this.#readyIndex === index;
+          if (current && !this.#stopped) this.#writes.start();
+        })
+        .catch((error: unknown) => this.#broken(error));
+    });
+  }
+
+  #onRoleChanged(effect: Extract<ReplicaEffect, { kind: 'role-changed' }>): void {
+    const { role, term, leader } = effect;
+    this.#role = role;
+    this.#leader = leader;
+    this.#options.logger.info({ role, term, leader: leader?.toString(16) }, 'role changed');
+    if (role !== 'leader') this.#writes.stop(() => this.#notLeader());
+    this.#changed();
+  }
+
+  #refusal(): KvError | undefined {
+    if (this.#stopped) return new KvError('KV_STOPPED');
+    if (this.#haltReport !== undefined) return this.#halted();
+    return this.#role === 'leader' ? undefined : this.#notLeader();
+  }
+
+  #readRefusal(): KvError | undefined {
+    if (this.#stopped) return new KvError('KV_STOPPED');
+    return this.#haltReport === undefined ? undefined : this.#halted();
+  }
+
+  #halted(): KvError {
+    const report = this.#haltReport;
+    return new KvError('KV_HALTED', report === undefined ? undefined : `${report.reason}, ${report.detail}`, {
+      details: { shard: this.shard, hint: 'kvctl status' },
+    });
+  }
+
+  #notLeader(): KvError {
+    const leader = this.#leader;
+    if (leader === undefined || leader === this.#options.self) {
+      return new KvError('KV_NO_LEADER', undefined, { details: { shard: this.shard } });
+    }
+    return new KvError('KV_NOT_LEADER', undefined, {
+      details: { shard: this.shard, leader: leader.toString(16).padStart(16, '0') },
+    });
+  }
+
+  #failAll(error: () => KvError): void {
+    this.#writes.abandon(error);
+    this.#reads.failAll(error);
+    for (const transfer of this.#transfers.splice(0)) transfer.settle(false);
+  }
+
+  /** A bug or a broken disk: the shard stops rather than diverges. */
+  #broken(error: unknown): void {
+    if (this.#stopped) return;
+    const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#options.logger.error({ detail }, 'replica broke');
+    this.#runner.input({ kind: 'halt', reason: 'apply-failed', detail });
+  }
+
+  /** All replicas of a process tick in the same turn, so that their heartbeats share one frame per peer. */
+  #scheduleTick(): void {
+    const { clock, limits } = this.#options;
+    const everyMs = limits.heartbeatMs / 2;
+    const delayMs = everyMs - (clock.nowMs() % everyMs);
+    this.#cancelTick = clock.setTimer(delayMs, () => {
+      if (this.#stopped) return;
+      this.#scheduleTick();
+      this.#runner.input({ kind: 'tick' });
+      const nowMs = clock.nowMs();
+      this.#writes.expire(nowMs);
+      this.#reads.expire(nowMs);
+    });
+  }
+
+  #changed(): void {
+    const status = this.status();
+    for (const listener of this.#listeners) listener(status);
+  }
+}
+

@@ -1,0 +1,222 @@
+import { assert, KvError, type Limits } from '@kvorum/base';
+import type { Proposal } from '@kvorum/mvcc';
+import type { Command, CommandResult } from './api.ts';
+import { answerFailed, CommandQueue } from './command-queue.ts';
+
+/** One batch's commands executed against the applied state; not yet accepted by the log. */
+export interface ExecutedBatch {
+  /** Undefined when nothing changes: no record is needed, but the answers still need proof of leadership. */
+  readonly payload: Uint8Array | undefined;
+  readonly results: readonly CommandResult[];
+}
+
+export interface WritePathHost {
+  readonly nowMs: () => number;
+  /** The core can take a proposal and everything accepted so far is applied. */
+  readonly canPropose: () => boolean;
+  readonly execute: (proposals: readonly Proposal[]) => Promise<ExecutedBatch>;
+  readonly propose: (payload: Uint8Array) => void;
+  /** Calls back once the applied state is proven current, or with the reason why it could not be. */
+  readonly confirm: (deadlineMs: number, done: (error: KvError | undefined) => void) => void;
+  /** A commands' computation broke an invariant: the shard must stop. */
+  readonly broken: (error: unknown) => void;
+  readonly sealed: (commands: number) => void;
+  readonly settled: (commands: number, committed: boolean) => void;
+}
+
+interface OpenBatch {
+  readonly commands: readonly Command[];
+  readonly results: readonly CommandResult[];
+  /** Commands already answered at their deadline. */
+  readonly answered: Set<number>;
+}
+
+/**
+ * Commands in, one batch in flight: queue, seal, execute, propose, answer.
+ *
+ * Order: a command is answered after its record is accepted *and* applied (`applied`), or when it is certain that it
+ * never will be (`absent`), or at its deadline with what is known then.
+ */
+export class WritePath {
+  readonly #host: WritePathHost;
+  readonly #limits: Limits;
+  readonly #queue: CommandQueue;
+  #serving = false;
+  #busy = false;
+  /** Counts leaderships: a batch executed under an earlier one must not be proposed under a later one. */
+  #leadership = 0;
+  #abandoned = false;
+  #open: OpenBatch | undefined;
+
+  constructor(host: WritePathHost, limits: Limits) {
+    this.#host = host;
+    this.#limits = limits;
+    this.#queue = new CommandQueue(limits);
+  }
+
+  get queuedCommands(): number {
+    return this.#queue.length;
+  }
+
+  get queuedBytes(): number {
+    return this.#queue.bytes;
+  }
+
+  /** A batch is being executed, proposed or confirmed. */
+  get busy(): boolean {
+    return this.#busy;
+  }
+
+  submit(command: Command): void {
+    if (!this.#queue.push(command)) {
+      const error = new KvError('KV_TOO_MANY_REQUESTS', 'the write queue of this shard is full', {
+        details: { limit: this.#limits.shardQueueBytesMax, actual: this.#queue.bytes },
+      });
+      answerFailed(command, error);
+      return;
+    }
+    this.pump();
+  }
+
+  /** Leadership with an applied barrier: batches may be sealed. */
+  start(): void {
+    this.#serving = true;
+    this.#leadership += 1;
+    this.pump();
+  }
+
+  /** Leadership is gone: what waits was never logged. An open proposal stays open until the log judges it. */
+  stop(error: () => KvError): void {
+    this.#serving = false;
+    this.#queue.failAll(error);
+  }
+
+  /** Seals and runs the next batch when there is one and nothing is in flight. */
+  pump(): void {
+    if (this.#busy || !this.#serving || this.#queue.length === 0 || !this.#host.canPropose()) return;
+    this.#busy = true;
+    // One turn of the microtask queue gathers what arrives in the same frame.
+    queueMicrotask(() => {
+      this.#run().catch((error: unknown) => this.#host.broken(error));
+    });
+  }
+
+  /** The open proposal's record is accepted and applied. */
+  applied(): void {
+    if (this.#abandoned) return;
+    const open = this.#take();
+    open.commands.forEach((command, i) => {
+      if (!open.answered.has(i)) command.done(open.results[i] as CommandResult);
+    });
+    this.#host.settled(open.commands.length, true);
+    this.pump();
+  }
+
+  /** The open proposal is certainly not in the log. */
+  absent(error: () => KvError): void {
+    if (this.#abandoned) return;
+    const open = this.#take();
+    open.commands.forEach((command, i) => {
+      if (!open.answered.has(i)) answerFailed(command, error());
+    });
+    this.#host.settled(open.commands.length, false);
+    this.pump();
+  }
+
+  /** The shard stops for good: what was logged with an unknown outcome is answered so. */
+  abandon(error: () => KvError): void {
+    this.stop(error);
+    this.#abandoned = true;
+    const open = this.#open;
+    this.#open = undefined;
+    open?.commands.forEach((command, i) => {
+      if (!open.answered.has(i)) {
+        answerFailed(command, new KvError('KV_LEADER_CHANGED', 'the shard stopped', { outcome: 'unknown' }));
+      }
+    });
+  }
+
+  expire(nowMs: number): void {
+    this.#queue.expire(nowMs);
+    const open = this.#open;
+    open?.commands.forEach((command, i) => {
+      if (command.deadlineMs > nowMs || open.answered.has(i)) return;
+      open.answered.add(i);
+      answerFailed(command, new KvError('KV_TIMEOUT', 'the log has not confirmed the write yet'));
+    });
+  }
+
+  async #run(): Promise<void> {
+    const commands = this.#queue.seal(this.#host.nowMs());
+    if (commands.length === 0) {
+      this.#busy = false;
+      this.pump();
+      return;
+    }
+    this.#host.sealed(commands.length);
+    await this.#runBatch(commands);
+  }
+
+  async #runBatch(commands: readonly Command[]): Promise<void> {
+    const leadership = this.#leadership;
+    const executed = await this.#host.execute(commands.map(asProposal));
+    if (!this.#serving || leadership !== this.#leadership || !this.#host.canPropose()) {
+      this.#busy = false;
+      for (const command of commands) answerFailed(command, new KvError('KV_DEPOSED'));
+      return;
+    }
+    if (executed.payload === undefined) {
+      this.#confirm(commands, executed.results);
+    } else if (executed.payload.length > this.#limits.recordBytesMax) {
+      await this.#split(commands, executed.payload.length);
+    } else {
+      this.#open = { commands, results: executed.results, answered: new Set() };
+      this.#host.propose(executed.payload);
+    }
+  }
+
+  /** Answers that rest on reads alone (failed compares, deletes of nothing) must not come from a deposed leader. */
+  #confirm(commands: readonly Command[], results: readonly CommandResult[]): void {
+    const deadlineMs = Math.max(...commands.map((command) => command.deadlineMs));
+    this.#host.confirm(deadlineMs, (error) => {
+      this.#busy = false;
+      commands.forEach((command, i) => {
+        if (error === undefined) command.done(results[i] as CommandResult);
+        else answerFailed(command, error);
+      });
+      this.pump();
+    });
+  }
+
+  /** A write set above the record limit: halves are tried alone; a single command that large is refused. */
+  async #split(commands: readonly Command[], bytes: number): Promise<void> {
+    if (commands.length > 1) {
+      const half = Math.ceil(commands.length / 2);
+      this.#queue.unshift(commands.slice(half));
+      await this.#runBatch(commands.slice(0, half));
+      return;
+    }
+    this.#busy = false;
+    answerFailed(
+      commands[0] as Command,
+      new KvError('KV_REQUEST_TOO_LARGE', 'its changes do not fit one log record', {
+        details: { limit: this.#limits.recordBytesMax, actual: bytes },
+      }),
+    );
+    this.pump();
+  }
+
+  #take(): OpenBatch {
+    const open = this.#open;
+    assert(open !== undefined, 'a proposal was settled that was not open');
+    this.#open = undefined;
+    this.#busy = false;
+    return open;
+  }
+}
+
+function asProposal(command: Command): Proposal {
+  return command.session === undefined
+    ? { request: command.request }
+    : { request: command.request, session: command.session };
+}
