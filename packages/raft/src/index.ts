@@ -1,4 +1,10 @@
+export { emptyAcceptedState, HASH_BYTES, ZERO_HASH } from './accepted-state.ts';
+export { changedVoterCount, decodeMembership, encodeMembership } from './conf-change.ts';
+export type { Membership } from './conf-change.ts';
+export type { RaftConfig } from './core.ts';
 export type { FencedReason, HaltReport, RaftEffect, Role } from './effect.ts';
+export { judge } from './filter.ts';
+export type { FilterContext, Judgement } from './filter.ts';
 export type {
   AcceptedState,
   AppendSettled,
@@ -9,4 +15,7 @@ export type {
   UnreadableRecord,
 } from './input.ts';
 export type { HistoryPoint, RaftMessage } from './message.ts';
-export type { PeerStatus, RaftConfig, RaftStatus } from './raft.ts';
+export { parseRaftMessage } from './parse-message.ts';
+export { isQuorum, quorumSize } from './quorum.ts';
+export { Raft } from './raft.ts';
+export type { PeerStatus, RaftStatus } from './status.ts';

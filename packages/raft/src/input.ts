@@ -65,6 +65,9 @@ export interface AcceptedState {
   readonly leaderId: LeaderId | '';
   readonly seq: number;
   readonly chainHash: Uint8Array;
+  /** Offset and digest of the last ACCEPTED record: re-reading it proves the log is the same one. -1 and empty = none. */
+  readonly lastOffset: LogOffset;
+  readonly lastDigest: Uint8Array;
 }
 
 export interface HardState {

@@ -1,48 +1,199 @@
-import type { LeaderId, LogIndex, LogOffset, MemberId, Term } from '@kvorum/base';
-import type { HaltReport, Role } from './effect.ts';
-import type { AcceptedState } from "./input.ts";
+import { unreachable } from '@kvorum/base';
+import type { MemberId } from '@kvorum/base';
+import { onRecords } from './accept.ts';
+import { canPropose, onAppendSettled, onPropose, pumpAppends } from './append.ts';
+import { createCore, halt, isLeading } from './core.ts';
+import type { Core, RaftConfig } from './core.ts';
+import type { HaltReport, RaftEffect } from './effect.ts';
+import {
+  giveUpBarrier,
+  onElectionTimeout,
+  onPeerReachability,
+  onVotePersisted,
+  onVoteRequest,
+  onVoteResponse,
+} from './election.ts';
+import { onLogOutOfRange, onLogReachable, startFollowing, stopFollowingIfIdle } from './follow.ts';
+import {
+  answerHeartbeat,
+  beatIfDue,
+  hasQuorumContact,
+  onHeartbeat,
+  onHeartbeatResponse,
+} from './heartbeat.ts';
+import type { AcceptedState, HardState, RaftInput } from './input.ts';
+import { checkInvariants } from './invariants.ts';
+import type { RaftMessage } from './message.ts';
+import { onRead, onReadIndexRequest, onReadIndexResponse, pumpReads } from './read-index.ts';
+import { becomeFollower } from './role.ts';
+import { statusOf } from './status.ts';
+import type { RaftStatus } from './status.ts';
+import { handOverIfStuck, onTimeoutNow, onTransfer, pumpTransfer } from './transfer.ts';
 
-export interface RaftConfig {
-  readonly self: MemberId;
-  /** Identity of this process as a leader: fresh at every start. */
-  readonly leaderId: LeaderId;
-  readonly shardUid: Uint8Array;
-  readonly generation: number;
-  readonly voters: readonly MemberId[];
-  readonly learners: readonly MemberId[];
-  readonly heartbeatMs: number;
-  readonly electionMsMin: number;
-  readonly electionMsMax: number;
-  /** Delay before the first campaign after a start; short for the preferred leader. Pre-vote makes it harmless. */
-  readonly firstElectionMs: number;
-  /** Uniform integer in [fromInclusive, toExclusive). */
-  readonly random: (fromInclusive: number, toExclusive: number) => number;
-  /** chainHash' = chain(chainHash, digest of the accepted record). */
-  readonly chain: (chainHash: Uint8Array, digest: Uint8Array) => Uint8Array;
+/**
+ * One replica's consensus over a shared log, without I/O: inputs in, effects out. The log decides what is accepted (filter.ts);
+ * votes and heartbeats give liveness and linearizable reads.
+ *
+ * Ordering: effects are to be carried out in the order given; `after: 'persist'` waits for the synced hard state.
+ * Source: DESIGN §3; Ongaro's Raft thesis, chapters 3, 4, 6 and 9.
+ */
+export class Raft {
+  readonly #core: Core;
+
+  /**
+   * @param restored - hard state as last synced and the accepted state found in the store; no newer hard state may
+   *   have been used by an earlier process.
+   */
+  constructor(
+    config: RaftConfig,
+    restored: { readonly hard: HardState; readonly accepted: AcceptedState },
+    nowMs: number,
+  ) {
+    this.#core = createCore(config, restored, nowMs);
+  }
+
+  /** The first effects; call once, before any step. */
+  start(): readonly RaftEffect[] {
+    startFollowing(this.#core);
+    return this.#takeEffects();
+  }
+
+  /**
+   * Handles one input. A halted replica answers nothing.
+   *
+   * @param nowMs - monotonic milliseconds; a smaller value than before counts as no time passed.
+   */
+  step(input: RaftInput, nowMs: number): readonly RaftEffect[] {
+    const core = this.#core;
+    if (core.halted !== undefined) return [];
+    core.nowMs = Math.max(core.nowMs, nowMs);
+    handle(core, input);
+    if (core.halted === undefined) {
+      pumpReads(core);
+      pumpAppends(core);
+      pumpTransfer(core);
+      stopFollowingIfIdle(core);
+    }
+    return this.#takeEffects();
+  }
+
+  /** Whether `propose` is allowed now. */
+  canPropose(): boolean {
+    return canPropose(this.#core);
+  }
+
+  status(): RaftStatus {
+    return statusOf(this.#core);
+  }
+
+  /** Throws InvariantError when the state contradicts itself. */
+  checkInvariants(): void {
+    checkInvariants(this.#core);
+  }
+
+  #takeEffects(): readonly RaftEffect[] {
+    const { effects } = this.#core;
+    this.#core.effects = [];
+    return effects;
+  }
 }
 
-export interface PeerStatus {
-  readonly id: MemberId;
-  readonly reachable: boolean;
-  readonly index: LogIndex;
-  readonly durableOffset: LogOffset;
-  readonly lastHeardMs: number | undefined;
-  readonly logReachable: boolean;
+function handle(core: Core, input: RaftInput): void {
+  switch (input.kind) {
+    case 'tick':
+      return onTick(core);
+    case 'message':
+      return onMessage(core, input.from, input.message);
+    case 'hard-state-persisted':
+      return onVotePersisted(core, input.term, input.vote);
+    case 'records':
+      return onRecords(core, input.records, input.nextOffset);
+    case 'log-out-of-range':
+      return onLogOutOfRange(core, input.start, input.end);
+    case 'log-reachable':
+      return onLogReachable(core, input.reachable);
+    case 'append-settled':
+      return onAppendSettled(core, input.outcome, input.digest);
+    case 'propose':
+      return onPropose(core, input.record, input.payload);
+    case 'read':
+      return onRead(core, input.readId);
+    case 'transfer':
+      return onTransfer(core, input.target);
+    case 'peer-reachability':
+      return onPeerReachability(core, input.peer, input.reachable);
+    case 'durable':
+      core.durableOffset = input.offset;
+      return;
+    case 'halt':
+      return halt(core, { reason: haltReason(input.reason), detail: input.detail });
+    default:
+      return unreachable(input);
+  }
 }
 
-export interface RaftStatus {
-  readonly role: Role;
-  readonly term: Term;
-  /** Who leads, as far as this replica knows; itself only once `leader`. */
-  readonly leader: MemberId | undefined;
-  readonly accepted: AcceptedState;
-  readonly voters: readonly MemberId[];
-  readonly learners: readonly MemberId[];
-  readonly peers: readonly PeerStatus[];
-  readonly halted: HaltReport | undefined;
-  readonly proposalOpen: boolean;
-  readonly transferTarget: MemberId | undefined;
-  readonly fencedCount: number;
-  readonly readRoundCount: number;
-  readonly leaderChangeCount: number;
+function onTick(core: Core): void {
+  if (!isLeading(core)) {
+    if (core.nowMs >= core.electionAtMs) onElectionTimeout(core);
+    return;
+  }
+  if (!hasQuorumContact(core)) {
+    becomeFollower(core, core.hard.term);
+    return;
+  }
+  giveUpBarrier(core);
+  handOverIfStuck(core);
+  beatIfDue(core);
+}
+
+function onMessage(core: Core, from: MemberId, message: RaftMessage): void {
+  const peer = core.peers.get(from);
+  if (peer !== undefined) {
+    peer.reachable = true;
+    peer.lastHeardMs = core.nowMs;
+  }
+  switch (message.kind) {
+    case 'vote-request':
+      return onVoteRequest(core, from, message);
+    case 'vote-response':
+      return onVoteResponse(core, from, message);
+    case 'heartbeat':
+      if (message.term < core.hard.term) return answerHeartbeat(core, from, message, false);
+      if (message.term > core.hard.term) becomeFollower(core, message.term);
+      return onHeartbeat(core, from, message);
+    case 'heartbeat-response':
+      if (message.term > core.hard.term) return becomeFollower(core, message.term);
+      return onHeartbeatResponse(core, from, message);
+    case 'timeout-now':
+      if (message.term < core.hard.term) return;
+      if (message.term > core.hard.term) becomeFollower(core, message.term);
+      return onTimeoutNow(core);
+    case 'read-index-request':
+      return onReadIndexRequest(core, from, message);
+    case 'read-index-response':
+      return onReadIndexResponse(core, message);
+    default:
+      return unreachable(message);
+  }
+}
+
+const HALT_REASONS: ReadonlySet<string> = new Set<HaltReport['reason']>([
+  'wrong-shard',
+  'wrong-generation',
+  'unreadable-record',
+  'seq-gap',
+  'chain-mismatch',
+  'log-rewritten',
+  'log-end-moved-back',
+  'log-start-passed',
+  'history-contradicted',
+  'apply-failed',
+]);
+
+function haltReason(reason: string): HaltReport['reason'] {
+  return isHaltReason(reason) ? reason : 'apply-failed';
+}
+
+function isHaltReason(reason: string): reason is HaltReport['reason'] {
+  return HALT_REASONS.has(reason);
 }

@@ -1,0 +1,57 @@
+import type { LogIndex, LogOffset, MemberId, Term } from '@kvorum/base';
+import type { Core } from './core.ts';
+import type { HaltReport, Role } from './effect.ts';
+import type { AcceptedState } from './input.ts';
+
+export interface PeerStatus {
+  readonly id: MemberId;
+  readonly reachable: boolean;
+  readonly index: LogIndex;
+  readonly durableOffset: LogOffset;
+  readonly lastHeardMs: number | undefined;
+  readonly logReachable: boolean;
+}
+
+export interface RaftStatus {
+  readonly role: Role;
+  readonly term: Term;
+  /** Who leads, as far as this replica knows; itself only once `leader`. */
+  readonly leader: MemberId | undefined;
+  readonly accepted: AcceptedState;
+  readonly voters: readonly MemberId[];
+  readonly learners: readonly MemberId[];
+  /** Index, durable offset and log reachability of the others are known to a leader only. */
+  readonly peers: readonly PeerStatus[];
+  readonly halted: HaltReport | undefined;
+  readonly proposalOpen: boolean;
+  readonly transferTarget: MemberId | undefined;
+  readonly fencedCount: number;
+  readonly readRoundCount: number;
+  readonly leaderChangeCount: number;
+}
+
+export function statusOf(core: Core): RaftStatus {
+  const peers = [...core.peers].map(([id, peer]) => ({
+    id,
+    reachable: peer.reachable,
+    index: peer.index,
+    durableOffset: peer.durableOffset,
+    lastHeardMs: peer.lastHeardMs,
+    logReachable: peer.logReachable,
+  }));
+  return {
+    role: core.role,
+    term: core.hard.term,
+    leader: core.leader,
+    accepted: core.accepted,
+    voters: core.voters,
+    learners: core.learners,
+    peers,
+    halted: core.halted,
+    proposalOpen: core.proposal !== undefined,
+    transferTarget: core.transfer?.target,
+    fencedCount: core.fencedCount,
+    readRoundCount: core.readRoundCount,
+    leaderChangeCount: core.leaderChangeCount,
+  };
+}
