@@ -1,8 +1,8 @@
-import { assert, equalBytes, logOffset, toHex } from '@kvorum/base';
 import type { LogOffset } from '@kvorum/base';
+import { assert, equalBytes, logOffset, toHex } from '@kvorum/base';
 import { decodeMembership } from './conf-change.ts';
-import { emit, halt, isLeading, isVoter, setMembership } from './core.ts';
 import type { Core, OpenAppend } from './core.ts';
+import { emit, halt, isLeading, isVoter, setMembership } from './core.ts';
 import { judge } from './filter.ts';
 import type { ReadRecord, UnreadableRecord } from './input.ts';
 import { becomeFollower, becomeLeader } from './role.ts';
@@ -34,7 +34,10 @@ export function onRecords(
   checkLanded(core, core.proposal);
 }
 
-/** The last accepted record read again must be the same bytes: else the log was rewritten or re-created. */
+/**
+ * The last accepted record read again must be the same bytes: else the log was rewritten or re-
+ * created.
+ */
 function compareWithLast(core: Core, record: ReadRecord | UnreadableRecord): void {
   const { lastOffset, lastDigest } = core.accepted;
   if (record.offset !== lastOffset || lastDigest.length === 0) return;

@@ -1,14 +1,16 @@
-import { assert } from '@kvorum/base';
 import type { LogOffset } from '@kvorum/base';
+import { assert } from '@kvorum/base';
 import { admit } from './accept.ts';
 import { changedVoterCount, decodeMembership } from './conf-change.ts';
-import { emit, halt } from './core.ts';
 import type { Core, OpenAppend } from './core.ts';
+import { emit, halt } from './core.ts';
 import { ensureFollowing } from './follow.ts';
 import type { AppendSettled } from './input.ts';
 import { becomeFollower } from './role.ts';
 
-/** Whether a new proposal may be opened: own barrier accepted, nothing undecided, not handing over. */
+/**
+ * Whether a new proposal may be opened: own barrier accepted, nothing undecided, not handing over.
+ */
 export function canPropose(core: Core): boolean {
   return (
     core.halted === undefined &&
@@ -73,12 +75,7 @@ export function onAppendSettled(core: Core, outcome: AppendSettled, digest: Uint
   }
 }
 
-function onAppended(
-  core: Core,
-  open: OpenAppend,
-  offset: LogOffset,
-  digest: Uint8Array,
-): void {
+function onAppended(core: Core, open: OpenAppend, offset: LogOffset, digest: Uint8Array): void {
   const next = core.accepted.offset + 1;
   if (offset < next) {
     halt(core, {
@@ -91,7 +88,8 @@ function onAppended(
     return;
   }
   if (offset === next && !open.unknownSeen && !core.verifyingLast) {
-    // Everything below was validated and nothing can stand between: this is reading the record without a fetch.
+    // Everything below was validated and nothing can stand between: this is reading the record
+    // without a fetch.
     const { shardUid, generation, leaderId } = core.config;
     admit(core, { ...open.record, offset, digest, shardUid, generation, leaderId });
     return;

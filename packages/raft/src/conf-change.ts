@@ -1,5 +1,5 @@
-import { err, memberId, ok } from '@kvorum/base';
 import type { MemberId, Result } from '@kvorum/base';
+import { assert, err, memberId, ok } from '@kvorum/base';
 
 /** Who votes and who only follows: the payload of a `config` record. */
 export interface Membership {
@@ -15,12 +15,15 @@ const MEMBERS_MAX = 0xffff;
 /** Version byte 1, voter count u16, learner count u16, then the ids as u64; all big-endian. */
 export function encodeMembership(membership: Membership): Uint8Array {
   const ids = [...membership.voters, ...membership.learners];
+  assert(ids.length <= MEMBERS_MAX, `at most ${MEMBERS_MAX} members: ${ids.length}`);
   const bytes = new Uint8Array(HEADER_BYTES + ids.length * ID_BYTES);
   const view = new DataView(bytes.buffer);
   view.setUint8(0, VERSION);
-  view.setUint16(1, Math.min(membership.voters.length, MEMBERS_MAX));
-  view.setUint16(3, Math.min(membership.learners.length, MEMBERS_MAX));
-  ids.forEach((id, at) => view.setBigUint64(HEADER_BYTES + at * ID_BYTES, id));
+  view.setUint16(1, membership.voters.length);
+  view.setUint16(3, membership.learners.length);
+  ids.forEach((id, at) => {
+    view.setBigUint64(HEADER_BYTES + at * ID_BYTES, id);
+  });
   return bytes;
 }
 
@@ -44,13 +47,11 @@ export function decodeMembership(bytes: Uint8Array): Result<Membership, string> 
 }
 
 /**
- * Number of voters added plus removed. One at a time keeps any two consecutive majorities overlapping.
+ * Number of voters added plus removed. One at a time keeps any two consecutive majorities
+ * overlapping.
  * Source: Raft thesis §4.1.
  */
-export function changedVoterCount(
-  from: readonly MemberId[],
-  to: readonly MemberId[],
-): number {
+export function changedVoterCount(from: readonly MemberId[], to: readonly MemberId[]): number {
   const added = to.filter((id) => !from.includes(id));
   const removed = from.filter((id) => !to.includes(id));
   return added.length + removed.length;

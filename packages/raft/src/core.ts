@@ -1,5 +1,5 @@
-import { logIndex, logOffset, term } from '@kvorum/base';
 import type { LeaderId, LogIndex, LogOffset, MemberId, Term } from '@kvorum/base';
+import { logIndex, logOffset, term } from '@kvorum/base';
 import type { HaltReport, RaftEffect, Role } from './effect.ts';
 import { HistoryRing } from './history-ring.ts';
 import type { AcceptedState, HardState, RecordKind } from './input.ts';
@@ -11,13 +11,19 @@ export interface RaftConfig {
   readonly leaderId: LeaderId;
   readonly shardUid: Uint8Array;
   readonly generation: number;
-  /** The membership as of the restored state: what the last accepted `config` record says, else the bootstrap one. */
+  /**
+   * The membership as of the restored state: what the last accepted `config` record says, else the
+   * bootstrap one.
+   */
   readonly voters: readonly MemberId[];
   readonly learners: readonly MemberId[];
   readonly heartbeatMs: number;
   readonly electionMsMin: number;
   readonly electionMsMax: number;
-  /** Delay before the first campaign after a start; short for the preferred leader. Pre-vote makes it harmless. */
+  /**
+   * Delay before the first campaign after a start; short for the preferred leader. Pre-vote makes
+   * it harmless.
+   */
   readonly firstElectionMs: number;
   /** Uniform integer in [fromInclusive, toExclusive). Asked for spans up to 2^31. */
   readonly random: (fromInclusive: number, toExclusive: number) => number;
@@ -49,7 +55,10 @@ export interface OpenAppend {
     readonly payload: Uint8Array;
   };
   readonly openedMs: number;
-  /** `queued`: to be sent at `sendAtMs`; `sent`: in flight; `landed`: in the log at `landedOffset`, not yet judged. */
+  /**
+   * `queued`: to be sent at `sendAtMs`; `sent`: in flight; `landed`: in the log at `landedOffset`,
+   * not yet judged.
+   */
   phase: 'queued' | 'sent' | 'landed';
   sendAtMs: number;
   attemptCount: number;
@@ -177,7 +186,8 @@ export function createCore(
     round: 0,
     readRound: undefined,
     waitingReads: [],
-    // Random, so that a late answer to an earlier process of this member cannot match a request of this one.
+    // Random, so that a late answer to an earlier process of this member cannot match a request of
+    // this one.
     requestId: config.random(0, RANDOM_SPAN) * REQUEST_ID_STEP,
     readRequest: undefined,
     queuedReads: [],
@@ -257,7 +267,8 @@ function newPeer(nowMs: number): Peer {
 
 export function setHardState(core: Core, next: HardState): void {
   core.hard = next;
-  // One synced write a step is enough unless a message of this step already waits for the earlier one.
+  // One synced write a step is enough unless a message of this step already waits for the earlier
+  // one.
   const waits = core.effects.some((effect) => effect.kind === 'send' && effect.after === 'persist');
   if (!waits) core.effects = core.effects.filter((effect) => effect.kind !== 'persist-hard-state');
   emit(core, { kind: 'persist-hard-state', term: next.term, vote: next.vote });

@@ -25,20 +25,32 @@ export interface HaltReport {
 }
 
 /** Why an ignored record was ignored. */
-export type FencedReason = 'old-term' | 'other-leader' | 'duplicate' | 'stale-barrier' | 'no-leader';
+export type FencedReason =
+  | 'old-term'
+  | 'other-leader'
+  | 'duplicate'
+  | 'stale-barrier'
+  | 'no-leader';
 
 /**
- * What the shell must do, in this order. `after: 'persist'` = not before every earlier `persist-hard-state` is synced.
+ * What the shell must do, in this order. `after: 'persist'` = not before every earlier `persist-
+ * hard-state` is synced.
  */
 export type RaftEffect =
-  | { readonly kind: 'persist-hard-state'; readonly term: Term; readonly vote: MemberId | undefined }
+  | {
+      readonly kind: 'persist-hard-state';
+      readonly term: Term;
+      readonly vote: MemberId | undefined;
+    }
   | {
       readonly kind: 'send';
       readonly to: MemberId;
       readonly message: RaftMessage;
       readonly after: 'now' | 'persist';
     }
-  /** Append one record; answer with `append-settled`. `again` = send the very same bytes once more. */
+  /**
+   * Append one record; answer with `append-settled`. `again` = send the very same bytes once more.
+   */
   | {
       readonly kind: 'append';
       readonly again: boolean;
@@ -56,14 +68,19 @@ export type RaftEffect =
   /** A record joined the accepted history: apply it; `state` goes into the same store batch. */
   | {
       readonly kind: 'accept';
-      readonly record: { readonly kind: RecordKind; readonly payload: Uint8Array; readonly term: Term };
+      readonly record: {
+        readonly kind: RecordKind;
+        readonly payload: Uint8Array;
+        readonly term: Term;
+      };
       readonly state: AcceptedState;
       /** It is the open proposal of this very process. */
       readonly own: boolean;
     }
   | { readonly kind: 'fenced'; readonly offset: LogOffset; readonly reason: FencedReason }
   /**
-   * Verdict on the open proposal. `accepted` comes after its `accept`. `absent`: certainly never in the log.
+   * Verdict on the open proposal. `accepted` comes after its `accept`. `absent`: certainly never in
+   * the log.
    * `oversize`: absent, and sending it again is pointless.
    */
   | { readonly kind: 'proposal'; readonly verdict: 'accepted' | 'absent' | 'oversize' }
@@ -76,7 +93,9 @@ export type RaftEffect =
       readonly term: Term;
       readonly leader: MemberId | undefined;
     }
-  /** The own barrier is accepted: commands may be executed once everything up to `index` is applied. */
+  /**
+   * The own barrier is accepted: commands may be executed once everything up to `index` is applied.
+   */
   | { readonly kind: 'leader-ready'; readonly index: LogIndex }
   | { readonly kind: 'transfer-settled'; readonly target: MemberId; readonly moved: boolean }
   | { readonly kind: 'halted'; readonly report: HaltReport };

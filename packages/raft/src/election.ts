@@ -1,14 +1,7 @@
 import type { MemberId } from '@kvorum/base';
 import { term as toTerm } from '@kvorum/base';
-import {
-  announce,
-  isLeading,
-  isVoter,
-  resetElectionTimer,
-  send,
-  setHardState,
-} from './core.ts';
 import type { Core } from './core.ts';
+import { announce, isLeading, isVoter, resetElectionTimer, send, setHardState } from './core.ts';
 import type { RaftMessage } from './message.ts';
 import { tallyVotes } from './quorum.ts';
 import { becomeFollower, becomeLeaderElect, becomePatientFollower, leaveRole } from './role.ts';
@@ -16,7 +9,10 @@ import { becomeFollower, becomeLeaderElect, becomePatientFollower, leaveRole } f
 type VoteRequest = Extract<RaftMessage, { kind: 'vote-request' }>;
 type VoteResponse = Extract<RaftMessage, { kind: 'vote-response' }>;
 
-/** The leader is silent: ask the others whether they miss it too, if this replica may and can lead at all. */
+/**
+ * The leader is silent: ask the others whether they miss it too, if this replica may and can lead
+ * at all.
+ */
 export function onElectionTimeout(core: Core): void {
   if (!isVoter(core, core.config.self) || core.logUnreachableSinceMs !== undefined) {
     // A leader needs a barrier in the log; without the log a campaign would only disturb.
@@ -68,9 +64,7 @@ export function onVoteRequest(core: Core, from: MemberId, message: VoteRequest):
   if (!pre && term > core.hard.term) becomeFollower(core, term);
   // A candidate with another history must not lead; and one term has at most one accepted barrier.
   const barred = core.ring.contradicts(message.history) || term <= core.accepted.term;
-  const free = pre
-    ? term > core.hard.term
-    : term === core.hard.term && isVoteFreeFor(core, from);
+  const free = pre ? term > core.hard.term : term === core.hard.term && isVoteFreeFor(core, from);
   if (barred || !free) {
     refuse(core, from, pre);
     return;
@@ -91,7 +85,8 @@ function refuse(core: Core, from: MemberId, pre: boolean): void {
 }
 
 /**
- * Whether this replica still has a leader it believes in; then it helps nobody to depose it. A refused connection to the leader's
+ * Whether this replica still has a leader it believes in; then it helps nobody to depose it. A
+ * refused connection to the leader's
  * member ends that belief at once.
  */
 function isLoyal(core: Core): boolean {
@@ -121,7 +116,10 @@ function tally(core: Core): void {
   else if (result === 'won') becomeLeaderElect(core);
 }
 
-/** The transport lost or regained a member: only a hint, yet enough to stop waiting for a leader that is gone. */
+/**
+ * The transport lost or regained a member: only a hint, yet enough to stop waiting for a leader
+ * that is gone.
+ */
 export function onPeerReachability(core: Core, peer: MemberId, reachable: boolean): void {
   const known = core.peers.get(peer);
   if (known !== undefined) known.reachable = reachable;

@@ -15,11 +15,14 @@ export type Judgement =
   | { readonly kind: 'halt'; readonly report: HaltReport };
 
 /**
- * The acceptance filter: judges the next record of the log. The whole safety argument: every replica runs this same function
- * over the same records in offset order, so all accept the same history whatever late leaders append.
+ * The acceptance filter: judges the next record of the log. The whole safety argument: every
+ * replica runs this same function
+ * over the same records in offset order, so all accept the same history whatever late leaders
+ * append.
  *
  * @param state - after every record below `record.offset`.
- * @returns `accept` and `ignore` carry the state after the record; `halt` = log and replica contradict each other.
+ * @returns `accept` and `ignore` carry the state after the record; `halt` = log and replica
+ * contradict each other.
  *
  * Source: DESIGN §3; reference/kafka-log.md §2.2.
  */
@@ -29,26 +32,22 @@ export function judge(
   context: FilterContext,
 ): Judgement {
   if ('unreadable' in record) {
-    return refuse(state, record, 'unreadable-record', 'a known record', record.unreadable);
+    return refuse(state, record, 'unreadable-record', ['a known record', record.unreadable]);
   }
   if (!equalBytes(record.shardUid, context.shardUid)) {
     const found = toHex(record.shardUid);
-    return refuse(state, record, 'wrong-shard', toHex(context.shardUid), found);
+    return refuse(state, record, 'wrong-shard', [toHex(context.shardUid), found]);
   }
   if (record.generation !== context.generation) {
-    const expected = String(context.generation);
-    return refuse(state, record, 'wrong-generation', expected, String(record.generation));
+    const found = String(record.generation);
+    return refuse(state, record, 'wrong-generation', [String(context.generation), found]);
   }
   return record.kind === 'barrier'
     ? judgeBarrier(state, record, context)
     : judgeBatch(state, record, context);
 }
 
-function judgeBarrier(
-  state: AcceptedState,
-  record: ReadRecord,
-  context: FilterContext,
-): Judgement {
+function judgeBarrier(state: AcceptedState, record: ReadRecord, context: FilterContext): Judgement {
   if (record.term > state.term) return accept(state, record, context);
   const again = record.term === state.term && record.leaderId === state.leaderId;
   return ignore(state, record, again ? 'duplicate' : 'stale-barrier');
@@ -64,11 +63,11 @@ function judgeBatch(state: AcceptedState, record: ReadRecord, context: FilterCon
   if (record.seq <= state.seq) return ignore(state, record, 'duplicate');
   if (record.seq !== state.seq + 1) {
     // seq n+1 goes out only after n was judged, so records have vanished below this one.
-    return refuse(state, record, 'seq-gap', String(state.seq + 1), String(record.seq));
+    return refuse(state, record, 'seq-gap', [String(state.seq + 1), String(record.seq)]);
   }
   if (!equalBytes(record.prevHash, state.chainHash)) {
     const found = toHex(record.prevHash);
-    return refuse(state, record, 'chain-mismatch', toHex(state.chainHash), found);
+    return refuse(state, record, 'chain-mismatch', [toHex(state.chainHash), found]);
   }
   return accept(state, record, context);
 }
@@ -97,10 +96,12 @@ function refuse(
   state: AcceptedState,
   record: ReadRecord | UnreadableRecord,
   reason: HaltReport['reason'],
-  expected: string,
-  found: string,
+  [expected, found]: readonly [expected: string, found: string],
 ): Judgement {
   const detail = `record at offset ${record.offset}: ${reason}`;
   const { index } = state;
-  return { kind: 'halt', report: { reason, detail, offset: record.offset, index, expected, found } };
+  return {
+    kind: 'halt',
+    report: { reason, detail, offset: record.offset, index, expected, found },
+  };
 }

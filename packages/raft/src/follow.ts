@@ -1,8 +1,11 @@
 import { logOffset } from '@kvorum/base';
-import { emit, halt } from './core.ts';
 import type { Core } from './core.ts';
+import { emit, halt } from './core.ts';
 
-/** First read of a process: from the last accepted record on, so that a log rewritten meanwhile is noticed. */
+/**
+ * First read of a process: from the last accepted record on, so that a log rewritten meanwhile is
+ * noticed.
+ */
 export function startFollowing(core: Core): void {
   const from = core.verifyingLast ? core.accepted.lastOffset : core.accepted.offset + 1;
   core.following = true;
@@ -16,7 +19,9 @@ export function ensureFollowing(core: Core): void {
   emit(core, { kind: 'follow-log', from: logOffset(core.accepted.offset + 1) });
 }
 
-/** A leader with nothing undecided needs no fetches: contiguous acknowledgements carry on from here. */
+/**
+ * A leader with nothing undecided needs no fetches: contiguous acknowledgements carry on from here.
+ */
 export function stopFollowingIfIdle(core: Core): void {
   const undecided = core.barrier !== undefined || core.proposal !== undefined;
   if (core.role !== 'leader' || undecided || !core.following || core.verifyingLast) return;
@@ -37,7 +42,8 @@ export function onLogReachable(core: Core, reachable: boolean): void {
 }
 
 /**
- * The log does not hold the offset asked for. Only the two directions that prove loss halt; a verification read whose record
+ * The log does not hold the offset asked for. Only the two directions that prove loss halt; a
+ * verification read whose record
  * was truncated on purpose goes on behind it.
  */
 export function onLogOutOfRange(core: Core, start: number, end: number): void {

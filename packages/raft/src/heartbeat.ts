@@ -1,7 +1,7 @@
-import { leaderMember } from '@kvorum/base';
 import type { MemberId } from '@kvorum/base';
-import { announce, halt, isLeading, resetElectionTimer, send } from './core.ts';
+import { leaderMember } from '@kvorum/base';
 import type { Core } from './core.ts';
+import { announce, halt, isLeading, resetElectionTimer, send } from './core.ts';
 import type { RaftMessage } from './message.ts';
 import { isQuorum } from './quorum.ts';
 
@@ -15,7 +15,9 @@ export function broadcastHeartbeat(core: Core, round: number): void {
   }
 }
 
-/** The periodic heartbeats of a leader; each has a round of its own and may confirm earlier rounds. */
+/**
+ * The periodic heartbeats of a leader; each has a round of its own and may confirm earlier rounds.
+ */
 export function beatIfDue(core: Core): void {
   if (!isLeading(core) || core.nowMs < core.heartbeatAtMs) return;
   core.round += 1;
@@ -94,7 +96,10 @@ function isDisproved(core: Core, from: MemberId): boolean {
   return leaderId !== '' && term === core.hard.term && leaderMember(leaderId) !== from;
 }
 
-/** A leader that hears no majority for the longest election time must assume that another one exists. */
+/**
+ * A leader that hears no majority for the longest election time must assume that another one
+ * exists.
+ */
 export function hasQuorumContact(core: Core): boolean {
   const since = core.nowMs - core.config.electionMsMax;
   return isQuorum(

@@ -1,11 +1,14 @@
-import { assert, equalBytes } from '@kvorum/base';
 import type { LogIndex } from '@kvorum/base';
+import { assert, equalBytes } from '@kvorum/base';
 import type { HistoryPoint } from './message.ts';
 
 /** How many of the latest accepted records a replica can compare with its peers. */
 export const HISTORY_RING_SIZE = 1024;
 
-/** The chain hashes of the latest accepted records, by index. Bounded; older points cannot be compared any more. */
+/**
+ * The chain hashes of the latest accepted records, by index. Bounded; older points cannot be
+ * compared any more.
+ */
 export class HistoryRing {
   readonly #points: HistoryPoint[] = [];
 

@@ -1,10 +1,10 @@
 export { emptyAcceptedState, HASH_BYTES, ZERO_HASH } from './accepted-state.ts';
-export { changedVoterCount, decodeMembership, encodeMembership } from './conf-change.ts';
 export type { Membership } from './conf-change.ts';
+export { changedVoterCount, decodeMembership, encodeMembership } from './conf-change.ts';
 export type { RaftConfig } from './core.ts';
 export type { FencedReason, HaltReport, RaftEffect, Role } from './effect.ts';
-export { judge } from './filter.ts';
 export type { FilterContext, Judgement } from './filter.ts';
+export { judge } from './filter.ts';
 export type {
   AcceptedState,
   AppendSettled,

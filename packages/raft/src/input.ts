@@ -33,7 +33,11 @@ export type RaftInput =
   | { readonly kind: 'tick' }
   | { readonly kind: 'message'; readonly from: MemberId; readonly message: RaftMessage }
   /** The synced write asked for by a `persist-hard-state` effect is done. */
-  | { readonly kind: 'hard-state-persisted'; readonly term: Term; readonly vote: MemberId | undefined }
+  | {
+      readonly kind: 'hard-state-persisted';
+      readonly term: Term;
+      readonly vote: MemberId | undefined;
+    }
   /** Next records of the log in offset order while following; may repeat offsets already seen. */
   | {
       readonly kind: 'records';
@@ -44,7 +48,11 @@ export type RaftInput =
   | { readonly kind: 'log-out-of-range'; readonly start: LogOffset; readonly end: LogOffset }
   | { readonly kind: 'log-reachable'; readonly reachable: boolean }
   /** The answer to the latest `append` effect, with the digest of the bytes sent. */
-  | { readonly kind: 'append-settled'; readonly outcome: AppendSettled; readonly digest: Uint8Array }
+  | {
+      readonly kind: 'append-settled';
+      readonly outcome: AppendSettled;
+      readonly digest: Uint8Array;
+    }
   /** A sealed batch (or config change). Only while `canPropose()`. */
   | { readonly kind: 'propose'; readonly record: 'batch' | 'config'; readonly payload: Uint8Array }
   /** A linearizable read wants an index. Ids are the caller's, unique per process. */
@@ -55,7 +63,10 @@ export type RaftInput =
   /** Apply or decode failed in the shell: stop the shard. */
   | { readonly kind: 'halt'; readonly reason: string; readonly detail: string };
 
-/** The state that travels in one store batch with what it admits (store key `m`), plus the vote (store key `h`). */
+/**
+ * The state that travels in one store batch with what it admits (store key `m`), plus the vote
+ * (store key `h`).
+ */
 export interface AcceptedState {
   /** Last offset the filter has judged, accepted or not. -1 = none. */
   readonly offset: LogOffset;
@@ -65,7 +76,10 @@ export interface AcceptedState {
   readonly leaderId: LeaderId | '';
   readonly seq: number;
   readonly chainHash: Uint8Array;
-  /** Offset and digest of the last ACCEPTED record: re-reading it proves the log is the same one. -1 and empty = none. */
+  /**
+   * Offset and digest of the last ACCEPTED record: re-reading it proves the log is the same one. -1
+   * and empty = none.
+   */
   readonly lastOffset: LogOffset;
   readonly lastDigest: Uint8Array;
 }

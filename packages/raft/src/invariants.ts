@@ -2,7 +2,8 @@ import { assert, equalBytes } from '@kvorum/base';
 import type { Core } from './core.ts';
 
 /**
- * Throws InvariantError when the state of a replica contradicts itself. Tests and simulations call it (through
+ * Throws InvariantError when the state of a replica contradicts itself. Tests and simulations call
+ * it (through
  * `Raft.checkInvariants`) after every step, production now and then.
  */
 export function checkInvariants(core: Core): void {

@@ -1,6 +1,9 @@
 import type { LogIndex, LogOffset, Term } from '@kvorum/base';
 
-/** Where a replica's accepted history stands; two replicas that differ at one index prove a rewritten log. */
+/**
+ * Where a replica's accepted history stands; two replicas that differ at one index prove a
+ * rewritten log.
+ */
 export interface HistoryPoint {
   readonly index: LogIndex;
   readonly chainHash: Uint8Array;
@@ -27,7 +30,9 @@ export type RaftMessage =
   | {
       readonly kind: 'heartbeat';
       readonly term: Term;
-      /** Strictly increasing within a leader's term; never reused, also not for a repeated round. */
+      /**
+       * Strictly increasing within a leader's term; never reused, also not for a repeated round.
+       */
       readonly round: number;
       readonly history: HistoryPoint;
     }

@@ -1,5 +1,5 @@
-import { err, logIndex, logOffset, ok, term } from '@kvorum/base';
 import type { LogIndex, LogOffset, Result, Term } from '@kvorum/base';
+import { err, logIndex, logOffset, ok, term } from '@kvorum/base';
 import type { HistoryPoint, RaftMessage } from './message.ts';
 
 const HASH_BYTES_MAX = 64;
@@ -10,7 +10,8 @@ class ParseFailure extends Error {
 }
 
 /**
- * Reads what a peer sent: plain data of any shape. Unknown fields are ignored, so that newer members may add some.
+ * Reads what a peer sent: plain data of any shape. Unknown fields are ignored, so that newer
+ * members may add some.
  *
  * @returns the message, or a text naming the first field that is wrong.
  */

@@ -1,5 +1,5 @@
-import { assert } from '@kvorum/base';
 import type { MemberId } from '@kvorum/base';
+import { assert } from '@kvorum/base';
 
 /** Smallest number of voters any two of which share a member. */
 export function quorumSize(voterCount: number): number {

@@ -1,9 +1,9 @@
-import { unreachable } from '@kvorum/base';
 import type { MemberId } from '@kvorum/base';
+import { unreachable } from '@kvorum/base';
 import { onRecords } from './accept.ts';
 import { canPropose, onAppendSettled, onPropose, pumpAppends } from './append.ts';
-import { createCore, halt, isLeading } from './core.ts';
 import type { Core, RaftConfig } from './core.ts';
+import { createCore, halt, isLeading } from './core.ts';
 import type { HaltReport, RaftEffect } from './effect.ts';
 import {
   giveUpBarrier,
@@ -26,22 +26,25 @@ import { checkInvariants } from './invariants.ts';
 import type { RaftMessage } from './message.ts';
 import { onRead, onReadIndexRequest, onReadIndexResponse, pumpReads } from './read-index.ts';
 import { becomeFollower } from './role.ts';
-import { statusOf } from './status.ts';
 import type { RaftStatus } from './status.ts';
+import { statusOf } from './status.ts';
 import { handOverIfStuck, onTimeoutNow, onTransfer, pumpTransfer } from './transfer.ts';
 
 /**
- * One replica's consensus over a shared log, without I/O: inputs in, effects out. The log decides what is accepted (filter.ts);
+ * One replica's consensus over a shared log, without I/O: inputs in, effects out. The log decides
+ * what is accepted (filter.ts);
  * votes and heartbeats give liveness and linearizable reads.
  *
- * Ordering: effects are to be carried out in the order given; `after: 'persist'` waits for the synced hard state.
+ * Ordering: effects are to be carried out in the order given; `after: 'persist'` waits for the
+ * synced hard state.
  * Source: DESIGN §3; Ongaro's Raft thesis, chapters 3, 4, 6 and 9.
  */
 export class Raft {
   readonly #core: Core;
 
   /**
-   * @param restored - hard state as last synced and the accepted state found in the store; no newer hard state may
+   * @param restored - hard state as last synced and the accepted state found in the store; no newer
+   * hard state may
    *   have been used by an earlier process.
    */
   constructor(
@@ -101,34 +104,46 @@ export class Raft {
 function handle(core: Core, input: RaftInput): void {
   switch (input.kind) {
     case 'tick':
-      return onTick(core);
+      onTick(core);
+      return;
     case 'message':
-      return onMessage(core, input.from, input.message);
+      onMessage(core, input.from, input.message);
+      return;
     case 'hard-state-persisted':
-      return onVotePersisted(core, input.term, input.vote);
+      onVotePersisted(core, input.term, input.vote);
+      return;
     case 'records':
-      return onRecords(core, input.records, input.nextOffset);
+      onRecords(core, input.records, input.nextOffset);
+      return;
     case 'log-out-of-range':
-      return onLogOutOfRange(core, input.start, input.end);
+      onLogOutOfRange(core, input.start, input.end);
+      return;
     case 'log-reachable':
-      return onLogReachable(core, input.reachable);
+      onLogReachable(core, input.reachable);
+      return;
     case 'append-settled':
-      return onAppendSettled(core, input.outcome, input.digest);
+      onAppendSettled(core, input.outcome, input.digest);
+      return;
     case 'propose':
-      return onPropose(core, input.record, input.payload);
+      onPropose(core, input.record, input.payload);
+      return;
     case 'read':
-      return onRead(core, input.readId);
+      onRead(core, input.readId);
+      return;
     case 'transfer':
-      return onTransfer(core, input.target);
+      onTransfer(core, input.target);
+      return;
     case 'peer-reachability':
-      return onPeerReachability(core, input.peer, input.reachable);
+      onPeerReachability(core, input.peer, input.reachable);
+      return;
     case 'durable':
       core.durableOffset = input.offset;
       return;
     case 'halt':
-      return halt(core, { reason: haltReason(input.reason), detail: input.detail });
+      halt(core, { reason: haltReason(input.reason), detail: input.detail });
+      return;
     default:
-      return unreachable(input);
+      unreachable(input);
   }
 }
 
@@ -154,27 +169,45 @@ function onMessage(core: Core, from: MemberId, message: RaftMessage): void {
   }
   switch (message.kind) {
     case 'vote-request':
-      return onVoteRequest(core, from, message);
+      onVoteRequest(core, from, message);
+      return;
     case 'vote-response':
-      return onVoteResponse(core, from, message);
+      onVoteResponse(core, from, message);
+      return;
     case 'heartbeat':
-      if (message.term < core.hard.term) return answerHeartbeat(core, from, message, false);
-      if (message.term > core.hard.term) becomeFollower(core, message.term);
-      return onHeartbeat(core, from, message);
+      onHeartbeatOfAnyTerm(core, from, message);
+      return;
     case 'heartbeat-response':
-      if (message.term > core.hard.term) return becomeFollower(core, message.term);
-      return onHeartbeatResponse(core, from, message);
+      if (message.term > core.hard.term) becomeFollower(core, message.term);
+      else onHeartbeatResponse(core, from, message);
+      return;
     case 'timeout-now':
       if (message.term < core.hard.term) return;
       if (message.term > core.hard.term) becomeFollower(core, message.term);
-      return onTimeoutNow(core);
+      onTimeoutNow(core);
+      return;
     case 'read-index-request':
-      return onReadIndexRequest(core, from, message);
+      onReadIndexRequest(core, from, message);
+      return;
     case 'read-index-response':
-      return onReadIndexResponse(core, message);
+      onReadIndexResponse(core, message);
+      return;
     default:
-      return unreachable(message);
+      unreachable(message);
   }
+}
+
+function onHeartbeatOfAnyTerm(
+  core: Core,
+  from: MemberId,
+  message: Extract<RaftMessage, { kind: 'heartbeat' }>,
+): void {
+  if (message.term < core.hard.term) {
+    answerHeartbeat(core, from, message, false);
+    return;
+  }
+  if (message.term > core.hard.term) becomeFollower(core, message.term);
+  onHeartbeat(core, from, message);
 }
 
 const HALT_REASONS: ReadonlySet<string> = new Set<HaltReport['reason']>([

@@ -1,6 +1,6 @@
 import type { MemberId } from '@kvorum/base';
-import { emit, isLeading, send } from './core.ts';
 import type { Core, LeaderRead, ReadRequest } from './core.ts';
+import { emit, isLeading, send } from './core.ts';
 import { broadcastHeartbeat } from './heartbeat.ts';
 import type { RaftMessage } from './message.ts';
 import { isQuorum } from './quorum.ts';
@@ -46,8 +46,10 @@ export function onReadIndexResponse(
 }
 
 /**
- * Starts, confirms and retries rounds; called at the end of every step. A round takes the reads that waited when it started, so
- * its heartbeats go out after every one of them arrived; reads that come later wait for the next round.
+ * Starts, confirms and retries rounds; called at the end of every step. A round takes the reads
+ * that waited when it started, so
+ * its heartbeats go out after every one of them arrived; reads that come later wait for the next
+ * round.
  */
 export function pumpReads(core: Core): void {
   if (isLeading(core)) pumpLeaderReads(core);

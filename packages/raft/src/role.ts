@@ -1,12 +1,14 @@
-import { EMPTY_BYTES } from '@kvorum/base';
 import type { Term } from '@kvorum/base';
+import { EMPTY_BYTES } from '@kvorum/base';
 import { ZERO_HASH } from './accepted-state.ts';
-import { announce, emit, resetElectionTimer, setHardState } from './core.ts';
 import type { Core } from './core.ts';
+import { announce, emit, resetElectionTimer, setHardState } from './core.ts';
 import { ensureFollowing } from './follow.ts';
 import { failLeaderReads } from './read-index.ts';
 
-/** Steps down or stays down, raising the term when `term` is newer; no leader is known afterwards. */
+/**
+ * Steps down or stays down, raising the term when `term` is newer; no leader is known afterwards.
+ */
 export function becomeFollower(core: Core, term: Term): void {
   leaveRole(core, term);
   announce(core);

@@ -1,6 +1,6 @@
 import type { MemberId } from '@kvorum/base';
-import { emit, isLeading, isVoter, send } from './core.ts';
 import type { Core } from './core.ts';
+import { emit, isLeading, isVoter, send } from './core.ts';
 import { campaign } from './election.ts';
 import { broadcastHeartbeat } from './heartbeat.ts';
 
@@ -48,7 +48,8 @@ export function onTimeoutNow(core: Core): void {
 }
 
 /**
- * A leader that cannot reach the log hands over to a voter that can; a leader-elect that is far from its barrier to a voter that
+ * A leader that cannot reach the log hands over to a voter that can; a leader-elect that is far
+ * from its barrier to a voter that
  * has read more. In an outage for everybody nobody reaches the log, so nothing moves.
  */
 export function handOverIfStuck(core: Core): void {
