@@ -1,1 +1,14 @@
+export {
+  describePeerTransportContract,
+  type PeerTransportFixture,
+} from './contract/peer-transport.ts';
+export { describeStateStoreContract, type StateStoreFixture } from './contract/state-store.ts';
 export { type DataDrivenCommand, runDataDriven } from './datadriven.ts';
+export {
+  MemoryPeerNetwork,
+  type MemoryPeerNetworkOptions,
+  type PeerLinkFaults,
+} from './memory-peer-network.ts';
+export { type MemoryStateStores, memoryStateStores } from './memory-state-store.ts';
+export { seededRng } from './seeded-rng.ts';
+export { VirtualClock } from './virtual-clock.ts';

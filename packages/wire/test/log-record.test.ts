@@ -36,7 +36,7 @@ const BARRIER: LogRecord = {
 describe('log record', () => {
   it('keeps its bytes: records in existing topics must stay readable', () => {
     const text = `${[BATCH, BARRIER].map((record) => toHex(encodeLogRecord(record))).join('\n')}\n`;
-    if (process.env['REWRITE'] === '1') writeFileSync(GOLDEN, text);
+    if (process.env['KV_REWRITE'] === '1') writeFileSync(GOLDEN, text);
     expect(text).toBe(readFileSync(GOLDEN, 'utf8'));
   });
 

@@ -1,0 +1,89 @@
+import { join } from 'node:path';
+import { assert, KvError } from '@kvorum/base';
+import type { StateStore, StateStores } from '@kvorum/ports';
+import { Level } from 'level';
+import { openError } from './level-errors.ts';
+import { LevelStateStore } from './level-state-store.ts';
+
+/**
+ * Sizes of one store. Measured with 8 and 16 stores in one process, 1 M puts of 256 B with two rows each (2 cores, Node 20):
+ * resident memory 170–260 MB, of which 130–200 MB are not mapped files; a put costs 5 µs of CPU.
+ */
+export interface LevelTuning {
+  /** LevelDB holds up to two of these in memory. 16 MiB made no put cheaper, 4 MiB saves a third of the memory. */
+  readonly writeBufferBytes: number;
+  /** Uncompressed blocks; what it misses is usually still in the page cache. */
+  readonly blockCacheBytes: number;
+  /** Snappy: no measurable CPU (incompressible blocks stay as they are), 2–6 times less on disk. */
+  readonly compression: boolean;
+}
+
+export const DEFAULT_LEVEL_TUNING: LevelTuning = {
+  writeBufferBytes: 8 * 1024 * 1024,
+  blockCacheBytes: 8 * 1024 * 1024,
+  compression: true,
+};
+
+export interface LevelStoresOptions {
+  /** Data directory; each store is a directory of its name in it. Created when absent. */
+  readonly directory: string;
+  readonly tuning?: Partial<LevelTuning>;
+}
+
+const STORE_NAME = /^[a-z0-9][a-z0-9._-]*$/i;
+
+/** The StateStores on LevelDB, one database a name. Nothing is opened yet. */
+export function openLevelStores(options: LevelStoresOptions): StateStores {
+  return new LevelStateStores(options);
+}
+
+class LevelStateStores implements StateStores {
+  readonly #directory: string;
+  readonly #tuning: LevelTuning;
+  readonly #open = new Set<LevelStateStore>();
+  /** Opening is asynchronous: a close meanwhile must not leave a database open behind. */
+  readonly #opening = new Set<Promise<StateStore>>();
+  #closed = false;
+
+  constructor(options: LevelStoresOptions) {
+    this.#directory = options.directory;
+    this.#tuning = { ...DEFAULT_LEVEL_TUNING, ...options.tuning };
+  }
+
+  open(name: string): Promise<StateStore> {
+    assert(STORE_NAME.test(name), `store name must be a plain file name: ${name}`);
+    if (this.#closed) return Promise.reject(new KvError('KV_STOPPED', 'the stores are closed'));
+    const opening = this.#openLevel(name);
+    this.#opening.add(opening);
+    const forget = (): void => {
+      this.#opening.delete(opening);
+    };
+    opening.then(forget, forget);
+    return opening;
+  }
+
+  async #openLevel(name: string): Promise<StateStore> {
+    const directory = join(this.#directory, name);
+    const level = new Level<Uint8Array, Uint8Array>(directory, {
+      keyEncoding: 'view',
+      valueEncoding: 'view',
+      writeBufferSize: this.#tuning.writeBufferBytes,
+      cacheSize: this.#tuning.blockCacheBytes,
+      compression: this.#tuning.compression,
+    });
+    try {
+      await level.open();
+    } catch (error) {
+      throw openError(directory, error);
+    }
+    const store = new LevelStateStore(level, () => this.#open.delete(store));
+    this.#open.add(store);
+    return store;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled([...this.#opening]);
+    await Promise.all([...this.#open].map((store) => store.close()));
+  }
+}
