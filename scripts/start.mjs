@@ -7,6 +7,7 @@ import { build, install, must, ROOT, requireNode, step } from './setup.mjs';
 // npm passes a terminal's Ctrl-C on to a process that already had it from the terminal. kvd takes a
 // second signal as "stop now", so it gets its own process group and one signal for such a pair.
 const SIGNAL_PAIR_MS = 500;
+const PARENT_POLL_MS = 500;
 const BROKER_LIST = /[\w.-]+:\d+(?:,[\w.-]+:\d+)*/g;
 
 requireNode();
@@ -50,14 +51,26 @@ function serve(args) {
     detached: process.platform !== 'win32',
   });
   let lastSignalMs = Number.NEGATIVE_INFINITY;
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    process.on(signal, () => {
-      const nowMs = performance.now();
-      if (nowMs - lastSignalMs < SIGNAL_PAIR_MS) return;
-      lastSignalMs = nowMs;
-      kvd.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal);
-    });
+  function pass(signal) {
+    const nowMs = performance.now();
+    if (nowMs - lastSignalMs < SIGNAL_PAIR_MS) return;
+    lastSignalMs = nowMs;
+    kvd.kill(signal);
   }
+  process.on('SIGINT', () => pass('SIGINT'));
+  process.on('SIGTERM', () => pass('SIGTERM'));
+  process.on('SIGHUP', () => pass('SIGTERM'));
   process.once('exit', () => kvd.kill('SIGTERM'));
   kvd.once('exit', (code, signal) => process.exit(signal === null ? code : 1));
+  if (process.env.npm_lifecycle_event) stopWithParent(() => pass('SIGTERM'));
+}
+
+/** A SIGTERM to npm ends npm and its shell but does not reach us: the loss of the parent stands for it. */
+function stopWithParent(stop) {
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    stop();
+  }, PARENT_POLL_MS);
 }

@@ -6,7 +6,11 @@ import { install, must, node, requireNode, step } from './setup.mjs';
 export async function staticChecks() {
   const checks = [
     ['types: packages, tests, bench, scripts', 'typescript/bin/tsc', ['-b']],
-    ['format and syntax rules', '@biomejs/biome/bin/biome', ['check', '--error-on-warnings']],
+    [
+      'format and syntax rules',
+      '@biomejs/biome/bin/biome',
+      ['check', '--error-on-warnings', '--max-diagnostics=none'],
+    ],
     ['type-aware rules', 'oxlint/bin/oxlint', ['--type-aware', '--deny-warnings']],
   ];
   const failed = [];
