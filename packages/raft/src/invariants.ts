@@ -37,12 +37,10 @@ function checkRole(core: Core): void {
     assert(core.leader !== config.self, 'a replica names itself leader without leading');
     assert(core.following, 'only a leader may leave the log unread');
   }
-  if (role !== 'follower' && role !== 'leader') {
-    assert(accepted.term < hard.term, `${role} of a term that the log has decided`);
-  }
   assert((role === 'leader-elect') === (core.barrier !== undefined), 'barrier without its role');
   if (role === 'candidate' || role === 'leader-elect') {
     assert(hard.vote === config.self, `${role} without its own vote`);
+    assert(accepted.term < hard.term, `${role} of a term that the log has decided`);
   }
 }
 
