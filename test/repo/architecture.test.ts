@@ -15,6 +15,8 @@ interface Row {
   readonly workspace: readonly string[];
   /** Libraries it may import. A new one needs a reason, and this line. */
   readonly libraries?: readonly string[];
+  /** Declared as development dependencies; only for a package that no product package imports. */
+  readonly testLibraries?: readonly string[];
 }
 
 /** The whole architecture: package → what it may import. */
@@ -42,7 +44,7 @@ const ALLOWED: Readonly<Record<string, Row>> = {
   },
   client: { workspace: ['wire', 'shard'], libraries: ['ws'] },
   kvctl: { workspace: ['client'], libraries: ['commander'] },
-  testkit: { workspace: ['ports'] },
+  testkit: { workspace: ['ports'], testLibraries: ['vitest'] },
   simulator: {
     workspace: ['replica', 'testkit', 'raft', 'mvcc', 'shard', 'wire', 'ports'],
   },
@@ -79,8 +81,13 @@ it('packages/ holds exactly the packages of the table', () => {
 });
 
 describe.each(PACKAGES)('%s', (name) => {
-  const { dependencies = {}, name: packageName } = manifest(`packages/${name}/package.json`);
+  const {
+    dependencies = {},
+    devDependencies = {},
+    name: packageName,
+  } = manifest(`packages/${name}/package.json`);
   const declared = Object.keys(dependencies);
+  const testLibraries = Object.keys(devDependencies);
 
   it('is called @kvorum/<folder>', () => {
     expect(packageName).toBe(`@kvorum/${name}`);
@@ -90,6 +97,7 @@ describe.each(PACKAGES)('%s', (name) => {
     const workspace = declared.filter((dependency) => dependency.startsWith('@kvorum/'));
     const libraries = declared.filter((dependency) => !dependency.startsWith('@kvorum/'));
     expect({ workspace: workspace.sort(), libraries: libraries.sort() }).toEqual(allowed(name));
+    expect(testLibraries.sort()).toEqual(ALLOWED[name]?.testLibraries ?? []);
   });
 
   it('pins each dependency to one version', () => {
@@ -109,7 +117,7 @@ describe.each(PACKAGES)('%s', (name) => {
   it('imports only what it declares', () => {
     const undeclared = (specifier: string): boolean => {
       const dependency = packageOf(specifier);
-      return dependency !== undefined && !declared.includes(dependency);
+      return dependency !== undefined && ![...declared, ...testLibraries].includes(dependency);
     };
     expect(badImports(sources(name), undeclared)).toEqual([]);
   });
