@@ -1,7 +1,7 @@
 // What every command needs before it can run on a fresh clone. Plain JavaScript without a
 // dependency, since node_modules may not exist yet.
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -72,7 +72,24 @@ export async function install() {
 
 /** Compiles the given projects (all packages by default); seconds at first, then only what changed. */
 export function build(projects = ['tsconfig.build.json']) {
-  return step('build', () => node('typescript/bin/tsc', ['-b', ...projects]));
+  return step('build', async () => {
+    const code = await node('typescript/bin/tsc', ['-b', ...projects]);
+    if (process.platform !== 'win32') linkCommands();
+    return code;
+  });
+}
+
+/** Makes `npx kvd` and `npx kvctl` work: npm links a command only if its file is there at installation. */
+function linkCommands() {
+  for (const [command, folder] of Object.entries({ kvd: 'server', kvctl: 'kvctl' })) {
+    const file = `${ROOT}packages/${folder}/dist/main.js`;
+    const link = `${ROOT}node_modules/.bin/${command}`;
+    if (!existsSync(file)) continue;
+    chmodSync(file, 0o755);
+    if (existsSync(link)) continue;
+    rmSync(link, { force: true });
+    symlinkSync(`../@kvorum/${folder}/dist/main.js`, link);
+  }
 }
 
 /** Ends the process when a step failed. */
