@@ -1,1 +1,50 @@
-export {};
+export type { CommandResult, Proposal } from './command.ts';
+export type { CompactionChunk, CompactionCursor } from './compaction.ts';
+export { type Applied, type BatchOfGets, Engine, type Execution } from './engine.ts';
+export {
+  decodeMeta,
+  type EngineMeta,
+  encodeMeta,
+  initialMeta,
+  STORE_FORMAT,
+} from './engine-meta.ts';
+export {
+  attachedKey,
+  attachmentKey,
+  decodeLease,
+  encodeLease,
+  type LeaseRow,
+  leaseKey,
+} from './lease-codec.ts';
+export type { ReadAnswer, Reading, ReadRequest, StoredRow, StoredValue } from './reading.ts';
+export {
+  COMPACTION_KEY,
+  clientIdOfSession,
+  decodeHead,
+  HARD_STATE_KEY,
+  type Head,
+  headKey,
+  isRow,
+  META_KEY,
+  type RowFields,
+  revisionKey,
+  rowKeyValue,
+  sessionKey,
+  STATE_PREFIXES,
+} from './row-codec.ts';
+export type { StateDigest } from './state-hash.ts';
+export { isReadOnly, validate } from './validate.ts';
+export {
+  applyWriteSet,
+  decodeWriteSet,
+  encodeWriteSet,
+  type StateChange,
+  type StoreSink,
+  type WriteSet,
+  type WriteSetFrame,
+  type WriteSetMetadata,
+  WriteSetBuilder,
+  WRITE_SET_VERSION,
+  writeSetEvents,
+  writeSetRows,
+} from './write-set.ts';

@@ -1,0 +1,259 @@
+import {
+  assert,
+  type DeleteRangeRequest,
+  type DeleteRangeResponse,
+  EMPTY_BYTES,
+  type KeyValue,
+  KvError,
+  type KvResponse,
+  type Limits,
+  NO_LEASE,
+  type PutRequest,
+  type PutResponse,
+  type RangeRequest,
+  type RangeResponse,
+  type Revision,
+  type TxnOpResponse,
+  type TxnRequest,
+  type TxnResponse,
+  unreachable,
+  type WriteRequest,
+} from '@kvorum/base';
+import type { BatchState, Slot } from './batch-state.ts';
+import type { CommandResult } from './command.ts';
+import { readRange, toKeyValues } from './range.ts';
+import type { Reading } from './reading.ts';
+import { rowBytesLength, rowKeyValue, rowValue } from './row-codec.ts';
+import { checkPlan, checkPutState, isPlainGet, isPoint, planTxn, type TxnPlan } from './txn-plan.ts';
+import { VisibleScan } from './visible.ts';
+
+/** Room kept in a record for what frames the payload. */
+const RECORD_FRAME_BYTES = 4096;
+/** Bytes of a change beside its row: the length before it, and a lease's attachment rows. */
+const CHANGE_OVERHEAD_BYTES = 64;
+
+/** Raised inside a command whose effects do not fit into the record; the command is undone. */
+class Overflow {
+  readonly bytes: number;
+  constructor(bytes: number) {
+    this.bytes = bytes;
+  }
+}
+
+/** Where a command writes: its main revision and the sub-revision of its next change. */
+interface Cursor {
+  readonly main: number;
+  sub: number;
+}
+
+/** Executes the commands of one batch, one after the other, against its working state. */
+export class Executor {
+  private readonly state: BatchState;
+  private readonly recordBytesMax: number;
+  /** Bytes of the record that sessions take, set by the caller: of earlier commands, and of the one that runs. */
+  sessionBytes = 0;
+  ownSessionBytes = 0;
+
+  constructor(state: BatchState, limits: Limits) {
+    this.state = state;
+    this.recordBytesMax = limits.recordBytesMax - RECORD_FRAME_BYTES;
+  }
+
+  /** Bytes still free in the record. */
+  get room(): number {
+    return this.recordBytesMax - this.state.builder.length - this.sessionBytes - this.ownSessionBytes;
+  }
+
+  /** A put needs no reading once its slot is prefetched: the hot path stays a plain call. */
+  put(request: PutRequest): CommandResult {
+    const { state } = this;
+    const fault = checkPutState(state, request);
+    if (fault !== undefined) return failed(fault);
+    state.mark();
+    const response = this.writePut(request, { main: state.revision + 1, sub: 0 });
+    return response instanceof Overflow ? this.overflowed(response) : { ok: true, response };
+  }
+
+  *run(request: WriteRequest): Reading<CommandResult> {
+    switch (request.op) {
+      case 'put':
+        return this.put(request);
+      case 'delete-range':
+        return yield* this.attempt((cursor) => this.deleteRange(request, cursor));
+      case 'txn':
+        return yield* this.txn(request);
+      case 'compact':
+        return this.compact(request.revision);
+      default:
+        return unreachable(request);
+    }
+  }
+
+  /** A txn of ranges only, or the write form. Compares and checks come first, so it never fails half-way. */
+  *txn(request: TxnRequest): Reading<CommandResult> {
+    const plan = yield* planTxn(this.state, request);
+    const fault = checkPlan(this.state, plan);
+    if (fault !== undefined) return failed(fault);
+    return yield* this.attempt((cursor) => this.runPlan(plan, cursor));
+  }
+
+  private compact(asked: number): CommandResult {
+    const { state } = this;
+    if (asked <= state.compactedTo) {
+      const details = { compactRevision: state.compactedTo };
+      return failed(new KvError('KV_COMPACTED', undefined, { details }));
+    }
+    if (asked > state.revision) {
+      const details = { currentRevision: state.revision };
+      return failed(new KvError('KV_FUTURE_REVISION', undefined, { details }));
+    }
+    state.compactedTo = asked;
+    return { ok: true, response: { op: 'compact', revision: state.revision as Revision } };
+  }
+
+  /** Runs a command that writes under one main revision; undoes it when it does not fit. */
+  private *attempt(
+    body: (cursor: Cursor) => Reading<TxnOpResponse | Overflow>,
+  ): Reading<CommandResult> {
+    const { state } = this;
+    const before = state.revision;
+    const cursor = { main: before + 1, sub: 0 };
+    const mark = state.mark();
+    const response = yield* body(cursor);
+    if (response instanceof Overflow) {
+      state.rollback(mark);
+      state.revision = before;
+      return this.overflowed(response);
+    }
+    const revision = (cursor.sub > 0 ? cursor.main : before) as Revision;
+    state.revision = revision;
+    // Sub-responses carry the revision of their moment, the outermost the final one.
+    return { ok: true, response: { ...response, revision } as KvResponse };
+  }
+
+  private *runPlan(plan: TxnPlan, cursor: Cursor): Reading<TxnResponse | Overflow> {
+    const responses: TxnOpResponse[] = [];
+    let nested = 0;
+    for (const op of plan.ops) {
+      let response: TxnOpResponse | Overflow;
+      if (op.op === 'put') {
+        response = this.writePut(op, cursor);
+      } else if (op.op === 'delete-range') {
+        response = yield* this.deleteRange(op, cursor);
+      } else if (op.op === 'range') {
+        response = yield* this.rangeInTxn(op);
+      } else {
+        response = yield* this.runPlan(plan.nested[nested] as TxnPlan, cursor);
+        nested += 1;
+      }
+      if (response instanceof Overflow) return response;
+      responses.push(response);
+    }
+    // A nested txn's own header is empty in etcd.
+    return { op: 'txn', revision: 0 as Revision, succeeded: plan.succeeded, responses };
+  }
+
+  private writePut(put: PutRequest, cursor: Cursor): PutResponse | Overflow {
+    const { state } = this;
+    const slot = state.slot(put.key);
+    const head = slot.head !== undefined && !slot.head.deleted ? slot.head : undefined;
+    const previous = head === undefined ? undefined : state.rowOf(slot);
+    let { value } = put;
+    if (put.ignoreValue === true) {
+      assert(previous !== undefined, 'ignoreValue needs the prefetched row');
+      value = rowValue(previous);
+    }
+    const overflow = this.claim(put.key, value);
+    if (overflow !== undefined) return overflow;
+    const lease = put.ignoreLease === true ? (head?.lease ?? NO_LEASE) : (put.lease ?? NO_LEASE);
+    const prevKv = put.prevKv === true && previous !== undefined ? rowKeyValue(previous) : undefined;
+    state.write(slot, { main: cursor.main, sub: cursor.sub, value, lease, deleted: false });
+    cursor.sub += 1;
+    this.wrote(cursor);
+    const revision = cursor.main as Revision;
+    return prevKv === undefined ? { op: 'put', revision } : { op: 'put', revision, prevKv };
+  }
+
+  private *deleteRange(
+    request: DeleteRangeRequest,
+    cursor: Cursor,
+  ): Reading<DeleteRangeResponse | Overflow> {
+    const { state } = this;
+    const prevKvs: KeyValue[] = [];
+    let deleted = 0;
+    if (isPoint(request)) {
+      const slot = state.slot(request.key);
+      if (slot.head !== undefined && !slot.head.deleted) {
+        const row = request.prevKv === true ? state.rowOf(slot) : undefined;
+        if (row !== undefined) prevKvs.push(rowKeyValue(row));
+        const overflow = this.writeTombstone(slot, cursor);
+        if (overflow !== undefined) return overflow;
+        deleted = 1;
+      }
+    } else {
+      // `state.revision` moves with the first tombstone; the scan sees what stood before this operation.
+      const scan = new VisibleScan(state, request, state.revision);
+      while (!scan.done) {
+        const found = yield* scan.next();
+        if (request.prevKv === true) prevKvs.push(...(yield* toKeyValues(state, found, false)));
+        for (const { key, head } of found) {
+          const overflow = this.writeTombstone(state.slotOf(key, head), cursor);
+          if (overflow !== undefined) return overflow;
+        }
+        deleted += found.length;
+      }
+    }
+    return { op: 'delete-range', revision: state.revision as Revision, deleted, prevKvs };
+  }
+
+  private writeTombstone(slot: Slot, cursor: Cursor): Overflow | undefined {
+    const overflow = this.claim(slot.key, EMPTY_BYTES);
+    if (overflow !== undefined) return overflow;
+    const { main, sub } = cursor;
+    this.state.write(slot, { main, sub, value: EMPTY_BYTES, lease: NO_LEASE, deleted: true });
+    cursor.sub += 1;
+    this.wrote(cursor);
+    return undefined;
+  }
+
+  private *rangeInTxn(request: RangeRequest): Reading<RangeResponse> {
+    const { state } = this;
+    if (isPlainGet(request) && request.keysOnly !== true && request.countOnly !== true) {
+      const slot = state.slot(request.key);
+      const live = slot.head !== undefined && !slot.head.deleted;
+      const row = live ? state.rowOf(slot) : undefined;
+      const kvs = row === undefined ? [] : [rowKeyValue(row)];
+      const revision = state.revision as Revision;
+      return { op: 'range', revision, kvs, more: false, count: kvs.length };
+    }
+    const result = yield* readRange(state, request);
+    assert(result.ok, 'revisions of ranges are checked before a txn runs');
+    return result.value;
+  }
+
+  /** The next reads of the command see its writes, under its own revision. */
+  private wrote(cursor: Cursor): void {
+    this.state.revision = cursor.main;
+  }
+
+  private claim(key: Uint8Array, value: Uint8Array): Overflow | undefined {
+    const bytes = rowBytesLength(key, value) + CHANGE_OVERHEAD_BYTES + key.length;
+    return bytes > this.room ? new Overflow(bytes) : undefined;
+  }
+
+  /** Too large for any record, or only for what is left of this one: then a retry finds an emptier one. */
+  private overflowed(overflow: Overflow): CommandResult {
+    const alone = this.state.builder.changeCount === 0 && this.sessionBytes === 0;
+    if (alone || overflow.bytes > this.recordBytesMax) {
+      const details = { limit: this.recordBytesMax };
+      return failed(
+        new KvError('KV_REQUEST_TOO_LARGE', 'its effects exceed one log record', { details }),
+      );
+    }
+    return failed(new KvError('KV_TOO_MANY_REQUESTS', 'the log record is full'));
+  }
+}
+
+function failed(error: KvError): CommandResult {
+  return { ok: false, error };
+}

@@ -1,0 +1,12 @@
+import type { KvError, KvResponse, SessionTag, WriteRequest } from '@kvorum/base';
+
+/** A write as it waits in the leader's queue; already validated (see validate.ts). */
+export interface Proposal {
+  readonly request: WriteRequest;
+  readonly session?: SessionTag;
+}
+
+/** What became of one command. An error here means that the command changed nothing. */
+export type CommandResult =
+  | { readonly ok: true; readonly response: KvResponse }
+  | { readonly ok: false; readonly error: KvError };

@@ -1,0 +1,140 @@
+import { err, KvError, ok, type Result } from '@kvorum/base';
+import { byteText, ByteReader, ByteWriter } from './binary.ts';
+import { getMany, type Reading, scanChunk, type StoredRow } from './reading.ts';
+import {
+  COMPACTION_KEY,
+  decodeHead,
+  headKey,
+  revisionKey,
+  rowIsTombstone,
+  rowKey,
+  rowMain,
+  rowPrevMain,
+  rowPrevStoreKey,
+  rowSub,
+} from './row-codec.ts';
+
+const PROGRESS_FORMAT = 1;
+
+/**
+ * How far the background removal has come: everything below `doneThrough` is finished for the compaction at that
+ * revision; rows of [doneThrough, `at`) are finished for the one at `target`. Stored under `c`, local to a replica.
+ */
+export interface CompactionCursor {
+  readonly doneThrough: number;
+  readonly target: number;
+  readonly atMain: number;
+  readonly atSub: number;
+}
+
+export interface CompactionChunk {
+  /** Store keys to delete, in one batch with `progress`. */
+  readonly deletes: readonly Uint8Array[];
+  readonly progress: { readonly key: Uint8Array; readonly value: Uint8Array } | undefined;
+  /** Where to go on; undefined = nothing is left to remove. */
+  readonly cursor: CompactionCursor | undefined;
+}
+
+export function encodeCompactionCursor(cursor: CompactionCursor): Uint8Array {
+  const out = new ByteWriter(32);
+  out.u8(PROGRESS_FORMAT);
+  out.u64(cursor.doneThrough);
+  out.u64(cursor.target);
+  out.u64(cursor.atMain);
+  out.u32(cursor.atSub);
+  return out.view();
+}
+
+export function decodeCompactionCursor(bytes: Uint8Array): Result<CompactionCursor, KvError> {
+  const input = new ByteReader(bytes);
+  const format = input.u8();
+  const cursor = {
+    doneThrough: input.u64(),
+    target: input.u64(),
+    atMain: input.u64(),
+    atSub: input.u32(),
+  };
+  if (format === PROGRESS_FORMAT && input.finished()) return ok(cursor);
+  return err(new KvError('KV_CORRUPT', 'unreadable compaction progress'));
+}
+
+/** What a step needs to know of the state that moves on while it reads. */
+export interface CompactionView {
+  readonly compactRevision: number;
+  /** Keys (byteText) changed since the step began: their heads must not be removed. */
+  readonly touched: ReadonlySet<string>;
+}
+
+/**
+ * Finds the next bounded piece of superseded rows.
+ *
+ * A row X at or below the target supersedes its predecessor, wherever that lies; a tombstone below the target supersedes
+ * itself. So only the rows of (last compaction, target] are visited: the cost follows the history, not the key space.
+ * Rows at exactly the target stay, for watchers that start there, and the next compaction begins with them.
+ */
+export function* compactionChunk(
+  view: CompactionView,
+  cursor: CompactionCursor | undefined,
+): Reading<CompactionChunk> {
+  const start = nextTarget(cursor ?? (yield* loadCursor()), view.compactRevision);
+  if (start === undefined) return { deletes: [], progress: undefined, cursor: undefined };
+  const { target } = start;
+  const rows = yield* scanChunk(
+    revisionKey(start.atMain, start.atSub),
+    revisionKey(target + 1, 0),
+  );
+  const last = rows.at(-1);
+  const deletes = yield* superseded(view, rows, target);
+  const next: CompactionCursor =
+    last === undefined
+      ? { doneThrough: target, target, atMain: target, atSub: 0 }
+      : { ...start, atMain: rowMain(last[1]), atSub: rowSub(last[1]) + 1 };
+  const progress = { key: COMPACTION_KEY, value: encodeCompactionCursor(next) };
+  const finished = nextTarget(next, view.compactRevision) === undefined;
+  return { deletes, progress, cursor: finished ? undefined : next };
+}
+
+function* loadCursor(): Reading<CompactionCursor> {
+  const [value] = yield* getMany([COMPACTION_KEY]);
+  const fresh = { doneThrough: 0, target: 0, atMain: 0, atSub: 0 };
+  if (value === undefined) return fresh;
+  const decoded = decodeCompactionCursor(value);
+  // Damaged progress only costs a second visit of the whole history.
+  return decoded.ok ? decoded.value : fresh;
+}
+
+/** A started compaction is finished before a later one begins where it ended. */
+function nextTarget(
+  cursor: CompactionCursor,
+  compactRevision: number,
+): CompactionCursor | undefined {
+  if (cursor.doneThrough < cursor.target) return cursor;
+  if (compactRevision <= cursor.doneThrough) return undefined;
+  const { doneThrough } = cursor;
+  return { doneThrough, target: compactRevision, atMain: doneThrough, atSub: 0 };
+}
+
+function* superseded(
+  view: CompactionView,
+  rows: readonly StoredRow[],
+  target: number,
+): Reading<Uint8Array[]> {
+  const deletes: Uint8Array[] = [];
+  const tombstones: Uint8Array[] = [];
+  for (const [storeKey, row] of rows) {
+    const prevMain = rowPrevMain(row);
+    if (prevMain > 0 && prevMain < target) deletes.push(rowPrevStoreKey(row).slice());
+    if (!rowIsTombstone(row) || rowMain(row) >= target) continue;
+    deletes.push(storeKey);
+    tombstones.push(row);
+  }
+  const heads = yield* getMany(tombstones.map((row) => headKey(rowKey(row))));
+  for (const [i, row] of tombstones.entries()) {
+    const value = heads[i];
+    if (value === undefined) continue;
+    const head = decodeHead(value);
+    const newest = head.modMain === rowMain(row) && head.modSub === rowSub(row);
+    if (newest && !view.touched.has(byteText(rowKey(row)))) deletes.push(headKey(rowKey(row)));
+  }
+  return deletes;
+}

@@ -1,0 +1,394 @@
+import {
+  assert,
+  err,
+  type KeyValue,
+  KvError,
+  type Limits,
+  ok,
+  type RangeRequest,
+  type RangeResponse,
+  type Result,
+  type Revision,
+  type SessionTag,
+  type TxnRequest,
+  type TxnResponse,
+  type WatchEvent,
+} from '@kvorum/base';
+import { Executor } from './batch.ts';
+import { BatchState } from './batch-state.ts';
+import { byteText } from './binary.ts';
+import type { CommandResult, Proposal } from './command.ts';
+import { type CompactionChunk, type CompactionCursor, compactionChunk } from './compaction.ts';
+import type { EngineMeta } from './engine-meta.ts';
+import { HeadCache } from './head-cache.ts';
+import { readRange } from './range.ts';
+import { getMany, keyAfter, type Reading, scanChunk } from './reading.ts';
+import {
+  decodeHead,
+  type Head,
+  headKey,
+  prefixRange,
+  revisionKey,
+  rowBytesLength,
+  rowKey,
+  rowKeyValue,
+  STATE_PREFIXES,
+} from './row-codec.ts';
+import { type SessionBatch, SessionTable } from './session-table.ts';
+import { digestState, type StateDigest } from './state-hash.ts';
+import { isPlainGet, prefetchOp } from './txn-plan.ts';
+import { rowsAt, type Snapshot } from './visible.ts';
+import {
+  applyWriteSet,
+  decodeWriteSet,
+  type StoreSink,
+  type WriteSet,
+  writeSetEvents,
+  writeSetRows,
+} from './write-set.ts';
+
+const PAYLOAD_SLACK_BYTES = 1024;
+
+/** The outcome of executing a batch. Nothing has changed yet: the payload must be logged, accepted and applied first. */
+export interface Execution {
+  /** The log record's payload; undefined when there is nothing to log. */
+  readonly payload: Uint8Array | undefined;
+  /** One result for each proposal, in order. To be given to clients only after the payload is applied. */
+  readonly results: readonly CommandResult[];
+  readonly changed: {
+    /** Revision after the batch. */
+    readonly revision: number;
+    readonly revisionCount: number;
+    readonly changeCount: number;
+    readonly compactRevision: number;
+  };
+}
+
+/** What applying one write set did. `writeTo` and `events` read the payload: call them before it is reused. */
+export interface Applied {
+  readonly writeSet: WriteSet;
+  readonly revision: Revision;
+  readonly compactRevision: number;
+  readonly compacted: boolean;
+  /** Adds the rows to the store batch, in which the shell also writes `m`. */
+  writeTo(sink: StoreSink): void;
+  /** Events in revision order, made on demand, without previous values. */
+  events(): Iterable<WatchEvent>;
+}
+
+/** Newest values of many keys; `revision` is that of the state they were read from. */
+export interface BatchOfGets {
+  readonly revision: Revision;
+  readonly kvs: readonly (KeyValue | undefined)[];
+}
+
+/**
+ * The state machine of one shard: executes commands into write sets on the leader, applies write sets everywhere,
+ * answers reads.
+ *
+ * What the shell must keep to:
+ * - one `execute` at a time, and none between the start of an `apply` and the end of its store write;
+ * - a reading *starts* only when the store holds exactly what is applied. Readings that are under way may overlap an
+ *   apply and its write: they keep to the revision at their start;
+ * - the deletes of a compaction step are handed to the store in the same turn in which the step returned them, ahead
+ *   of any later apply's write.
+ */
+export class Engine {
+  private readonly limits: Limits;
+  private readonly cache: HeadCache;
+  private readonly sessions = new SessionTable();
+  private currentRevision: number;
+  private compactedTo: number;
+  private touched: Set<string> | undefined;
+
+  private constructor(meta: EngineMeta, limits: Limits) {
+    this.limits = limits;
+    this.cache = new HeadCache(limits.headCacheEntriesMax);
+    this.currentRevision = meta.revision;
+    this.compactedTo = meta.compactRevision;
+  }
+
+  static load(meta: EngineMeta, limits: Limits): Engine {
+    return new Engine(meta, limits);
+  }
+
+  /** Newest applied revision. */
+  get revision(): Revision {
+    return this.currentRevision as Revision;
+  }
+
+  /** -1 = never compacted. Reads below it are refused; at it they are allowed. */
+  get compactRevision(): number {
+    return this.compactedTo;
+  }
+
+  get sessionsLoaded(): boolean {
+    return this.sessions.isLoaded;
+  }
+
+  get sessionCount(): number {
+    return this.sessions.size;
+  }
+
+  /** Reads the sessions of the shard; a new leader does it once before its first batch. */
+  *loadSessions(): Reading<void> {
+    this.sessions.beginLoad();
+    const { gte, lt } = prefixRange(STATE_PREFIXES.session);
+    let from = gte;
+    for (;;) {
+      const rows = yield* scanChunk(from, lt);
+      const last = rows.at(-1);
+      if (last === undefined) break;
+      for (const [storeKey, row] of rows) this.sessions.loadRow(storeKey, row);
+      from = keyAfter(last[0]);
+    }
+    this.sessions.endLoad();
+  }
+
+  /**
+   * Executes validated commands in order on the applied state. A failing command leaves no trace in it.
+   *
+   * @param leaderTimeMs - the leader's wall clock; goes into the write set, drives the expiry of sessions.
+   * Errors, per command: what etcd answers; KV_TOO_MANY_REQUESTS when the record has no room left for its effects.
+   */
+  *execute(batch: readonly Proposal[], leaderTimeMs: number): Reading<Execution> {
+    const before = { revision: this.currentRevision, compactRevision: this.compactedTo };
+    const state = new BatchState(before, this.cache, payloadCapacity(batch));
+    for (const { request } of batch) if (request.op !== 'compact') prefetchOp(state, request);
+    yield* state.prefetch();
+    const tagged = batch.some(({ session }) => session !== undefined);
+    const sessions = tagged ? this.sessions.beginBatch(this.limits, leaderTimeMs) : undefined;
+    const executor = new Executor(state, this.limits);
+    const results: CommandResult[] = [];
+    for (const { request, session } of batch) {
+      if (session !== undefined && sessions !== undefined) {
+        results.push(yield* executeTagged(executor, sessions, request, session));
+      } else {
+        results.push(request.op === 'put' ? executor.put(request) : yield* executor.run(request));
+      }
+    }
+    assert(this.currentRevision === before.revision, 'a batch must not overlap an apply');
+    for (const [text, head] of state.readHeads()) this.cache.set(text, head);
+    return this.finish(state, sessions, results, leaderTimeMs);
+  }
+
+  /**
+   * Applies an accepted payload: leader and followers alike.
+   *
+   * Errors: KV_CORRUPT when it is malformed, of an unknown version, or not made for this state; the replica halts.
+   */
+  apply(payload: Uint8Array): Result<Applied, KvError> {
+    const decoded = decodeWriteSet(payload);
+    if (!decoded.ok) return decoded;
+    const writeSet = decoded.value;
+    if (writeSet.baseRevision !== this.currentRevision) {
+      const found = `write set for revision ${writeSet.baseRevision}`;
+      return err(new KvError('KV_CORRUPT', `${found} on state ${this.currentRevision}`));
+    }
+    this.currentRevision += writeSet.revisionCount;
+    const compacted = writeSet.compactRevision !== undefined;
+    if (writeSet.compactRevision !== undefined) this.compactedTo = writeSet.compactRevision;
+    for (const row of writeSetRows(writeSet)) {
+      const text = byteText(rowKey(row));
+      this.cache.set(text, decodeHead(row));
+      this.touched?.add(text);
+    }
+    this.sessions.apply(writeSet.sessions);
+    return ok({
+      writeSet,
+      revision: this.revision,
+      compactRevision: this.compactedTo,
+      compacted,
+      writeTo: (sink) => applyWriteSet(writeSet, sink),
+      events: () => writeSetEvents(writeSet),
+    });
+  }
+
+  /** Answers a validated range. Errors: KV_COMPACTED, KV_FUTURE_REVISION. */
+  *range(request: RangeRequest): Reading<Result<RangeResponse, KvError>> {
+    if (isPlainGet(request) && request.keysOnly !== true && request.countOnly !== true) {
+      const { revision, kvs: [kv] } = yield* this.getBatch([request.key]);
+      const kvs = kv === undefined ? [] : [kv];
+      return ok({ op: 'range', revision, kvs, more: false, count: kvs.length });
+    }
+    for (;;) {
+      const snapshot = this.snapshot();
+      const result = yield* readRange(snapshot, request);
+      // A compaction past the revision being read may have taken rows away: start over at today's revision.
+      const at = (request.revision ?? 0) > 0 ? (request.revision ?? 0) : snapshot.revision;
+      if (!result.ok || this.compactedTo <= at) return result;
+    }
+  }
+
+  /**
+   * The newest values of many keys, in their order, all at the revision at the start: two get-many calls at most
+   * unless writes overtake it.
+   */
+  *getBatch(keys: readonly Uint8Array[]): Reading<BatchOfGets> {
+    for (;;) {
+      const snapshot = this.snapshot();
+      const kvs = yield* this.newest(snapshot, keys);
+      const revision = snapshot.revision as Revision;
+      if (this.compactedTo <= revision) return { revision, kvs };
+    }
+  }
+
+  /** Answers a validated txn of ranges only (isReadOnly), on one revision. Errors as range. */
+  *readTxn(txn: TxnRequest): Reading<Result<TxnResponse, KvError>> {
+    for (;;) {
+      const base = { revision: this.currentRevision, compactRevision: this.compactedTo };
+      const state = new BatchState(base, this.cache, 0);
+      prefetchOp(state, txn);
+      yield* state.prefetch();
+      const result = yield* new Executor(state, this.limits).txn(txn);
+      if (this.compactedTo !== base.compactRevision) continue;
+      if (!result.ok) return err(result.error);
+      assert(result.response.op === 'txn', 'a txn answers a txn');
+      return ok(result.response);
+    }
+  }
+
+  /** The next piece of superseded rows to remove; see compaction.ts. Pass the last chunk's cursor, or undefined first. */
+  *compactionStep(cursor?: CompactionCursor): Reading<CompactionChunk> {
+    assert(this.touched === undefined, 'one compaction step at a time');
+    const touched = new Set<string>();
+    this.touched = touched;
+    try {
+      return yield* compactionChunk({ compactRevision: this.compactedTo, touched }, cursor);
+    } finally {
+      this.touched = undefined;
+    }
+  }
+
+  /** A digest of the logical content; see state-hash.ts. Drive it over a ReadView taken in the same turn. */
+  *stateHash(): Reading<StateDigest> {
+    return yield* digestState(this.currentRevision, this.compactedTo);
+  }
+
+  private finish(
+    state: BatchState,
+    sessions: SessionBatch | undefined,
+    results: readonly CommandResult[],
+    leaderTimeMs: number,
+  ): Execution {
+    const { baseRevision, revision, compactedTo, builder, leaseChanges } = state;
+    const sessionChanges = sessions?.finish() ?? [];
+    const revisionCount = revision - baseRevision;
+    const compacted = compactedTo !== this.compactedTo;
+    const changed = {
+      revision,
+      revisionCount,
+      changeCount: builder.changeCount,
+      compactRevision: compactedTo,
+    };
+    if (revisionCount === 0 && !compacted && sessionChanges.length === 0) {
+      return { payload: undefined, results, changed };
+    }
+    const frame = { leaderTimeMs, baseRevision, revisionCount, leases: leaseChanges };
+    const payload = builder.finish({
+      ...frame,
+      sessions: sessionChanges,
+      ...(compacted ? { compactRevision: compactedTo } : {}),
+    });
+    return { payload, results, changed };
+  }
+
+  private *newest(
+    snapshot: Snapshot,
+    keys: readonly Uint8Array[],
+  ): Reading<readonly (KeyValue | undefined)[]> {
+    const heads = yield* this.heads(snapshot, keys);
+    const live: { head: Head; index: number }[] = [];
+    for (const [index, head] of heads.entries()) {
+      const late = head !== undefined && head.modMain > snapshot.revision;
+      if (head !== undefined && (late || !head.deleted)) live.push({ head, index });
+    }
+    const found: (KeyValue | undefined)[] = new Array<KeyValue | undefined>(keys.length);
+    if (live.some(({ head }) => head.modMain > snapshot.revision)) {
+      const pointers = live.map(({ head }) => ({ main: head.modMain, sub: head.modSub }));
+      const rows = yield* rowsAt(snapshot, pointers, snapshot.revision);
+      for (const [i, { index }] of live.entries()) {
+        const row = rows[i];
+        if (row !== undefined) found[index] = rowKeyValue(row);
+      }
+      return found;
+    }
+    const rows = yield* getMany(live.map(({ head }) => revisionKey(head.modMain, head.modSub)));
+    for (const [i, { head, index }] of live.entries()) {
+      const row = rows[i];
+      assert(row !== undefined || head.modMain <= this.compactedTo, 'a revision row is missing');
+      if (row !== undefined) found[index] = rowKeyValue(row);
+    }
+    return found;
+  }
+
+  /** Newest heads from the cache, the missing ones from the store. */
+  private *heads(
+    snapshot: Snapshot,
+    keys: readonly Uint8Array[],
+  ): Reading<readonly (Head | undefined)[]> {
+    const texts = keys.map(byteText);
+    const heads: (Head | undefined)[] = [];
+    const missing: number[] = [];
+    for (const [index, text] of texts.entries()) {
+      const cached = this.cache.get(text);
+      const usable = cached !== undefined && cached.modMain <= snapshot.revision;
+      heads.push(usable ? cached : undefined);
+      if (!usable) missing.push(index);
+    }
+    const values = yield* getMany(missing.map((index) => headKey(keys[index] as Uint8Array)));
+    // Only a head of today's state may enter the cache: an older one would outlive the write that replaced it.
+    const current = this.currentRevision === snapshot.revision;
+    for (const [i, index] of missing.entries()) {
+      const value = values[i];
+      if (value === undefined) continue;
+      const head = decodeHead(value);
+      heads[index] = head;
+      if (current) this.cache.set(texts[index] as string, head);
+    }
+    return heads;
+  }
+
+  private snapshot(): Snapshot {
+    const revision = this.currentRevision;
+    return {
+      revision,
+      compactRevision: () => this.compactedTo,
+      knownHead: (key) => {
+        const head = this.cache.get(byteText(key));
+        return head !== undefined && head.modMain <= revision ? head : undefined;
+      },
+      overlay: () => [],
+      localRow: () => undefined,
+    };
+  }
+}
+
+function* executeTagged(
+  executor: Executor,
+  sessions: SessionBatch,
+  request: Proposal['request'],
+  tag: SessionTag,
+): Reading<CommandResult> {
+  const admission = sessions.admit(tag);
+  if (admission.kind === 'answer') return admission.result;
+  executor.sessionBytes = sessions.bytesMax;
+  executor.ownSessionBytes = sessions.costOf(tag);
+  const result =
+    request.op === 'put' ? executor.put(request) : yield* executor.run(request);
+  // Not decided but turned away: the client may send it again under the same seq.
+  const turnedAway = !result.ok && result.error.code === 'KV_TOO_MANY_REQUESTS';
+  if (!turnedAway) sessions.record(tag, result, executor.room);
+  executor.sessionBytes = sessions.bytesMax;
+  executor.ownSessionBytes = 0;
+  return result;
+}
+
+function payloadCapacity(batch: readonly Proposal[]): number {
+  let bytes = PAYLOAD_SLACK_BYTES;
+  for (const { request } of batch) {
+    bytes += request.op === 'put' ? 8 + rowBytesLength(request.key, request.value) : 256;
+  }
+  return bytes;
+}
+

@@ -1,0 +1,335 @@
+import {
+  assert,
+  EMPTY_BYTES,
+  err,
+  fromUtf8,
+  type KeyValue,
+  KvError,
+  NO_LEASE,
+  ok,
+  type Result,
+  type Revision,
+  utf8,
+  type WatchEvent,
+} from '@kvorum/base';
+import { ByteReader, ByteWriter, readU32, writeU32, writeU64 } from './binary.ts';
+import {
+  isRow,
+  type RowFields,
+  rowHeadBytes,
+  rowHeadStoreKey,
+  rowIsTombstone,
+  rowKey,
+  rowKeyValue,
+  rowMain,
+  rowStoreKey,
+  rowSub,
+  writeRow,
+} from './row-codec.ts';
+
+/**
+ * The payload of one log record: the effects of one batch, as bytes that every replica applies by slicing.
+ *
+ * ```
+ *  0 u8  version (1)          1 u8  flags: 1 = metadata
+ *  2 u64 leader time ms      10 u64 base revision      18 u32 revision count
+ * 22 u64 compact revision + 1, 0 = unchanged
+ * 30 u32 change count        34 u32 bytes of the changes
+ * 38 u32 session updates     42 u32 lease updates
+ * 46 changes: u32 length, revision row (row-codec.ts)
+ *    sessions, leases: blob store key, u8 kind (1 put, 2 delete), put: blob value
+ *    metadata: blob user, blob client
+ * ```
+ */
+export const WRITE_SET_VERSION = 1;
+const HEADER_BYTES = 46;
+const FLAG_METADATA = 1;
+const KIND_PUT = 1;
+const KIND_DELETE = 2;
+
+/** A row outside the key space: a session, a lease or an attachment. `value` undefined = delete. */
+export interface StateChange {
+  readonly storeKey: Uint8Array;
+  readonly value: Uint8Array | undefined;
+}
+
+/** Who caused the batch, for audit. */
+export interface WriteSetMetadata {
+  readonly user: string;
+  readonly client: string;
+}
+
+export interface WriteSet {
+  readonly leaderTimeMs: number;
+  /** Revision of the state that the batch was executed on. */
+  readonly baseRevision: number;
+  readonly revisionCount: number;
+  /** New compact revision, when the batch changes it. */
+  readonly compactRevision: number | undefined;
+  readonly changeCount: number;
+  readonly sessions: readonly StateChange[];
+  readonly leases: readonly StateChange[];
+  readonly metadata: WriteSetMetadata | undefined;
+  /** The encoded form; the changes lie in [changesAt, changesEnd). */
+  readonly bytes: Uint8Array;
+  readonly changesAt: number;
+  readonly changesEnd: number;
+}
+
+/** Where applied rows go: the store batch of the shell. The arrays are views of the payload. */
+export interface StoreSink {
+  put(key: Uint8Array, value: Uint8Array): void;
+  delete(key: Uint8Array): void;
+}
+
+/** Everything of a write set but its changes. */
+export interface WriteSetFrame {
+  readonly leaderTimeMs: number;
+  readonly baseRevision: number;
+  readonly revisionCount: number;
+  readonly compactRevision?: number;
+  readonly sessions?: readonly StateChange[];
+  readonly leases?: readonly StateChange[];
+  readonly metadata?: WriteSetMetadata;
+}
+
+/** Builds a payload in one buffer: rows first, as the batch executes, then the rest. */
+export class WriteSetBuilder {
+  readonly out: ByteWriter;
+  changeCount = 0;
+  /** Where the rows of a main revision start, for the rows below `indexedTo`; built when first asked for. */
+  private readonly index = new Map<number, number[]>();
+  private indexedTo = HEADER_BYTES;
+
+  constructor(capacity: number) {
+    this.out = new ByteWriter(HEADER_BYTES + capacity);
+    this.out.reserve(HEADER_BYTES);
+  }
+
+  get length(): number {
+    return this.out.length;
+  }
+
+  /** Appends a change; returns where its row starts in the buffer. */
+  add(row: RowFields): number {
+    this.changeCount += 1;
+    return writeRow(this.out, row);
+  }
+
+  /** Drops the changes made since the buffer had this length and count. */
+  rollback(length: number, changeCount: number): void {
+    this.out.truncate(length);
+    this.changeCount = changeCount;
+    if (length >= this.indexedTo) return;
+    this.index.clear();
+    this.indexedTo = HEADER_BYTES;
+  }
+
+  /** The row of this batch with a revision; undefined when the batch has none. */
+  findRow(main: number, sub: number): Uint8Array | undefined {
+    this.indexRows();
+    const start = this.index.get(main)?.[sub];
+    if (start === undefined) return undefined;
+    return this.out.bytes.subarray(start, start + readU32(this.out.bytes, start - 4));
+  }
+
+  private indexRows(): void {
+    const { bytes, length } = this.out;
+    while (this.indexedTo < length) {
+      const start = this.indexedTo + 4;
+      const row = bytes.subarray(start, start + readU32(bytes, this.indexedTo));
+      const starts = this.index.get(rowMain(row)) ?? [];
+      starts[rowSub(row)] = start;
+      this.index.set(rowMain(row), starts);
+      this.indexedTo = start + row.length;
+    }
+  }
+
+  finish(frame: WriteSetFrame): Uint8Array {
+    const { out } = this;
+    const changesBytes = out.length - HEADER_BYTES;
+    const sessions = frame.sessions ?? [];
+    const leases = frame.leases ?? [];
+    writeStateChanges(out, sessions);
+    writeStateChanges(out, leases);
+    if (frame.metadata !== undefined) {
+      out.blob(utf8(frame.metadata.user));
+      out.blob(utf8(frame.metadata.client));
+    }
+    const { bytes } = out;
+    bytes[0] = WRITE_SET_VERSION;
+    bytes[1] = frame.metadata === undefined ? 0 : FLAG_METADATA;
+    writeU64(bytes, 2, frame.leaderTimeMs);
+    writeU64(bytes, 10, frame.baseRevision);
+    writeU32(bytes, 18, frame.revisionCount);
+    writeU64(bytes, 22, frame.compactRevision === undefined ? 0 : frame.compactRevision + 1);
+    writeU32(bytes, 30, this.changeCount);
+    writeU32(bytes, 34, changesBytes);
+    writeU32(bytes, 38, sessions.length);
+    writeU32(bytes, 42, leases.length);
+    return out.view();
+  }
+}
+
+/** Encodes a write set from plain rows; the engine uses the builder directly. */
+export function encodeWriteSet(rows: readonly RowFields[], frame: WriteSetFrame): Uint8Array {
+  const builder = new WriteSetBuilder(1024);
+  for (const row of rows) builder.add(row);
+  return builder.finish(frame);
+}
+
+/**
+ * Decodes and checks a payload. The result keeps views of `bytes`.
+ *
+ * Errors: KV_CORRUPT when it is malformed or of an unknown version; a replica halts on it.
+ */
+export function decodeWriteSet(bytes: Uint8Array): Result<WriteSet, KvError> {
+  const input = new ByteReader(bytes);
+  const version = input.u8();
+  if (version !== WRITE_SET_VERSION) return malformed(`unknown version ${version}`);
+  const flags = input.u8();
+  const leaderTimeMs = input.u64();
+  const baseRevision = input.u64();
+  const revisionCount = input.u32();
+  const compact = input.u64();
+  const changeCount = input.u32();
+  const changesBytes = input.u32();
+  const sessionCount = input.u32();
+  const leaseCount = input.u32();
+  input.raw(changesBytes);
+  if (input.failed || flags > FLAG_METADATA) return malformed('header');
+  const changesEnd = HEADER_BYTES + changesBytes;
+  const revisions = { baseRevision, revisionCount, changeCount };
+  if (!rowsAreSound(bytes, changesEnd, revisions)) return malformed('changes');
+  const sessions = readStateChanges(input, sessionCount);
+  const leases = readStateChanges(input, leaseCount);
+  const metadata =
+    flags === FLAG_METADATA
+      ? { user: fromUtf8(input.blob()), client: fromUtf8(input.blob()) }
+      : undefined;
+  if (sessions === undefined || leases === undefined || !input.finished()) return malformed('rows');
+  return ok({
+    leaderTimeMs,
+    baseRevision,
+    revisionCount,
+    compactRevision: compact === 0 ? undefined : compact - 1,
+    changeCount,
+    sessions,
+    leases,
+    metadata,
+    bytes,
+    changesAt: HEADER_BYTES,
+    changesEnd,
+  });
+}
+
+/** The revision rows of a write set in the order they were made, as views. */
+export function writeSetRows(writeSet: WriteSet): Generator<Uint8Array, void, undefined> {
+  return rowsBetween(writeSet.bytes, writeSet.changesAt, writeSet.changesEnd);
+}
+
+/** Writes the heads, revision rows, sessions and leases of a write set. */
+export function applyWriteSet(writeSet: WriteSet, sink: StoreSink): void {
+  const { bytes, changesEnd } = writeSet;
+  let at = writeSet.changesAt;
+  while (at < changesEnd) {
+    const end = at + 4 + readU32(bytes, at);
+    const row = bytes.subarray(at + 4, end);
+    sink.put(rowHeadStoreKey(row), rowHeadBytes(row));
+    sink.put(rowStoreKey(row), row);
+    at = end;
+  }
+  for (const change of writeSet.sessions) applyStateChange(change, sink);
+  for (const change of writeSet.leases) applyStateChange(change, sink);
+}
+
+/** The watch events of a write set in revision order, without previous values. */
+export function* writeSetEvents(writeSet: WriteSet): Generator<WatchEvent, void, undefined> {
+  for (const row of writeSetRows(writeSet)) yield rowEvent(row);
+}
+
+/** The watch event of a revision row. */
+export function rowEvent(row: Uint8Array): WatchEvent {
+  if (!rowIsTombstone(row)) return { type: 'put', kv: rowKeyValue(row) };
+  const kv: KeyValue = {
+    key: rowKey(row),
+    value: EMPTY_BYTES,
+    createRevision: 0 as Revision,
+    modRevision: rowMain(row) as Revision,
+    version: 0,
+    lease: NO_LEASE,
+  };
+  return { type: 'delete', kv };
+}
+
+function* rowsBetween(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+): Generator<Uint8Array, void, undefined> {
+  let at = from;
+  while (at < to) {
+    const end = at + 4 + readU32(bytes, at);
+    yield bytes.subarray(at + 4, end);
+    at = end;
+  }
+}
+
+function rowsAreSound(
+  bytes: Uint8Array,
+  changesEnd: number,
+  expected: { baseRevision: number; revisionCount: number; changeCount: number },
+): boolean {
+  let at = HEADER_BYTES;
+  let count = 0;
+  let main = expected.baseRevision;
+  let sub = 0xffff_ffff;
+  while (at < changesEnd) {
+    const end = at + 4 + (at + 4 <= changesEnd ? readU32(bytes, at) : changesEnd);
+    if (end > changesEnd) return false;
+    const row = bytes.subarray(at + 4, end);
+    if (!isRow(row)) return false;
+    const nextMain = rowMain(row);
+    const nextSub = rowSub(row);
+    const follows = nextMain === main ? nextSub === sub + 1 : nextMain > main && nextSub === 0;
+    if (!follows) return false;
+    main = nextMain;
+    sub = nextSub;
+    count += 1;
+    at = end;
+  }
+  return (
+    count === expected.changeCount &&
+    main <= expected.baseRevision + expected.revisionCount &&
+    Number.isSafeInteger(expected.baseRevision + expected.revisionCount)
+  );
+}
+
+function writeStateChanges(out: ByteWriter, changes: readonly StateChange[]): void {
+  for (const { storeKey, value } of changes) {
+    assert(storeKey.length > 0, 'a state change needs a store key');
+    out.blob(storeKey);
+    out.u8(value === undefined ? KIND_DELETE : KIND_PUT);
+    if (value !== undefined) out.blob(value);
+  }
+}
+
+function readStateChanges(input: ByteReader, count: number): StateChange[] | undefined {
+  const changes: StateChange[] = [];
+  for (let i = 0; i < count && !input.failed; i += 1) {
+    const storeKey = input.blob();
+    const kind = input.u8();
+    if (storeKey.length === 0 || (kind !== KIND_PUT && kind !== KIND_DELETE)) return undefined;
+    changes.push({ storeKey, value: kind === KIND_PUT ? input.blob() : undefined });
+  }
+  return input.failed ? undefined : changes;
+}
+
+function applyStateChange(change: StateChange, sink: StoreSink): void {
+  if (change.value === undefined) sink.delete(change.storeKey);
+  else sink.put(change.storeKey, change.value);
+}
+
+function malformed(what: string): Result<WriteSet, KvError> {
+  return err(new KvError('KV_CORRUPT', `malformed write set: ${what}`));
+}
