@@ -1,1 +1,27 @@
-export {};
+export { isKvError, KvError } from '@kvorum/base';
+export type { HealthStatus, MemberInfo, MemberStatus, ReplicaInfo, ShardHash, ShardInfo } from '@kvorum/wire';
+export type {
+  CompactResult,
+  DeleteResult,
+  PutResult,
+  ShardRangeResult,
+  TxnOpResult,
+  TxnResult,
+  WatchEvent,
+} from './answer.ts';
+export {
+  type CompactOptions,
+  connect,
+  type DeleteOptions,
+  type GetOptions,
+  KvorumClient,
+  type PutOptions,
+  type RangeOptions,
+} from './client.ts';
+export type { EndpointStatus } from './control.ts';
+export { Entry } from './entry.ts';
+export type { Bytes, KeyRange } from './key-range.ts';
+export type { CallOptions, ConnectOptions } from './options.ts';
+export type { RangeResult, ShardRevision } from './range-merge.ts';
+export { type CompareSign, compare, op, TxnBuilder, type TxnInit } from './txn.ts';
+export { Watch, type WatchOptions } from './watch.ts';

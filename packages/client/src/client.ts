@@ -1,0 +1,349 @@
+import {
+  EMPTY_BYTES,
+  KvError,
+  type KvRequest,
+  type LeaseId,
+  type RangeRequest,
+  type SortOrder,
+  type SortTarget,
+} from '@kvorum/base';
+import type { HealthStatus, MemberInfo, ShardHash, ShardInfo } from '@kvorum/wire';
+import type { CompactResult, DeleteResult, KvResult, PutResult, ShardRangeResult, TxnResult } from './answer.ts';
+import { GetCall, isReadOnly, PutCall, RequestCall, requestBytes } from './call.ts';
+import { Control, type EndpointStatus } from './control.ts';
+import { Dispatcher } from './dispatcher.ts';
+import type { Entry } from './entry.ts';
+import { type Bytes, type KeyRange, type Span, spanOf, spanOfTarget, toBytes } from './key-range.ts';
+import { type CallOptions, type ConnectOptions, settingsOf } from './options.ts';
+import { mergeRanges, type RangeResult } from './range-merge.ts';
+import { scanRange } from './scan.ts';
+import type { ShardRouter } from './shard-router.ts';
+import { TxnBuilder, type TxnInit, txnRequestOf } from './txn.ts';
+import { Watch, type WatchOptions } from './watch.ts';
+
+export interface PutOptions extends CallOptions {
+  readonly lease?: LeaseId | undefined;
+  /** Answer what the key held before. */
+  readonly prevKv?: boolean | undefined;
+  /** Keep the key's value (give an empty one) and change only its lease; or the other way round. */
+  readonly ignoreValue?: boolean | undefined;
+  readonly ignoreLease?: boolean | undefined;
+}
+
+export interface GetOptions extends CallOptions {
+  /** Read as of an older revision of the key's shard. */
+  readonly revision?: number | undefined;
+  /** Answered from one replica's own state, possibly stale; linearizable otherwise. */
+  readonly serializable?: boolean | undefined;
+}
+
+export interface RangeOptions extends GetOptions {
+  /** Shard → revision to read at; the other shards are read at their newest. */
+  readonly revisions?: Readonly<Record<string, number>> | undefined;
+  readonly limit?: number | undefined;
+  readonly sortOrder?: SortOrder | undefined;
+  readonly sortTarget?: SortTarget | undefined;
+  readonly keysOnly?: boolean | undefined;
+  readonly countOnly?: boolean | undefined;
+  readonly minModRevision?: number | undefined;
+  readonly maxModRevision?: number | undefined;
+  readonly minCreateRevision?: number | undefined;
+  readonly maxCreateRevision?: number | undefined;
+  /** Only what this shard holds of the range. */
+  readonly shard?: string | undefined;
+}
+
+export interface DeleteOptions extends CallOptions {
+  readonly prevKv?: boolean | undefined;
+}
+
+export interface CompactOptions extends CallOptions {
+  /** One shard; absent = every data shard. */
+  readonly shard?: string | undefined;
+  /** Answer only after the answering replica's disk is free of it. */
+  readonly physical?: boolean | undefined;
+}
+
+/** Every option but the caller's own (`signal`, `timeoutMs`, keys, shard) goes to the shards as it is. */
+const RANGE_FIELDS = [
+  'revision',
+  'serializable',
+  'limit',
+  'sortOrder',
+  'sortTarget',
+  'keysOnly',
+  'countOnly',
+  'minModRevision',
+  'maxModRevision',
+  'minCreateRevision',
+  'maxCreateRevision',
+] as const;
+
+function rangeRequestOf(span: Span, options: RangeOptions): RangeRequest {
+  const request: Record<string, unknown> = { op: 'range', key: span.key };
+  if (span.rangeEnd.length > 0) request['rangeEnd'] = span.rangeEnd;
+  for (const name of RANGE_FIELDS) if (options[name] !== undefined) request[name] = options[name];
+  return request as object as RangeRequest;
+}
+
+/**
+ * A client of one cluster, safe to share. Made by {@link connect}; call {@link KvorumClient.close} when done.
+ *
+ * Every call rejects with a `KvError`: `code` says what happened, `outcome` whether the operation may have been applied
+ * (`not-applied` or `unknown`), `retry` what to do next, `details` where to go on.
+ */
+export class KvorumClient {
+  readonly #dispatcher: Dispatcher;
+  readonly #control: Control;
+  readonly #watches = new Set<Watch>();
+
+  constructor(options: ConnectOptions) {
+    this.#dispatcher = new Dispatcher(settingsOf(options));
+    this.#control = new Control(this.#dispatcher);
+    this.#dispatcher.onTopology = () => {
+      this.#control.onTopology();
+      for (const watch of this.#watches) watch.poke();
+    };
+  }
+
+  /** Waits until a member answers. Errors: KV_UNAVAILABLE saying what each endpoint answered. */
+  async ready(options: CallOptions = {}): Promise<void> {
+    await this.#control.connected(options);
+  }
+
+  /** Stores a value. The write is durable and visible to every later linearizable read once this resolves. */
+  put(key: Bytes, value: Bytes, options?: PutOptions): Promise<PutResult> {
+    const keyBytes = toBytes(key);
+    const valueBytes = toBytes(value);
+    if (options !== undefined && hasPutFlags(options)) {
+      return this.#request(putRequestOf(keyBytes, valueBytes, options), options) as Promise<PutResult>;
+    }
+    const dispatcher = this.#dispatcher;
+    return new Promise((resolve, reject) => {
+      const deadline = dispatcher.deadlineOf(options);
+      dispatcher.submit(new PutCall(keyBytes, valueBytes, deadline, resolve, reject), options);
+    });
+  }
+
+  /** The value of a key; undefined when there is none. Linearizable unless `serializable`. */
+  async get(key: Bytes, options?: GetOptions): Promise<Entry | undefined> {
+    const keyBytes = toBytes(key);
+    if (options?.revision !== undefined || options?.serializable === true) {
+      const request = rangeRequestOf({ key: keyBytes, rangeEnd: EMPTY_BYTES }, options);
+      const result = (await this.#request(request, options)) as ShardRangeResult;
+      return result.entries[0];
+    }
+    const dispatcher = this.#dispatcher;
+    return await new Promise((resolve, reject) => {
+      const deadline = dispatcher.deadlineOf(options);
+      dispatcher.submit(new GetCall(keyBytes, deadline, resolve, reject), options);
+    });
+  }
+
+  /**
+   * All keys of a range, in key order, over every shard that may hold some: `getAll({ prefix: 'user/' })`. Each shard answers
+   * atomically at its own revision, see `shards`. For more than fits in memory use {@link scan}.
+   */
+  async getAll(range: KeyRange & RangeOptions): Promise<RangeResult> {
+    const span = spanOf(range);
+    return await this.#rangeOver(span, range);
+  }
+
+  /** One key or a range in one object, with every option a range has; the single key's form of {@link getAll}. */
+  async range(target: Bytes | KeyRange, options: RangeOptions = {}): Promise<RangeResult> {
+    return await this.#rangeOver(spanOfTarget(target), options);
+  }
+
+  /**
+   * The keys of a range one by one, fetched `pageSize` at a time, all pages at the revisions of the first one:
+   * `for await (const entry of client.scan({ prefix: 'user/' }))`.
+   */
+  scan(
+    range: KeyRange & RangeOptions & { readonly pageSize?: number },
+  ): AsyncIterableIterator<Entry> {
+    const fetch = (span: Span, options: RangeOptions): Promise<RangeResult> =>
+      this.#rangeOver(span, options);
+    return scanRange(spanOf(range), range, fetch);
+  }
+
+  /** Deletes one key or, atomically, a range within one shard. Errors: KV_CROSS_SHARD for a range over several. */
+  delete(target: Bytes | KeyRange, options: DeleteOptions = {}): Promise<DeleteResult> {
+    const span = spanOfTarget(target);
+    const request: KvRequest = {
+      op: 'delete-range',
+      key: span.key,
+      ...(span.rangeEnd.length === 0 ? {} : { rangeEnd: span.rangeEnd }),
+      ...(options.prevKv === undefined ? {} : { prevKv: options.prevKv }),
+    };
+    return this.#request(request, options) as Promise<DeleteResult>;
+  }
+
+  /** Without arguments a builder; with a plain transaction its result. All keys must lie in one shard (KV_CROSS_SHARD). */
+  txn(): TxnBuilder;
+  txn(init: TxnInit, options?: CallOptions): Promise<TxnResult>;
+  txn(init?: TxnInit, options: CallOptions = {}): TxnBuilder | Promise<TxnResult> {
+    if (init === undefined) return new TxnBuilder((request, opts) => this.txn(request, opts));
+    return this.#request(txnRequestOf(init), options) as Promise<TxnResult>;
+  }
+
+  /** Forgets history below `revision`, in one shard or in all data shards. Rejects with the first shard's error, if any. */
+  async compact(revision: number, options: CompactOptions = {}): Promise<readonly CompactResult[]> {
+    const router = await this.#router(options);
+    const shards = options.shard === undefined ? router.shards : [options.shard];
+    const { physical } = options;
+    const request: KvRequest = {
+      op: 'compact',
+      revision,
+      ...(physical === undefined ? {} : { physical }),
+    };
+    const results = await Promise.all(shards.map((shard) => this.#request(request, options, shard)));
+    return results as CompactResult[];
+  }
+
+  /** Changes of a key or range as they happen, across failovers; see {@link Watch}. */
+  async watch(target: Bytes | KeyRange, options: WatchOptions = {}): Promise<Watch> {
+    const span = spanOfTarget(target);
+    const router = await this.#router(options);
+    const shards = router.shardsOf(span);
+    if (options.startRevision !== undefined && shards.length > 1) {
+      throw new KvError('KV_CROSS_SHARD', 'every shard has revisions of its own', {
+        details: { hint: 'give `revisions`, one per shard, or watch within one shard' },
+      });
+    }
+    const watch = new Watch(this.#dispatcher, span, shards, options, (ended) => {
+      this.#watches.delete(ended);
+    });
+    this.#watches.add(watch);
+    return watch;
+  }
+
+  /** What every member says of itself; a member that does not answer is listed with its error. */
+  status(options: CallOptions = {}): Promise<readonly EndpointStatus[]> {
+    return this.#control.statusOfAll(options);
+  }
+
+  /** The cluster's members, from the first member that answers. */
+  members(options: CallOptions = {}): Promise<readonly MemberInfo[]> {
+    return this.#control.members(options);
+  }
+
+  /** Shards with their slots, voters and leaders, from the first member that answers. */
+  shards(options: CallOptions = {}): Promise<readonly ShardInfo[]> {
+    return this.#control.shards(options);
+  }
+
+  /** Hands a shard's leadership to a member (id or name). Errors: KV_BAD_TRANSFEREE, KV_NOT_FOUND. */
+  transferLeader(shard: string, member: string, options: CallOptions = {}): Promise<void> {
+    return this.#control.transfer(shard, member, options);
+  }
+
+  /** Health of one endpoint. */
+  health(endpoint: string, options: CallOptions = {}): Promise<HealthStatus> {
+    return this.#control.health(endpoint, options);
+  }
+
+  /** Digest of one endpoint's replica of a shard. */
+  hash(endpoint: string, shard: string, options: CallOptions = {}): Promise<ShardHash> {
+    return this.#control.hash(endpoint, shard, options);
+  }
+
+  /** Every endpoint known: those given and those found. */
+  get endpoints(): readonly string[] {
+    return this.#dispatcher.pool.urls;
+  }
+
+  /** The shard that holds a key. */
+  async shardOf(key: Bytes, options: CallOptions = {}): Promise<string> {
+    return (await this.#router(options)).shardOf(toBytes(key));
+  }
+
+  /** The shards that may hold keys of a range. */
+  async shardsOf(range: KeyRange, options: CallOptions = {}): Promise<readonly string[]> {
+    return (await this.#router(options)).shardsOf(spanOf(range));
+  }
+
+  /** Rejects what is under way (KV_CANCELLED), ends watches and connections. */
+  async close(): Promise<void> {
+    for (const watch of [...this.#watches]) watch.close();
+    await this.#dispatcher.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #router(options: CallOptions): Promise<ShardRouter> {
+    const known = this.#dispatcher.pool.router;
+    if (known !== undefined) return known;
+    await this.#control.connected(options);
+    const router = this.#dispatcher.pool.router;
+    if (router === undefined) throw this.#dispatcher.pool.failures();
+    return router;
+  }
+
+  #request(request: KvRequest, options: CallOptions | undefined, shard?: string): Promise<KvResult> {
+    const dispatcher = this.#dispatcher;
+    return new Promise((resolve, reject) => {
+      const key = request.op === 'compact' || request.op === 'txn' ? EMPTY_BYTES : request.key;
+      const call = new RequestCall(
+        request,
+        !isReadOnly(request),
+        key,
+        requestBytes(request),
+        dispatcher.deadlineOf(options),
+        resolve,
+        reject,
+      );
+      dispatcher.submit(call, options, shard);
+    });
+  }
+
+  async #rangeOver(span: Span, options: RangeOptions): Promise<RangeResult> {
+    const router = await this.#router(options);
+    const single = span.rangeEnd.length === 0;
+    const asked = options.shard === undefined ? router.shardsOf(span) : [options.shard];
+    if (asked.length > 1 && options.revision !== undefined && options.revision > 0) {
+      throw new KvError('KV_CROSS_SHARD', 'every shard has revisions of its own', {
+        details: { hint: 'give `revisions`, one per shard, or read one shard (`shard`)' },
+      });
+    }
+    const parts = await Promise.all(
+      asked.map((shard) => {
+        const revision = options.revisions?.[shard];
+        const scoped = revision === undefined ? options : { ...options, revision };
+        return this.#request(rangeRequestOf(span, scoped), options, single ? undefined : shard);
+      }),
+    );
+    return mergeRanges(parts as ShardRangeResult[], options);
+  }
+}
+
+function hasPutFlags(options: PutOptions): boolean {
+  const { lease, prevKv, ignoreValue, ignoreLease } = options;
+  return lease !== undefined || prevKv === true || ignoreValue === true || ignoreLease === true;
+}
+
+function putRequestOf(key: Uint8Array, value: Uint8Array, options: PutOptions): KvRequest {
+  const { lease, prevKv, ignoreValue, ignoreLease } = options;
+  return {
+    op: 'put',
+    key,
+    value,
+    ...(lease === undefined ? {} : { lease }),
+    ...(prevKv === undefined ? {} : { prevKv }),
+    ...(ignoreValue === undefined ? {} : { ignoreValue }),
+    ...(ignoreLease === undefined ? {} : { ignoreLease }),
+  };
+}
+
+/** Connects to a cluster: resolves once a member answered. Errors: KV_CONFIG, KV_UNAVAILABLE. */
+export async function connect(options: ConnectOptions): Promise<KvorumClient> {
+  const client = new KvorumClient(options);
+  try {
+    await client.ready(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs });
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+  return client;
+}

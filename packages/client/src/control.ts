@@ -1,0 +1,207 @@
+import { KvError, type Result } from '@kvorum/base';
+import {
+  type ControlMethod,
+  errorFromPlain,
+  FRAME,
+  type HealthStatus,
+  type MemberInfo,
+  type MemberStatus,
+  parseHealth,
+  parseMemberStatus,
+  parseMembers,
+  parseShardHash,
+  parseShards,
+  type ShardHash,
+  type ShardInfo,
+} from '@kvorum/wire';
+import type { Connection } from './connection.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import { normalEndpoint, type CallOptions } from './options.ts';
+
+/** One endpoint's own account, or why there is none. */
+export type EndpointStatus =
+  | { readonly endpoint: string; readonly status: MemberStatus; readonly error?: undefined }
+  | { readonly endpoint: string; readonly status?: undefined; readonly error: KvError };
+
+type Parse<T> = (value: unknown) => Result<T, KvError>;
+
+interface Waiter {
+  readonly wanted: () => boolean;
+  readonly resolve: () => void;
+}
+
+/** Calls about the cluster instead of its data: rare, addressed to one member, each with its own timer. */
+export class Control {
+  readonly #dispatcher: Dispatcher;
+  readonly #waiters = new Set<Waiter>();
+  #discovered = false;
+
+  constructor(dispatcher: Dispatcher) {
+    this.#dispatcher = dispatcher;
+  }
+
+  /** A connection opened or closed, a map or a leader changed. */
+  onTopology(): void {
+    for (const waiter of this.#waiters) if (waiter.wanted()) waiter.resolve();
+    if (!this.#discovered) {
+      this.#discovered = true;
+      // Without the list the client goes on with the endpoints it was given.
+      this.members({}).catch(() => {
+        this.#discovered = false;
+      });
+    }
+  }
+
+  /** Resolves once any member is welcomed. Errors: KV_UNAVAILABLE with every endpoint's failure, KV_CANCELLED. */
+  async connected(options: CallOptions): Promise<Connection> {
+    const { pool } = this.#dispatcher;
+    await this.#until(() => pool.anyOpen() !== undefined, options, () => pool.failures());
+    const connection = pool.anyOpen();
+    if (connection === undefined) throw pool.failures();
+    return connection;
+  }
+
+  async members(options: CallOptions): Promise<readonly MemberInfo[]> {
+    const members = await this.#askAny('members', parseMembers, options);
+    this.#dispatcher.pool.learn(members);
+    return members;
+  }
+
+  shards(options: CallOptions): Promise<readonly ShardInfo[]> {
+    return this.#askAny('shards', parseShards, options);
+  }
+
+  async transfer(shard: string, member: string, options: CallOptions): Promise<void> {
+    const connection = await this.connected(options);
+    await this.#ask(connection, 'transfer', { shard, member }, anything, options);
+  }
+
+  async health(endpoint: string, options: CallOptions): Promise<HealthStatus> {
+    const connection = await this.#connectedTo(normalEndpoint(endpoint), options);
+    return await this.#ask(connection, 'health', null, parseHealth, options);
+  }
+
+  async hash(endpoint: string, shard: string, options: CallOptions): Promise<ShardHash> {
+    const connection = await this.#connectedTo(normalEndpoint(endpoint), options);
+    return await this.#ask(connection, 'hash', { shard }, parseShardHash, options);
+  }
+
+  async statusOfAll(options: CallOptions): Promise<readonly EndpointStatus[]> {
+    const { pool } = this.#dispatcher;
+    // Whoever answers first tells of members that were not named.
+    await this.members(options).catch(() => undefined);
+    return await Promise.all(pool.urls.map((endpoint) => this.#statusOf(endpoint, options)));
+  }
+
+  async #statusOf(endpoint: string, options: CallOptions): Promise<EndpointStatus> {
+    try {
+      const connection = await this.#connectedTo(endpoint, options);
+      const status = await this.#ask(connection, 'status', null, parseMemberStatus, options);
+      return { endpoint, status };
+    } catch (error) {
+      if (error instanceof KvError) return { endpoint, error };
+      throw error;
+    }
+  }
+
+  /** Gives up at the endpoint's first failure: unlike data, one member cannot stand in for another. */
+  async #connectedTo(endpoint: string, options: CallOptions): Promise<Connection> {
+    const { pool } = this.#dispatcher;
+    const failed = (): KvError =>
+      pool.lastFailureOf(endpoint) ?? new KvError('KV_UNAVAILABLE', `${endpoint} does not answer`);
+    if (!pool.urls.includes(endpoint)) {
+      throw new KvError('KV_UNAVAILABLE', `${endpoint} is not among ${pool.urls.join(', ')}`);
+    }
+    let tried = pool.connectionTo(endpoint);
+    await this.#until(
+      () => {
+        tried = pool.connectionTo(endpoint);
+        return tried !== undefined || pool.lastFailureOf(endpoint) !== undefined;
+      },
+      options,
+      failed,
+    );
+    if (tried === undefined) throw failed();
+    return tried;
+  }
+
+  async #askAny<T>(method: ControlMethod, parse: Parse<T>, options: CallOptions): Promise<T> {
+    const connection = await this.connected(options);
+    return await this.#ask(connection, method, null, parse, options);
+  }
+
+  /** Polled as well as told: back-off ends without an event. */
+  #until(wanted: () => boolean, options: CallOptions, late: () => KvError): Promise<void> {
+    if (wanted()) return Promise.resolve();
+    if (this.#dispatcher.closed) return Promise.reject(new KvError('KV_CANCELLED', 'the client is closed'));
+    return new Promise((resolve, reject) => {
+      const { signal } = options;
+      const end = (error?: KvError): void => {
+        clearTimeout(timer);
+        clearInterval(poll);
+        this.#waiters.delete(waiter);
+        signal?.removeEventListener('abort', onAbort);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      const onAbort = (): void => end(aborted(signal));
+      const waiter: Waiter = { wanted, resolve: () => end() };
+      const timer = setTimeout(() => end(late()), options.timeoutMs ?? this.#dispatcher.settings.timeoutMs);
+      const poll = setInterval(() => {
+        if (wanted()) end();
+        else if (this.#dispatcher.closed) end(new KvError('KV_CANCELLED', 'the client was closed'));
+      }, 25);
+      this.#waiters.add(waiter);
+      if (signal?.aborted === true) onAbort();
+      else signal?.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  #ask<T>(
+    connection: Connection,
+    method: ControlMethod,
+    params: unknown,
+    parse: Parse<T>,
+    options: CallOptions,
+  ): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const id = this.#dispatcher.nextId();
+      const { signal } = options;
+      const end = (settle: () => void): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        connection.controls.delete(id);
+        settle();
+      };
+      const onAbort = (): void => end(() => reject(aborted(signal)));
+      const timeoutMs = options.timeoutMs ?? this.#dispatcher.settings.timeoutMs;
+      const timer = setTimeout(() => {
+        const late = new KvError('KV_TIMEOUT', `${connection.url} did not answer "${method}"`);
+        end(() => reject(late));
+      }, timeoutMs);
+      connection.controls.set(id, {
+        answered: (error, result) =>
+          end(() => {
+            if (error !== null && error !== undefined) {
+              reject(errorFromPlain(error));
+              return;
+            }
+            const parsed = parse(result);
+            if (parsed.ok) resolve(parsed.value);
+            else reject(parsed.error);
+          }),
+        lost: (error) => end(() => reject(error)),
+      });
+      if (signal?.aborted === true) onAbort();
+      else signal?.addEventListener('abort', onAbort, { once: true });
+      connection.send([FRAME.control, id, method, params]);
+    });
+  }
+}
+
+function aborted(signal: AbortSignal | undefined): KvError {
+  const cause: unknown = signal?.reason;
+  return new KvError('KV_CANCELLED', 'aborted by its signal', { cause });
+}
+
+const anything: Parse<unknown> = (value) => ({ ok: true, value });

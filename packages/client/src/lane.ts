@@ -1,0 +1,166 @@
+import { KvError } from '@kvorum/base';
+import { FRAME, type RequestItem } from '@kvorum/wire';
+import { Backoff } from './backoff.ts';
+import type { Call } from './call.ts';
+import type { Connection } from './connection.ts';
+import { SessionWindow } from './session-window.ts';
+
+/** A frame is closed at this size, so that one does not hold up the others for long. */
+const FRAME_BYTES_TARGET = 256 * 1024;
+const FRAME_ITEMS_MAX = 4096;
+/** Room for what a frame carries besides its keys and values. */
+const ITEM_OVERHEAD_BYTES = 24;
+
+export interface LaneHost {
+  readonly session: boolean;
+  readonly now: () => number;
+  readonly nextId: () => number;
+  readonly mapVersion: () => number;
+  readonly connectionFor: (shard: string) => Connection | undefined;
+  readonly expire: (call: Call) => void;
+}
+
+/** The way to one shard: what waits to be sent, in session order, and the pause after a refusal. */
+export class Lane {
+  readonly shard: string;
+  readonly window: SessionWindow = new SessionWindow();
+  /** When the leader this client knows of changed; 0 = nothing to move. */
+  leaderChangedMs = 0;
+  readonly #host: LaneHost;
+  readonly #backoff = new Backoff(8, 400);
+  #waiting: Call[] = [];
+  /** Calls that were sent before come first, in seq order. */
+  #again: Call[] = [];
+  #gateMs = 0;
+  #timer: NodeJS.Timeout | undefined = undefined;
+
+  constructor(shard: string, host: LaneHost) {
+    this.shard = shard;
+    this.#host = host;
+  }
+
+  add(call: Call): void {
+    call.shard = this.shard;
+    this.#waiting.push(call);
+  }
+
+  /** Takes back a call whose attempt failed; it goes out again before anything newer. */
+  retry(call: Call): void {
+    call.state = 'waiting';
+    call.connection = undefined;
+    this.#again.push(call);
+  }
+
+  *unsent(): IterableIterator<Call> {
+    yield* this.#again;
+    yield* this.#waiting;
+  }
+
+  /** Gives every waiting call back, to be routed anew. */
+  takeUnsent(): Call[] {
+    const calls = [...this.unsent()];
+    this.#again = [];
+    this.#waiting = [];
+    return calls;
+  }
+
+  /** Waits before the next attempt, longer each time until a call succeeds. */
+  pause(): void {
+    const now = this.#host.now();
+    if (this.#gateMs > now) return;
+    const delayMs = this.#backoff.next();
+    this.#gateMs = now + delayMs;
+    this.#wakeIn(delayMs);
+  }
+
+  succeeded(): void {
+    if (this.#backoff.failures > 0) this.#backoff.reset();
+  }
+
+  /** Something changed for the better: do not wait for the pause to end. */
+  openGate(): void {
+    this.#gateMs = 0;
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** Sends what waits, if there is somebody to send it to and no pause. */
+  flush(): void {
+    if (this.#again.length === 0 && this.#waiting.length === 0) return;
+    const now = this.#host.now();
+    if (now < this.#gateMs) return;
+    const connection = this.#host.connectionFor(this.shard);
+    if (connection === undefined) return;
+    const calls = this.#inOrder();
+    for (let at = 0; at < calls.length; ) at = this.#sendFrame(calls, at, connection, now);
+  }
+
+  #inOrder(): Call[] {
+    const again = this.#again;
+    const waiting = this.#waiting;
+    this.#again = [];
+    this.#waiting = [];
+    if (again.length === 0) return waiting;
+    again.sort((a, b) => a.seq - b.seq);
+    return again.concat(waiting);
+  }
+
+  /** Sends calls[from…] up to the frame's bounds; returns where the next frame starts. */
+  #sendFrame(calls: readonly Call[], from: number, connection: Connection, now: number): number {
+    const items: RequestItem[] = [];
+    let bytes = 0;
+    let deadlineMs = 0;
+    let at = from;
+    for (; at < calls.length && items.length < FRAME_ITEMS_MAX; at += 1) {
+      const call = calls[at];
+      if (call === undefined || call.state !== 'waiting') continue;
+      if (call.deadlineMs <= now) {
+        this.#host.expire(call);
+        continue;
+      }
+      if (bytes > 0 && bytes + call.bytes > FRAME_BYTES_TARGET) break;
+      bytes += call.bytes + ITEM_OVERHEAD_BYTES;
+      if (call.deadlineMs > deadlineMs) deadlineMs = call.deadlineMs;
+      items.push(this.#prepare(call, connection));
+    }
+    if (items.length > 0) {
+      const timeoutMs = Math.max(1, Math.ceil(deadlineMs - now));
+      const { ackedThrough } = this.window;
+      const version = this.#host.mapVersion();
+      connection.send([FRAME.requests, this.shard, version, timeoutMs, ackedThrough, items]);
+    }
+    return at;
+  }
+
+  #prepare(call: Call, connection: Connection): RequestItem {
+    // A sequence number is taken at the first sending, so that what never leaves makes no hole.
+    if (call.seq === 0 && call.write && this.#host.session) call.seq = this.window.next();
+    call.id = this.#host.nextId();
+    call.state = 'sent';
+    call.connection = connection;
+    connection.pending.set(call.id, call);
+    return call.item(call.id);
+  }
+
+  #wakeIn(delayMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.flush(), delayMs + 1);
+  }
+}
+
+/** What a caller is told when time is up. */
+export function deadlineError(call: Call, unreachable: KvError | undefined): KvError {
+  const cause = call.lastError ?? unreachable;
+  const options = cause === undefined ? {} : { cause, details: cause.details };
+  const because = cause === undefined ? undefined : `last: ${cause.message}`;
+  if (call.write && call.maybeApplied) return new KvError('KV_TIMEOUT', because, options);
+  if (call.state === 'sent') {
+    return call.write
+      ? new KvError('KV_TIMEOUT', because, options)
+      : new KvError('KV_TIMEOUT', because, { ...options, outcome: 'not-applied' });
+  }
+  if (unreachable !== undefined) return unreachable;
+  return new KvError('KV_DEADLINE', because, options);
+}
