@@ -54,6 +54,15 @@ export function shardId(value: string | number): ShardId {
   return text;
 }
 
+/** Name of a shard's log: generation 0 is `<prefix><shard>`, later ones `<prefix><shard>.g<n>`. */
+export function logTopic(prefix: string, shard: ShardId, generation: number): string {
+  assert(
+    Number.isSafeInteger(generation) && generation >= 0,
+    `generation must be a safe integer >= 0: ${generation}`,
+  );
+  return generation === 0 ? `${prefix}${shard}` : `${prefix}${shard}.g${generation}`;
+}
+
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
 export function memberId(value: bigint): MemberId {
   assert(value > 0n && value <= U64_MAX, `member id must be an unsigned 64-bit integer > 0: ${value}`);

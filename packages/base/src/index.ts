@@ -38,6 +38,7 @@ export {
   leaseId,
   logIndex,
   logOffset,
+  logTopic,
   type MemberId,
   META_SHARD,
   memberId,

@@ -2,6 +2,7 @@ export {
   describePeerTransportContract,
   type PeerTransportFixture,
 } from './contract/peer-transport.ts';
+export { describeSharedLogContract, type SharedLogFixture } from './contract/shared-log.ts';
 export { describeStateStoreContract, type StateStoreFixture } from './contract/state-store.ts';
 export { type DataDrivenCommand, runDataDriven } from './datadriven.ts';
 export {
@@ -9,6 +10,12 @@ export {
   type MemoryPeerNetworkOptions,
   type PeerLinkFaults,
 } from './memory-peer-network.ts';
+export {
+  type AppendFault,
+  type AppendFaultRates,
+  MemoryLogBroker,
+  type MemoryLogBrokerOptions,
+} from './memory-shared-log.ts';
 export { type MemoryStateStores, memoryStateStores } from './memory-state-store.ts';
 export { seededRng } from './seeded-rng.ts';
 export { VirtualClock } from './virtual-clock.ts';
