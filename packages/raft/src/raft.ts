@@ -73,6 +73,7 @@ export class Raft {
     handle(core, input);
     if (core.halted === undefined) {
       pumpReads(core);
+      beatIfDue(core);
       pumpAppends(core);
       pumpTransfer(core);
       stopFollowingIfIdle(core);
@@ -158,7 +159,6 @@ function onTick(core: Core): void {
   }
   giveUpBarrier(core);
   handOverIfStuck(core);
-  beatIfDue(core);
 }
 
 function onMessage(core: Core, from: MemberId, message: RaftMessage): void {

@@ -3,9 +3,9 @@ import {
   concatBytes,
   equalBytes,
   fromUtf8,
-  leaderId,
   type LeaderId,
   type LogOffset,
+  leaderId,
   logOffset,
   type MemberId,
   memberId,
@@ -305,7 +305,10 @@ export function toyChain(chainHash: Uint8Array, digest: Uint8Array): Uint8Array 
   return new Uint8Array([hash >>> 24, (hash >>> 16) & 255, (hash >>> 8) & 255, hash & 255]);
 }
 
-export function membershipPayload(voters: readonly number[], learners: readonly number[]): Uint8Array {
+export function membershipPayload(
+  voters: readonly number[],
+  learners: readonly number[],
+): Uint8Array {
   const ids = (list: readonly number[]): MemberId[] => list.map((id) => memberId(BigInt(id)));
   return encodeMembership({ voters: ids(voters), learners: ids(learners) });
 }

@@ -4,8 +4,9 @@ import {
   leaderId,
   logOffset,
   memberId,
-  term as toTerm,
   toHex,
+  term as toTerm,
+  unreachable,
   utf8,
 } from '@kvorum/base';
 import { decodeMembership, type RaftEffect, type RaftMessage, ZERO_HASH } from '@kvorum/raft';
@@ -67,7 +68,7 @@ export class TraceHarness {
     }
     // Member 1 has the shortest time-outs, then member 2 and so on.
     const random = (id: number, from: number, to: number): number =>
-      from + Math.floor(((to - from) * (id - 1)) / (voters + learners));
+      from === 0 ? 0 : from + Math.floor(((to - from) * (id - 1)) / (voters + learners));
     this.#cluster = new Cluster({
       voters,
       learners,
@@ -104,7 +105,7 @@ export class TraceHarness {
         this.#out.push(...describeLog(cluster));
         return;
       default:
-        return assert(false, `unknown command ${name}`);
+        assert(false, `unknown command ${name}`);
     }
   }
 
@@ -373,7 +374,7 @@ function describeEffect(effect: RaftEffect): string {
     case 'stop-following':
       return effect.kind;
     default:
-      return assert(false, 'unknown effect') ?? '';
+      return unreachable(effect);
   }
 }
 
@@ -407,7 +408,7 @@ function describeMessage(message: RaftMessage): string {
     case 'read-index-response':
       return `${kind} request=${message.requestId} index=${message.index ?? '-'}`;
     default:
-      return assert(false, 'unknown message') ?? '';
+      return unreachable(message);
   }
 }
 

@@ -247,7 +247,7 @@ function flush(cluster: Cluster): void {
   for (const member of cluster.members.values()) {
     while (member.outbox.length > 0) cluster.persist(member);
     cluster.settle(member, 'appended', true);
-    while (cluster.poll(member, 100)) continue;
+    while (cluster.poll(member, 100));
   }
 }
 
