@@ -1,1 +1,1 @@
-export {};
+export { type LocalLogs, type LocalLogsOptions, openLocalLogs } from './local-logs.ts';

@@ -106,7 +106,7 @@ describe('faults of an append', () => {
       expect(texts(cluster.broker)).toEqual(['x', 'x']);
       if (outcome.kind === 'appended') offsets.add(outcome.offset);
     }
-    expect([...offsets].sort()).toEqual([0, 1]);
+    expect([...offsets].sort((a, b) => a - b)).toEqual([0, 1]);
   });
 
   it('slow: lands and answers only after its time', async () => {
