@@ -1,5 +1,5 @@
 import { KvError, type LogOffset, logOffset } from '@kvorum/base';
-import type { AppendOutcome, LogBounds, LogEntry, ReadOutcome, SharedLog } from '@kvorum/ports';
+import type { AppendOutcome, LogBounds, ReadOutcome, SharedLog } from '@kvorum/ports';
 import type { GroupCommit } from './group-commit.ts';
 import type { LogDatabase } from './log-database.ts';
 import type { StoredLog } from './stored-log.ts';
@@ -60,10 +60,8 @@ export class LocalLog implements SharedLog {
         await this.#stored.change(waitMs, [options.signal, this.#closed.signal]);
         continue;
       }
-      const entries = await this.#track(this.#entries(from, bounds, options.bytesMax));
-      if (entries instanceof KvError) return { kind: 'unavailable', error: entries };
-      // Nothing at `from` although it was in bounds: a truncation came in between.
-      if (entries[0]?.offset === from) return { kind: 'records', entries, end: bounds.end };
+      const outcome = await this.#track(this.#fetch(from, bounds, options.bytesMax));
+      if (outcome !== undefined) return outcome;
     }
   }
 
@@ -88,18 +86,22 @@ export class LocalLog implements SharedLog {
     await Promise.allSettled([...this.#busy]);
   }
 
-  async #entries(
+  /** Undefined when nothing is at `from` although it was in bounds: a truncation came in between. */
+  async #fetch(
     from: LogOffset,
     bounds: LogBounds,
     bytesMax: number,
-  ): Promise<readonly LogEntry[] | KvError> {
-    const recent = this.#stored.recentFrom(from, bytesMax);
-    if (recent !== undefined) return recent;
+  ): Promise<ReadOutcome | undefined> {
     try {
-      return await this.#parts.database.read(this.name, { ...bounds, start: from }, bytesMax);
+      const entries =
+        this.#stored.recentFrom(from, bytesMax) ??
+        (await this.#parts.database.read(this.name, { ...bounds, start: from }, bytesMax));
+      const isThere = entries[0]?.offset === from;
+      return isThere ? { kind: 'records', entries, end: bounds.end } : undefined;
     } catch (cause) {
       // A damaged block, or a database that is being opened again after a failed write.
-      return new KvError('KV_LOG_UNAVAILABLE', `cannot read ${this.name}`, { cause });
+      const error = new KvError('KV_LOG_UNAVAILABLE', `cannot read ${this.name}`, { cause });
+      return { kind: 'unavailable', error };
     }
   }
 
