@@ -80,12 +80,17 @@ export class TraceHarness {
   #dispatch(name: string, args: Args): void {
     const cluster = this.#get();
     const handler = COMMANDS[name];
-    if (handler !== undefined) return handler(cluster, args);
+    if (handler !== undefined) {
+      handler(cluster, args);
+      return;
+    }
     switch (name) {
       case 'set':
-        return this.#set(args);
+        this.#set(args);
+        return;
       case 'deliver':
-        return this.#deliver(args);
+        this.#deliver(args);
+        return;
       case 'drop':
         cluster.net = cluster.net.filter((envelope) => !matches(envelope, args));
         return;
@@ -93,11 +98,14 @@ export class TraceHarness {
         this.#isolated.add(number(args, 'member'));
         return;
       case 'heal':
-        return this.#isolated.clear();
+        this.#isolated.clear();
+        return;
       case 'run':
-        return this.#runFor(number(args, 'ms'), args);
+        this.#runFor(number(args, 'ms'), args);
+        return;
       case 'elect':
-        return this.#elect(cluster.member(number(args, 'member')));
+        this.#elect(cluster.member(number(args, 'member')));
+        return;
       case 'state':
         for (const member of cluster.members.values()) this.#out.push(describeMember(member));
         return;

@@ -1,4 +1,4 @@
-import { toHex, utf8 } from '@kvorum/base';
+import { assert, toHex, utf8 } from '@kvorum/base';
 import type { RaftEffect } from '@kvorum/raft';
 import { expect, it } from 'vitest';
 import { Cluster, payloadText, type SimMember } from './cluster.ts';
@@ -87,12 +87,12 @@ class Checker {
       ([, { owner, boot, verdict: known }]) =>
         owner === member.id && boot === member.bootCount && known === undefined,
     );
-    if (open === undefined) return expect.unreachable('a verdict without a proposal');
+    assert(open !== undefined, 'a verdict without a proposal');
     const [name, proposal] = open;
     proposal.verdict = verdict;
     const index = this.acceptedAt.get(name);
     if (verdict === 'accepted') {
-      if (index === undefined) return expect.unreachable(`${name} acknowledged, not accepted`);
+      assert(index !== undefined, `${name} acknowledged, not accepted`);
       this.ackedIndex = Math.max(this.ackedIndex, index);
     } else {
       expect(index, `${name} called absent, yet accepted`).toBe(undefined);
