@@ -1,1 +1,18 @@
-export {};
+export { crc16 } from './crc16.ts';
+export { type InitialShardMapOptions, initialShardMap } from './initial-shard-map.ts';
+export {
+  type LeadershipTransfer,
+  leadershipTransfers,
+  leaderTargets,
+  type PlacementInput,
+} from './leader-placement.ts';
+export { type Route, routeRequest } from './route-request.ts';
+export { type RoutingRule, routingPart, SLOT_COUNT, slotOf } from './routing-part.ts';
+export {
+  type MemberEntry,
+  parseShardMap,
+  type ShardEntry,
+  type ShardMap,
+  type SlotRange,
+} from './shard-map.ts';
+export { shardOfKey, shardOfSlot, shardsOfRange, shardsWithSlots } from './shards-of-range.ts';

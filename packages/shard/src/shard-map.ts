@@ -1,0 +1,197 @@
+import { err, isShardId, META_SHARD, ok, type Result, type ShardId } from '@kvorum/base';
+import { type RoutingRule, SLOT_COUNT } from './routing-part.ts';
+
+/** Slots `from`..`to`, both inclusive. */
+export interface SlotRange {
+  readonly from: number;
+  readonly to: number;
+  readonly shard: ShardId;
+}
+
+export interface ShardEntry {
+  readonly id: ShardId;
+  /** 32 lower-case hex digits; stands in every record of the shard's log. */
+  readonly uid: string;
+  /** Generation of the shard's log. */
+  readonly generation: number;
+  /** Member ids (16 lower-case hex digits); the order is the preference for leadership, best first. */
+  readonly voters: readonly string[];
+}
+
+export interface MemberEntry {
+  /** 16 lower-case hex digits. */
+  readonly id: string;
+  readonly name: string;
+  /** host:port for other members. */
+  readonly peer: string;
+  /** Address for clients. */
+  readonly client: string;
+}
+
+/** Where every key lives. Plain data: the same shape in memory, in JSON and in msgpack. */
+export interface ShardMap {
+  /** Grows with every change; the higher one is newer. */
+  readonly version: number;
+  /** 16 lower-case hex digits. */
+  readonly clusterId: string;
+  /** Ascending; covers 0..16383 exactly once. */
+  readonly slots: readonly SlotRange[];
+  /** May hold `meta` and shards without slots (before or after a move). */
+  readonly shards: readonly ShardEntry[];
+  readonly members: readonly MemberEntry[];
+  readonly rules: readonly RoutingRule[];
+}
+
+const ID = /^[0-9a-f]{16}$/;
+const UID = /^[0-9a-f]{32}$/;
+
+class Malformed extends Error {}
+
+function check(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new Malformed(message);
+}
+
+type Plain = Readonly<Record<string, unknown>>;
+
+function object(value: unknown, path: string): Plain {
+  check(
+    typeof value === 'object' && value !== null && !Array.isArray(value),
+    `${path} must be an object`,
+  );
+  return value as Plain;
+}
+
+function list<T>(value: unknown, path: string, parse: (item: unknown, path: string) => T): T[] {
+  check(Array.isArray(value), `${path} must be an array`);
+  return value.map((item: unknown, i) => parse(item, `${path}[${i}]`));
+}
+
+function text(value: unknown, path: string, pattern?: RegExp, form?: string): string {
+  check(typeof value === 'string', `${path} must be a text`);
+  check(pattern === undefined || pattern.test(value), `${path} must be ${form}: "${value}"`);
+  return value;
+}
+
+function integer(value: unknown, path: string, min: number, max = Number.MAX_SAFE_INTEGER): number {
+  const inRange =
+    Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max;
+  check(inRange, `${path} must be an integer in ${min}..${max}: ${String(value)}`);
+  return value as number;
+}
+
+const memberIdText = (value: unknown, path: string): string =>
+  text(value, path, ID, '16 lower-case hex digits');
+
+function shardIdText(value: unknown, path: string): ShardId {
+  check(isShardId(value), `${path} must be a shard id ("meta" or a decimal number)`);
+  return value;
+}
+
+function slotRange(value: unknown, path: string): SlotRange {
+  const from = object(value, path);
+  return {
+    from: integer(from['from'], `${path}.from`, 0, SLOT_COUNT - 1),
+    to: integer(from['to'], `${path}.to`, 0, SLOT_COUNT - 1),
+    shard: shardIdText(from['shard'], `${path}.shard`),
+  };
+}
+
+function shardEntry(value: unknown, path: string): ShardEntry {
+  const from = object(value, path);
+  const voters = list(from['voters'], `${path}.voters`, memberIdText);
+  check(voters.length > 0, `${path}.voters must name at least one member`);
+  check(new Set(voters).size === voters.length, `${path}.voters names a member twice`);
+  return {
+    id: shardIdText(from['id'], `${path}.id`),
+    uid: text(from['uid'], `${path}.uid`, UID, '32 lower-case hex digits'),
+    generation: integer(from['generation'], `${path}.generation`, 0),
+    voters,
+  };
+}
+
+function memberEntry(value: unknown, path: string): MemberEntry {
+  const from = object(value, path);
+  return {
+    id: memberIdText(from['id'], `${path}.id`),
+    name: text(from['name'], `${path}.name`),
+    peer: text(from['peer'], `${path}.peer`),
+    client: text(from['client'], `${path}.client`),
+  };
+}
+
+function routingRule(value: unknown, path: string): RoutingRule {
+  const from = object(value, path);
+  const prefix = text(from['prefix'], `${path}.prefix`);
+  check(prefix !== '', `${path}.prefix must not be empty`);
+  return { prefix, depth: integer(from['depth'], `${path}.depth`, 1, 64) };
+}
+
+function checkCoverage(slots: readonly SlotRange[]): void {
+  let next = 0;
+  for (const { from, to, shard } of slots) {
+    check(from <= to, `slots ${from}..${to} of shard ${shard} run backwards`);
+    check(from >= next, `slot ${from} belongs to two ranges`);
+    check(from === next, `slots ${next}..${from - 1} belong to no shard`);
+    next = to + 1;
+  }
+  check(next === SLOT_COUNT, `slots ${next}..${SLOT_COUNT - 1} belong to no shard`);
+}
+
+function checkUnique(values: readonly string[], what: string): void {
+  const seen = new Set<string>();
+  for (const value of values) {
+    check(!seen.has(value), `${what} ${value} appears twice`);
+    seen.add(value);
+  }
+}
+
+function checkReferences(map: ShardMap): void {
+  checkUnique(
+    map.shards.map(({ id }) => id),
+    'shard',
+  );
+  checkUnique(
+    map.shards.map(({ uid }) => uid),
+    'shard uid',
+  );
+  checkUnique(
+    map.members.map(({ id }) => id),
+    'member',
+  );
+  checkUnique(
+    map.rules.map(({ prefix }) => prefix),
+    'the rule for prefix',
+  );
+  const shards = new Set(map.shards.map(({ id }) => id));
+  for (const { shard } of map.slots) {
+    check(shard !== META_SHARD, 'the meta shard holds no slots');
+    check(shards.has(shard), `slots belong to shard ${shard}, which is not in shards`);
+  }
+  const members = new Set(map.members.map(({ id }) => id));
+  for (const { id, voters } of map.shards) {
+    for (const voter of voters) {
+      check(members.has(voter), `shard ${id} has the voter ${voter}, which is not in members`);
+    }
+  }
+}
+
+/** Checks a shard map from outside (meta log, JSON, a frame). The error says what is wrong and where. */
+export function parseShardMap(value: unknown): Result<ShardMap, string> {
+  try {
+    const from = object(value, 'shardMap');
+    const map: ShardMap = {
+      version: integer(from['version'], 'shardMap.version', 0),
+      clusterId: memberIdText(from['clusterId'], 'shardMap.clusterId'),
+      slots: list(from['slots'], 'shardMap.slots', slotRange).sort((a, b) => a.from - b.from),
+      shards: list(from['shards'], 'shardMap.shards', shardEntry),
+      members: list(from['members'], 'shardMap.members', memberEntry),
+      rules: list(from['rules'], 'shardMap.rules', routingRule),
+    };
+    checkCoverage(map.slots);
+    checkReferences(map);
+    return ok(map);
+  } catch (error) {
+    if (error instanceof Malformed) return err(error.message);
+    throw error;
+  }
+}
