@@ -17,6 +17,7 @@ export interface Limits {
   readonly readQueueMax: number;
   readonly watchBufferBytesMax: number;
   readonly watchersPerStreamMax: number;
+  readonly watchersPerReplicaMax: number;
   readonly connectionsMax: number;
   readonly connectionsPerAddressMax: number;
   readonly connectionInflightMax: number;
@@ -51,6 +52,7 @@ export const DEFAULT_LIMITS: Limits = {
   readQueueMax: 65_536,
   watchBufferBytesMax: 8 * MIB,
   watchersPerStreamMax: 10_000,
+  watchersPerReplicaMax: 100_000,
   connectionsMax: 20_000,
   connectionsPerAddressMax: 15_000,
   connectionInflightMax: 32_768,

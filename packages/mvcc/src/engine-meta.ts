@@ -33,6 +33,9 @@ export interface EngineMeta {
   readonly seq: number;
   /** 32 bytes; zeros before the first record. */
   readonly chainHash: Uint8Array;
+  /** Offset and SHA-256 of the last accepted record: re-reading it proves that the log is the same one. -1, empty = none. */
+  readonly lastOffset: LogOffset;
+  readonly lastDigest: Uint8Array;
   readonly revision: Revision;
   /** -1 = never compacted. */
   readonly compactRevision: number;
@@ -48,6 +51,8 @@ export function initialMeta(): EngineMeta {
     leaderId: '',
     seq: 0,
     chainHash: new Uint8Array(CHAIN_HASH_BYTES),
+    lastOffset: logOffset(-1),
+    lastDigest: new Uint8Array(0),
     revision: revision(1),
     compactRevision: -1,
     format: STORE_FORMAT,
@@ -66,6 +71,8 @@ export function encodeMeta(meta: EngineMeta): Uint8Array {
   out.raw(leader);
   out.u64(meta.seq);
   out.raw(meta.chainHash);
+  out.u64(meta.lastOffset + 1);
+  out.blob(meta.lastDigest);
   out.u64(meta.revision);
   out.u64(meta.compactRevision + 1);
   return out.view();
@@ -84,6 +91,8 @@ export function decodeMeta(bytes: Uint8Array): Result<EngineMeta, KvError> {
   const leader = toHex(input.raw(LEADER_ID_BYTES));
   const seq = input.u64();
   const chainHash = input.raw(CHAIN_HASH_BYTES).slice();
+  const lastOffset = input.u64() - 1;
+  const lastDigest = input.blob().slice();
   const main = input.u64();
   const compactRevision = input.u64() - 1;
   if (!input.finished()) return err(new KvError('KV_CORRUPT', 'unreadable meta row'));
@@ -94,6 +103,8 @@ export function decodeMeta(bytes: Uint8Array): Result<EngineMeta, KvError> {
     leaderId: /^0+$/.test(leader) ? '' : leader,
     seq,
     chainHash,
+    lastOffset: logOffset(lastOffset),
+    lastDigest,
     revision: revision(main),
     compactRevision,
     format,

@@ -185,6 +185,16 @@ export class Engine {
       const found = `write set for revision ${writeSet.baseRevision}`;
       return err(new KvError('KV_CORRUPT', `${found} on state ${this.currentRevision}`));
     }
+    return ok(this.take(writeSet));
+  }
+
+  /**
+   * Takes a decoded write set into memory. A shell that writes the store first calls this when the write is done, so that
+   * memory never runs ahead of what readings find.
+   */
+  take(writeSet: WriteSet): Applied {
+    const { baseRevision } = writeSet;
+    assert(baseRevision === this.currentRevision, 'write set does not follow the state');
     this.currentRevision += writeSet.revisionCount;
     const compacted = writeSet.compactRevision !== undefined;
     if (writeSet.compactRevision !== undefined) this.compactedTo = writeSet.compactRevision;
@@ -194,14 +204,14 @@ export class Engine {
       this.touched?.add(text);
     }
     this.sessions.apply(writeSet.sessions);
-    return ok({
+    return {
       writeSet,
       revision: this.revision,
       compactRevision: this.compactedTo,
       compacted,
       writeTo: (sink) => applyWriteSet(writeSet, sink),
       events: () => writeSetEvents(writeSet),
-    });
+    };
   }
 
   /** Answers a validated range. Errors: KV_COMPACTED, KV_FUTURE_REVISION. */

@@ -1,7 +1,6 @@
 import type {
   KeyValue,
   KvError,
-  KvResponse,
   LogIndex,
   MemberId,
   RangeRequest,
@@ -13,12 +12,10 @@ import type {
   WatchRequest,
   WriteRequest,
 } from '@kvorum/base';
+import type { CommandResult } from '@kvorum/mvcc';
 import type { RaftStatus } from '@kvorum/raft';
 
-/** Answer to one command: exactly one of the two, exactly once. */
-export type CommandResult =
-  | { readonly ok: true; readonly response: KvResponse }
-  | { readonly ok: false; readonly error: KvError };
+export type { CommandResult };
 
 /** A write on its way in. `deadlineMs` is on the member's monotonic clock. */
 export interface Command {

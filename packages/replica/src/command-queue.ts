@@ -61,13 +61,6 @@ export class CommandQueue {
     return batch;
   }
 
-  /** Puts commands of a sealed batch back in front; they were within the bounds before. */
-  unshift(commands: readonly Command[]): void {
-    this.#commands = [...commands, ...this.#commands.slice(this.#head)];
-    this.#head = 0;
-    for (const command of commands) this.#bytes += command.bytes;
-  }
-
   /** Answers and removes everything that waits. */
   failAll(error: () => KvError): void {
     const waiting = this.#commands.slice(this.#head);

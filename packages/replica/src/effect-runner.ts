@@ -1,8 +1,9 @@
 import { assert, type LeaderId, type Limits, type MemberId, type Term } from '@kvorum/base';
+import { HARD_STATE_KEY } from '@kvorum/mvcc';
 import type { Clock, LogEntry, Rng, SharedLog, StateStore } from '@kvorum/ports';
 import type { Raft, RaftEffect, RaftInput, RaftMessage, ReadRecord, UnreadableRecord } from '@kvorum/raft';
 import { decodeLogRecord, encodeLogRecord } from '@kvorum/wire';
-import { encodeHardState, HARD_STATE_KEY } from './hard-state-codec.ts';
+import { encodeHardState } from './hard-state-codec.ts';
 import { LogFollower } from './log-follower.ts';
 
 export interface EffectRunnerOptions {

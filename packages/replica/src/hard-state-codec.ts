@@ -1,9 +1,6 @@
 import { assert, memberId, term } from '@kvorum/base';
 import type { HardState } from '@kvorum/raft';
 
-/** Store key of the vote; one synced row a replica. */
-export const HARD_STATE_KEY: Uint8Array = new Uint8Array([0x68]); // "h"
-
 const FORMAT = 1;
 const BYTES = 17;
 

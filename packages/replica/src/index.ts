@@ -8,3 +8,10 @@ export type {
   WatchHandle,
   WatchSink,
 } from './api.ts';
+export {
+  openReplica,
+  type Replica,
+  type ReplicaLogger,
+  type ReplicaOptions,
+  type ShardTransport,
+} from './replica.ts';

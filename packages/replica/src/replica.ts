@@ -1,4 +1,5 @@
 import {
+  assert,
   KvError,
   type LeaderId,
   type Limits,
@@ -10,7 +11,8 @@ import {
   type WatchRequest,
 } from '@kvorum/base';
 import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
-import { type HaltReport, parseRaftMessage, Raft, type Role } from '@kvorum/raft';
+import { HARD_STATE_KEY, validate } from '@kvorum/mvcc';
+import { decodeMembership, type HaltReport, type HardState, parseRaftMessage, Raft, type Role } from '@kvorum/raft';
 import type {
   Command,
   CommandResult,
@@ -24,9 +26,9 @@ import type {
 import { ApplyLoop } from './apply-loop.ts';
 import { answerFailed } from './command-queue.ts';
 import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
-import { decodeHardState, HARD_STATE_KEY } from './hard-state-codec.ts';
+import { decodeHardState } from './hard-state-codec.ts';
 import { ReadPath } from './read-path.ts';
-import { StateMachine } from './state-machine.ts';
+import { MEMBERSHIP_KEY, StateMachine } from './state-machine.ts';
 import { WritePath } from './write-path.ts';
 
 /** Structured log of a replica; fields never hold keys or values. */
@@ -71,11 +73,33 @@ export interface Replica extends ReplicaPort {
 
 /** Opens a replica on its store and log and starts following, voting and serving. */
 export async function openReplica(options: ReplicaOptions): Promise<Replica> {
-  const [hardRow] = await options.store.getMany([HARD_STATE_KEY]);
+  const [hardRow, membershipRow] = await options.store.getMany([HARD_STATE_KEY, MEMBERSHIP_KEY]);
   const machine = await StateMachine.open(options);
-  const replica = new ReplicaShell(options, decodeHardState(hardRow), machine);
+  const hard = decodeHardState(hardRow);
+  const membership = membershipOf(options, membershipRow);
+  const replica = new ReplicaShell({ options, hard, membership, machine });
   replica.start();
   return replica;
+}
+
+interface Membership {
+  readonly voters: readonly MemberId[];
+  readonly learners: readonly MemberId[];
+}
+
+/** What the log said last; before the first change what the shard was created with. */
+function membershipOf(options: ReplicaOptions, row: Uint8Array | undefined): Membership {
+  if (row === undefined) return { voters: options.voters, learners: [] };
+  const membership = decodeMembership(row);
+  assert(membership.ok, 'the membership row is damaged');
+  return membership.value;
+}
+
+interface ReplicaParts {
+  readonly options: ReplicaOptions;
+  readonly hard: HardState;
+  readonly membership: Membership;
+  readonly machine: StateMachine;
 }
 
 /** First campaign after a start: soon for the preferred leader, so that a cold start does not wait an election timeout. */
@@ -98,6 +122,7 @@ class ReplicaShell implements Replica {
   readonly #transfers: { readonly target: MemberId; readonly settle: (moved: boolean) => void }[] = [];
   #cancelTick: () => void = () => undefined;
   #stopped = false;
+  #compacting = false;
   /** Mirrors of the core's state for the hot path: a status object per command would cost more than the command. */
   #role: Role = 'follower';
   #leader: MemberId | undefined;
@@ -106,24 +131,20 @@ class ReplicaShell implements Replica {
   #readyIndex: LogIndex | undefined;
   #storeBytes = 0;
 
-  constructor(
-    options: ReplicaOptions,
-    hard: ReturnType<typeof decodeHardState>,
-    machine: StateMachine,
-  ) {
+  constructor({ options, hard, membership, machine }: ReplicaParts) {
     this.shard = options.shard;
     this.#options = options;
     this.#machine = machine;
     const { limits, clock, rng } = options;
     const accepted = machine.acceptedState;
+    machine.onBroken((error) => this.#broken(error));
     this.#raft = new Raft(
       {
         self: options.self,
         leaderId: options.leaderId,
         shardUid: options.shardUid,
         generation: options.generation,
-        voters: options.voters,
-        learners: [],
+        ...membership,
         heartbeatMs: limits.heartbeatMs,
         electionMsMin: limits.electionMsMin,
         electionMsMax: limits.electionMsMax,
@@ -170,12 +191,18 @@ class ReplicaShell implements Replica {
   start(): void {
     this.#runner.start();
     this.#scheduleTick();
+    this.#compactNext();
   }
 
   submit(command: Command): void {
     const refusal = this.#refusal();
-    if (refusal !== undefined) answerFailed(command, refusal);
-    else this.#writes.submit(command);
+    if (refusal !== undefined) {
+      answerFailed(command, refusal);
+      return;
+    }
+    const fault = validate(command.request, this.#options.limits);
+    if (fault === undefined) this.#writes.submit(command);
+    else answerFailed(command, fault);
   }
 
   get(key: Uint8Array, deadlineMs: number, done: (result: GetResult) => void): void {
@@ -324,6 +351,18 @@ class ReplicaShell implements Replica {
 
   #onApplied(own: boolean): void {
     if (own) this.#writes.applied();
+    this.#compactNext();
+  }
+
+  /** Compacted history is deleted piece by piece between applies, so that nothing stops meanwhile. */
+  #compactNext(): void {
+    if (this.#compacting || this.#stopped || !this.#machine.compactionPending) return;
+    this.#compacting = true;
+    this.#apply.exclusive(async () => {
+      await this.#machine.compactStep();
+      this.#compacting = false;
+      this.#compactNext();
+    });
   }
 
   #onAbsent(verdict: 'absent' | 'oversize'): void {

@@ -1,3 +1,117 @@
-import { KvError, type Limits, type Revision, type WatchEvent, type WatchRequest } from '@kvorum/base';
-import { WatchHub } from '@kvorum/mvcc';
+import { KvError, type Limits, type WatchRequest } from '@kvorum/base';
+import { type Applied, type Engine, WatchHub } from '@kvorum/mvcc';
+import type { StateReader } from '@kvorum/ports';
 import type { WatchHandle, WatchSink } from './api.ts';
+import { drive } from './reading.ts';
+
+/** Drives the watch hub over the store: live events after each apply, catch-up from disk for whoever is behind. */
+export class WatchService {
+  readonly #engine: Engine;
+  readonly #reader: StateReader;
+  readonly #limits: Limits;
+  readonly #broken: (error: unknown) => void;
+  readonly #hub: WatchHub;
+  readonly #sinks = new Map<number, WatchSink>();
+  #nextId = 1;
+  #catchingUp = false;
+  #stopped = false;
+
+  constructor(
+    engine: Engine,
+    reader: StateReader,
+    options: { readonly limits: Limits; readonly broken: (error: unknown) => void },
+  ) {
+    this.#engine = engine;
+    this.#reader = reader;
+    this.#limits = options.limits;
+    this.#broken = options.broken;
+    this.#hub = new WatchHub(
+      {
+        deliver: (id, batch) =>
+          this.#sinks.get(id)?.events(batch.events, batch.revision, batch.bytes) ?? true,
+        cancelled: (id, compactRevision) => {
+          this.#end(id, new KvError('KV_COMPACTED', undefined, { details: { compactRevision } }));
+        },
+      },
+      { revision: engine.revision, compactRevision: engine.compactRevision },
+    );
+  }
+
+  get count(): number {
+    return this.#hub.size;
+  }
+
+  add(request: WatchRequest, sink: WatchSink): WatchHandle {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    const refusal = this.#start(id, request);
+    if (refusal !== undefined) {
+      queueMicrotask(() => sink.cancelled(refusal));
+      return { resume: () => undefined, cancel: () => undefined };
+    }
+    this.#sinks.set(id, sink);
+    sink.created(this.#engine.revision);
+    this.#catchUp();
+    return {
+      resume: () => {
+        this.#hub.resume(id);
+        this.#catchUp();
+      },
+      cancel: () => {
+        this.#hub.cancel(id);
+        this.#sinks.delete(id);
+      },
+    };
+  }
+
+  /** After the store write of an applied write set, in order, one at a time. */
+  async applied(applied: Applied): Promise<void> {
+    await drive(this.#hub.onApplied(applied), this.#reader);
+    this.#catchUp();
+  }
+
+  /** Progress marks for quiet watchers that asked for them. */
+  progressTick(): void {
+    this.#hub.progressTick();
+  }
+
+  /** Ends every watch; their clients go on with another member. */
+  stop(): void {
+    this.#stopped = true;
+    for (const id of [...this.#sinks.keys()]) this.#end(id, new KvError('KV_STOPPED'));
+  }
+
+  #start(id: number, request: WatchRequest): KvError | undefined {
+    if (this.#stopped) return new KvError('KV_STOPPED');
+    const limit = this.#limits.watchersPerReplicaMax;
+    if (this.#hub.size >= limit) {
+      return new KvError('KV_TOO_MANY_REQUESTS', 'too many watches on this replica', {
+        details: { limit },
+      });
+    }
+    const added = this.#hub.add(id, request, this.#engine.revision);
+    return added.ok ? undefined : added.error;
+  }
+
+  #end(id: number, error: KvError): void {
+    const sink = this.#sinks.get(id);
+    this.#hub.cancel(id);
+    this.#sinks.delete(id);
+    sink?.cancelled(error);
+  }
+
+  #catchUp(): void {
+    if (this.#catchingUp || this.#stopped || !this.#hub.hasUnsynced) return;
+    this.#catchingUp = true;
+    this.#catchUpLoop()
+      .catch((error: unknown) => this.#broken(error))
+      .finally(() => {
+        this.#catchingUp = false;
+        if (this.#hub.hasUnsynced) this.#catchUp();
+      });
+  }
+
+  async #catchUpLoop(): Promise<void> {
+    while (!this.#stopped && this.#hub.hasUnsynced) await drive(this.#hub.catchUp(), this.#reader);
+  }
+}

@@ -167,9 +167,9 @@ export class WritePath {
     }
     if (executed.payload === undefined) {
       this.#confirm(commands, executed.results);
-    } else if (executed.payload.length > this.#limits.recordBytesMax) {
-      await this.#split(commands, executed.payload.length);
     } else {
+      const { length } = executed.payload;
+      assert(length <= this.#limits.recordBytesMax, `write set of ${length} bytes`);
       this.#open = { commands, results: executed.results, answered: new Set() };
       this.#host.propose(executed.payload);
     }
@@ -186,24 +186,6 @@ export class WritePath {
       });
       this.pump();
     });
-  }
-
-  /** A write set above the record limit: halves are tried alone; a single command that large is refused. */
-  async #split(commands: readonly Command[], bytes: number): Promise<void> {
-    if (commands.length > 1) {
-      const half = Math.ceil(commands.length / 2);
-      this.#queue.unshift(commands.slice(half));
-      await this.#runBatch(commands.slice(0, half));
-      return;
-    }
-    this.#busy = false;
-    answerFailed(
-      commands[0] as Command,
-      new KvError('KV_REQUEST_TOO_LARGE', 'its changes do not fit one log record', {
-        details: { limit: this.#limits.recordBytesMax, actual: bytes },
-      }),
-    );
-    this.pump();
   }
 
   #take(): OpenBatch {

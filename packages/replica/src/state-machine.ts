@@ -1,0 +1,239 @@
+import {
+  assert,
+  KvError,
+  type Limits,
+  type RangeRequest,
+  type Revision,
+  type ShardId,
+  type TxnRequest,
+} from '@kvorum/base';
+import {
+  applyWriteSet,
+  type CompactionCursor,
+  decodeMeta,
+  decodeWriteSet,
+  Engine,
+  type EngineMeta,
+  encodeMeta,
+  initialMeta,
+  META_KEY,
+  type Proposal,
+  validate,
+  type WriteSet,
+} from '@kvorum/mvcc';
+import type { StateReader, StateStore, StoreBatch } from '@kvorum/ports';
+import type { AcceptedState } from '@kvorum/raft';
+import type { CommandResult } from './api.ts';
+import type { AcceptedRecord } from './apply-loop.ts';
+import type { PendingRead, ReadGroup } from './read-path.ts';
+import { drive } from './reading.ts';
+import { WatchService } from './watch-service.ts';
+import type { ExecutedBatch } from './write-path.ts';
+
+/** Store key of the membership that the last accepted `config` record set. */
+export const MEMBERSHIP_KEY: Uint8Array = new Uint8Array([0x67]); // "g"
+
+export interface StateMachineOptions {
+  readonly store: StateStore;
+  readonly limits: Limits;
+  readonly metrics: { readonly applyMs: (shard: ShardId, ms: number) => void };
+  readonly shard: ShardId;
+  readonly clock: { readonly nowMs: () => number };
+}
+
+/**
+ * The state machine of one replica on its store: the pure engine, driven over LevelDB.
+ *
+ * Order of an apply: check, ONE store batch (changes and position), then memory, then watchers. Memory never runs ahead of what
+ * readings find on disk.
+ */
+export class StateMachine {
+  readonly watches: WatchService;
+  readonly acceptedState: AcceptedState;
+  readonly #options: StateMachineOptions;
+  readonly #store: StateStore;
+  readonly #engine: Engine;
+  #broken: (error: unknown) => void = () => undefined;
+  #compactionPending = true;
+  #compactionCursor: CompactionCursor | undefined;
+
+  private constructor(options: StateMachineOptions, meta: EngineMeta) {
+    this.#options = options;
+    this.#store = options.store;
+    this.#engine = Engine.load(meta, options.limits);
+    this.acceptedState = acceptedOf(meta);
+    this.watches = new WatchService(this.#engine, options.store, {
+      limits: options.limits,
+      broken: (error) => this.#broken(error),
+    });
+  }
+
+  /** Errors: KV_DATA_DIR when the position row is damaged or of a newer format. */
+  static async open(options: StateMachineOptions): Promise<StateMachine> {
+    return new StateMachine(options, await readMeta(options.store, options.shard));
+  }
+
+  get revision(): Revision {
+    return this.#engine.revision;
+  }
+
+  get compactRevision(): number {
+    return this.#engine.compactRevision;
+  }
+
+  /** Whom to tell when a background task breaks. */
+  onBroken(broken: (error: unknown) => void): void {
+    this.#broken = broken;
+  }
+
+  loadSessions(): Promise<void> {
+    return drive(this.#engine.loadSessions(), this.#store);
+  }
+
+  async execute(proposals: readonly Proposal[], leaderTimeMs: number): Promise<ExecutedBatch> {
+    const { payload, results } = await drive(
+      this.#engine.execute(proposals, leaderTimeMs),
+      this.#store,
+    );
+    return { payload, results };
+  }
+
+  /** Writes accepted records in one batch with the position after the last, then takes them into memory. */
+  async write(records: readonly AcceptedRecord[]): Promise<void> {
+    const startedMs = this.#options.clock.nowMs();
+    const last = records[records.length - 1];
+    assert(last !== undefined, 'nothing to apply');
+    const writeSets = this.#decode(records);
+    const end = writeSets.at(-1);
+    const revision = end === undefined ? this.revision : end.baseRevision + end.revisionCount;
+    const compactRevision = writeSets.reduce(
+      (at, { compactRevision: next }) => next ?? at,
+      this.compactRevision,
+    );
+    const meta = {
+      ...initialMeta(),
+      ...last.state,
+      revision: revision as Revision,
+      compactRevision,
+    };
+    await this.#store.write(
+      (batch) => {
+        for (const writeSet of writeSets) applyWriteSet(writeSet, batch);
+        writeMembership(records, batch);
+        batch.put(META_KEY, encodeMeta(meta));
+      },
+      { sync: false },
+    );
+    for (const writeSet of writeSets) {
+      const applied = this.#engine.take(writeSet);
+      if (applied.compacted) this.#compactionPending = true;
+      await this.watches.applied(applied);
+    }
+    this.#options.metrics.applyMs(this.#options.shard, this.#options.clock.nowMs() - startedMs);
+  }
+
+  /** Whether removed history waits to be deleted from disk. */
+  get compactionPending(): boolean {
+    return this.#compactionPending;
+  }
+
+  /** Deletes the next bounded piece of compacted history. Must not overlap a write. */
+  async compactStep(): Promise<void> {
+    const chunk = await drive(this.#engine.compactionStep(this.#compactionCursor), this.#store);
+    const { deletes, progress } = chunk;
+    this.#compactionCursor = chunk.cursor;
+    this.#compactionPending = chunk.cursor !== undefined;
+    if (progress === undefined) return;
+    await this.#store.write(
+      (batch) => {
+        for (const key of deletes) batch.delete(key);
+        batch.put(progress.key, progress.value);
+      },
+      { sync: false },
+    );
+  }
+
+  isSerializable(request: RangeRequest | TxnRequest): boolean {
+    if (request.op === 'range') return request.serializable === true;
+    const ops = [...request.success, ...request.failure];
+    return ops.length > 0 && ops.every((op) => op.op === 'range' && op.serializable === true);
+  }
+
+  /** Answers reads whose index is applied: the point gets together, the rest one by one. */
+  async serve(group: ReadGroup): Promise<void> {
+    for (const barrier of group.barriers) barrier.done(undefined);
+    if (group.gets.length > 0) {
+      const gets = this.#engine.getBatch(group.gets.map((get) => get.key));
+      const { revision, kvs } = await drive(gets, this.#store);
+      group.gets.forEach((get, i) => get.done({ ok: true, kv: kvs[i], revision }));
+    }
+    for (const read of group.reads) read.done(await this.#read(read));
+  }
+
+  /** A digest of the whole logical state with the index it belongs to, from one view of the store. */
+  async stateHash(): Promise<{
+    readonly index: AcceptedState['index'];
+    readonly revision: Revision;
+    readonly hash: string;
+  }> {
+    const view = this.#store.readView();
+    try {
+      const { index, revision, compactRevision } = await readMeta(view, this.#options.shard);
+      const { hash } = await drive(
+        Engine.load({ ...initialMeta(), revision, compactRevision }, this.#options.limits).stateHash(),
+        view,
+      );
+      return { index, revision, hash };
+    } finally {
+      await view.close();
+    }
+  }
+
+  #decode(records: readonly AcceptedRecord[]): readonly WriteSet[] {
+    const writeSets: WriteSet[] = [];
+    let base: number = this.revision;
+    for (const { kind, payload } of records) {
+      if (kind !== 'batch') continue;
+      const decoded = decodeWriteSet(payload);
+      if (!decoded.ok) throw decoded.error;
+      const { baseRevision, revisionCount } = decoded.value;
+      assert(baseRevision === base, `write set for revision ${baseRevision} on state ${base}`);
+      base += revisionCount;
+      writeSets.push(decoded.value);
+    }
+    return writeSets;
+  }
+
+  async #read({ request }: PendingRead): Promise<CommandResult> {
+    const fault = validate(request, this.#options.limits);
+    if (fault !== undefined) return { ok: false, error: fault };
+    const result =
+      request.op === 'range'
+        ? await drive(this.#engine.range(request), this.#store)
+        : await drive(this.#engine.readTxn(request), this.#store);
+    return result.ok
+      ? { ok: true, response: result.value }
+      : { ok: false, error: result.error };
+  }
+}
+
+async function readMeta(reader: StateReader, shard: ShardId): Promise<EngineMeta> {
+  const [row] = await reader.getMany([META_KEY]);
+  if (row === undefined) return initialMeta();
+  const meta = decodeMeta(row);
+  if (meta.ok) return meta.value;
+  const { error } = meta;
+  throw new KvError('KV_DATA_DIR', `shard ${shard}: ${error.message}`, { cause: error });
+}
+
+function writeMembership(records: readonly AcceptedRecord[], batch: StoreBatch): void {
+  for (const { kind, payload } of records) {
+    if (kind === 'config') batch.put(MEMBERSHIP_KEY, payload);
+  }
+}
+
+function acceptedOf(meta: EngineMeta): AcceptedState {
+  const { offset, index, term, seq, chainHash, lastOffset, lastDigest } = meta;
+  const leaderId = meta.leaderId as AcceptedState['leaderId'];
+  return { offset, index, term, leaderId, seq, chainHash, lastOffset, lastDigest };
+}
