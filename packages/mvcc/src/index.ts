@@ -34,6 +34,7 @@ export {
 } from './row-codec.ts';
 export type { StateDigest } from './state-hash.ts';
 export { isReadOnly, validate } from './validate.ts';
+export { type WatchBatch, WatchHub, type WatchSink } from './watch-hub.ts';
 export {
   applyWriteSet,
   decodeWriteSet,
