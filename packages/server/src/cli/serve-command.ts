@@ -1,0 +1,32 @@
+import { join } from 'node:path';
+import type { LoadedConfig } from '../config/load.ts';
+import { createLogger } from '../logger.ts';
+import { type Member, startMember } from '../member/member.ts';
+import { serverVersion } from '../version.ts';
+import { type OpenedLogs, openConfiguredLogs } from './open-logs.ts';
+import { runUntilSignal } from './run-until-signal.ts';
+
+/** `kvd`: one member until a signal. Returns the exit code. */
+export async function serve(loaded: LoadedConfig): Promise<number> {
+  const { config } = loaded;
+  const logger = createLogger(config);
+  let opened: OpenedLogs | undefined;
+  let member: Member | undefined;
+  return await runUntilSignal({
+    async start(signal) {
+      opened = await openConfiguredLogs(config, join(config.dataDir, 'log'), logger);
+      member = await startMember({
+        config,
+        version: serverVersion(),
+        logger,
+        logs: opened.forMember(),
+        logWhere: opened.where,
+        signal,
+      });
+    },
+    async stop() {
+      await member?.stop();
+      await opened?.close();
+    },
+  });
+}

@@ -1,0 +1,295 @@
+import { DEFAULT_LIMITS, type Limits } from '@kvorum/base';
+
+export interface MemberConfig {
+  readonly name: string;
+  /** host:port where other members reach it. */
+  readonly peer: string;
+  /** host:port where clients reach it. */
+  readonly client: string;
+}
+
+export interface SaslConfig {
+  readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512';
+  readonly username: string;
+  /** File that holds the password; read at start, its mode must not let others read it. */
+  readonly passwordFile: string;
+}
+
+export interface LogConfig {
+  readonly kind: 'local' | 'kafka';
+  readonly brokers: readonly string[];
+  readonly topicPrefix: string;
+  readonly ssl: boolean;
+  readonly sasl?: SaslConfig;
+  /** How long to wait at start for a log that does not answer, milliseconds. */
+  readonly startupTimeoutMs: number;
+}
+
+export interface PeerTlsConfig {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly caFile: string;
+}
+
+export interface RoutingRule {
+  readonly prefix: string;
+  readonly depth: number;
+}
+
+/** The whole configuration of one kvd process, every default filled in. */
+export interface KvdConfig {
+  readonly name: string;
+  readonly clusterName: string;
+  readonly clusterToken?: string;
+  readonly dataDir: string;
+  readonly shards: number;
+  readonly replicas: number;
+  readonly members: readonly MemberConfig[];
+  readonly listenClient: string;
+  readonly listenPeer: string;
+  readonly log: LogConfig;
+  readonly dev: boolean;
+  readonly insecure: boolean;
+  readonly peerTls?: PeerTlsConfig;
+  readonly routing: { readonly rules: readonly RoutingRule[] };
+  readonly limits: Limits;
+  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  readonly logFormat: 'json' | 'pretty';
+}
+
+/** The part of JSON schema that the configuration uses. */
+export interface Schema {
+  readonly type: 'object' | 'string' | 'integer' | 'boolean' | 'array';
+  readonly description: string;
+  readonly default?: unknown;
+  readonly enum?: readonly string[];
+  readonly pattern?: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly minLength?: number;
+  readonly minItems?: number;
+  readonly items?: Schema;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+  readonly additionalProperties?: false;
+}
+
+const ADDRESS = '^(\\[[0-9a-fA-F:]+\\]|[^:\\s]+):[0-9]{1,5}$';
+const text = (description: string, rest: Partial<Schema> = {}): Schema => ({
+  type: 'string',
+  description,
+  minLength: 1,
+  ...rest,
+});
+const address = (description: string, rest: Partial<Schema> = {}): Schema =>
+  text(description, { pattern: ADDRESS, ...rest });
+const flag = (description: string): Schema => ({ type: 'boolean', description, default: false });
+const section = (
+  description: string,
+  properties: Readonly<Record<string, Schema>>,
+  required: readonly string[] = [],
+): Schema => ({ type: 'object', description, additionalProperties: false, properties, required });
+
+/** What each limit means, for the schema and the documentation; the values come from base's DEFAULT_LIMITS. */
+export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
+  requestBytesMax: 'Largest client request, bytes.',
+  txnOpsMax: 'Most operations in one transaction.',
+  txnDepthMax: 'Deepest nesting of transactions.',
+  recordBytesTarget: 'A batch is sealed at about this many bytes.',
+  recordBytesMax: 'Largest log record, bytes; the log must accept it.',
+  batchCommandsMax: 'Most commands in one batch.',
+  shardQueueBytesMax: 'Bytes of commands waiting per shard before KV_TOO_MANY_REQUESTS.',
+  shardQueueCommandsMax: 'Commands waiting per shard before KV_TOO_MANY_REQUESTS.',
+  readQueueMax: 'Reads waiting per shard before KV_TOO_MANY_REQUESTS.',
+  watchBufferBytesMax: 'Bytes of events held per watch before it continues from disk.',
+  watchersPerStreamMax: 'Most watches of one client connection.',
+  connectionsMax: 'Most client connections of a member.',
+  connectionsPerAddressMax: 'Most client connections from one address.',
+  connectionInflightMax: 'Most unanswered requests of one client connection.',
+  connectionSendBufferBytesMax: 'Bytes a client may leave unread before it is disconnected.',
+  quotaBytes: 'Most bytes on disk of a member; writes are refused above.',
+  sessionsPerShardMax: 'Client sessions remembered per shard.',
+  sessionResultBytesMax: 'Bytes of remembered results per client session.',
+  sessionIdleMsMax: 'A session idle for so long is forgotten, milliseconds.',
+  heartbeatMs: 'Between two heartbeats of a leader, milliseconds.',
+  electionMsMin: 'Shortest election timeout, milliseconds.',
+  electionMsMax: 'Longest election timeout, milliseconds.',
+  requestTimeoutMs: 'Deadline of a request that names none, milliseconds.',
+  logReadBytesMax: 'Bytes asked of the log in one read.',
+  logPollMs: 'Longest wait of one read of the log, milliseconds.',
+  headCacheEntriesMax: 'Keys whose newest version is cached per shard.',
+  shardsMax: 'Most shards of a cluster.',
+  peerFrameBytesMax: 'Largest frame between members, bytes.',
+  peerQueueBytesMax: 'Bytes waiting for one other member before messages are dropped.',
+  peerQueueMessagesMax: 'Messages waiting for one other member before messages are dropped.',
+  peerRequestsMax: 'Forwarded requests under way to one other member.',
+};
+
+function limitsSchema(): Schema {
+  const properties: Record<string, Schema> = {};
+  for (const [name, value] of Object.entries(DEFAULT_LIMITS) as [keyof Limits, number][]) {
+    properties[name] = {
+      type: 'integer',
+      description: LIMIT_TEXT[name] ?? 'A bound.',
+      minimum: 1,
+      default: value,
+    };
+  }
+  return section('Bounds; every one is enforced with an error that names it.', properties);
+}
+
+const MEMBER_SCHEMA = section(
+  'One member.',
+  {
+    name: text('Its name; unique, and the same for ever.'),
+    peer: address('host:port where the other members reach it.'),
+    client: address('host:port where clients reach it.'),
+  },
+  ['name', 'peer', 'client'],
+);
+
+const LOG_SCHEMA = section('The shared log that carries the Raft records.', {
+  kind: text('local: one LevelDB, for one process. kafka: one topic per shard.', {
+    enum: ['local', 'kafka'],
+    default: 'local',
+  }),
+  brokers: {
+    type: 'array',
+    description: 'Kafka bootstrap brokers, host:port.',
+    items: address('host:port'),
+    default: [],
+  },
+  topicPrefix: {
+    type: 'string',
+    description: 'Put before every topic name: <prefix>raft-log-<shard>.',
+    pattern: '^[a-zA-Z0-9._-]*$',
+    default: '',
+  },
+  ssl: flag('Use TLS to the brokers.'),
+  sasl: section(
+    'SASL log-in to the brokers.',
+    {
+      mechanism: text('SASL mechanism.', { enum: ['plain', 'scram-sha-256', 'scram-sha-512'] }),
+      username: text('User name.'),
+      passwordFile: text('File that holds the password.'),
+    },
+    ['mechanism', 'username', 'passwordFile'],
+  ),
+  startupTimeoutMs: {
+    type: 'integer',
+    description: 'How long to wait at start for a log that does not answer, milliseconds.',
+    minimum: 0,
+    default: 60_000,
+  },
+});
+
+/** The published JSON schema; `kvd config schema` prints it and docs/kvd-config.schema.json is a copy. */
+export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum member.', {
+  name: text('This member, as in `members`.', { default: 'm1' }),
+  clusterName: text('Members of one cluster share it.', { default: 'kvorum' }),
+  clusterToken: text(
+    'Overrides clusterName as the source of the cluster id: keeps two clusters of one name apart.',
+  ),
+  dataDir: text('Directory of this member alone.', { default: './kvorum-data' }),
+  shards: {
+    type: 'integer',
+    description: 'Number of shards, fixed at the first start.',
+    minimum: 1,
+    maximum: 1024,
+    default: 4,
+  },
+  replicas: {
+    type: 'integer',
+    description: 'Copies of every shard; 0 = one on every member.',
+    minimum: 0,
+    maximum: 7,
+    default: 0,
+  },
+  members: {
+    type: 'array',
+    description: 'All members, this one among them. Empty = this one alone.',
+    items: MEMBER_SCHEMA,
+    default: [],
+  },
+  listenClient: address('Where clients are served.', { default: '127.0.0.1:2379' }),
+  listenPeer: address('Where the other members are heard.', { default: '127.0.0.1:2380' }),
+  log: LOG_SCHEMA,
+  dev: flag('Accept an unsafe log (fewer than 3 copies). Never where data matters.'),
+  insecure: flag('Do not warn about clients served in plain text beyond this machine.'),
+  peerTls: section(
+    'Mutual TLS between members.',
+    {
+      certFile: text('Certificate of this member, PEM.'),
+      keyFile: text('Its private key, PEM.'),
+      caFile: text('Authority that signs every member, PEM.'),
+    },
+    ['certFile', 'keyFile', 'caFile'],
+  ),
+  routing: section('Which keys stay together.', {
+    rules: {
+      type: 'array',
+      description: 'Keys under `prefix` are placed by their first `depth` path segments.',
+      items: section(
+        'One rule.',
+        {
+          prefix: text('Keys that start so.'),
+          depth: { type: 'integer', description: 'Path segments.', minimum: 1, maximum: 32 },
+        },
+        ['prefix', 'depth'],
+      ),
+      default: [],
+    },
+  }),
+  limits: limitsSchema(),
+  logLevel: text('Least severe log lines to write.', {
+    enum: ['trace', 'debug', 'info', 'warn', 'error', 'silent'],
+    default: 'info',
+  }),
+  logFormat: text('json: one object a line. pretty: for people.', {
+    enum: ['json', 'pretty'],
+    default: 'json',
+  }),
+});
+
+/** Paths whose values `config print` and the logs never show. */
+export const SECRET_PATHS: readonly string[] = ['clusterToken'];
+
+export interface ConfigLeaf {
+  /** Dotted, as in messages: `log.brokers`. */
+  readonly path: string;
+  readonly schema: Schema;
+}
+
+/** Every settable value: what is not itself a section. Arrays are one value. */
+export function configLeaves(schema: Schema = CONFIG_SCHEMA, prefix = ''): ConfigLeaf[] {
+  const leaves: ConfigLeaf[] = [];
+  for (const [name, child] of Object.entries(schema.properties ?? {})) {
+    const path = prefix === '' ? name : `${prefix}.${name}`;
+    if (child.type === 'object') leaves.push(...configLeaves(child, path));
+    else leaves.push({ path, schema: child });
+  }
+  return leaves;
+}
+
+const words = (path: string): string[] =>
+  path.split('.').flatMap((part) => part.split(/(?=[A-Z])/).map((word) => word.toLowerCase()));
+
+/** `log.startupTimeoutMs` -> `KVD_LOG_STARTUP_TIMEOUT_MS`. */
+export function environmentName(path: string): string {
+  return `KVD_${words(path).join('_').toUpperCase()}`;
+}
+
+/** `log.startupTimeoutMs` -> `--log-startup-timeout-ms`. */
+export function flagName(path: string): string {
+  return `--${words(path).join('-')}`;
+}
+
+/** The schema as the text of docs/kvd-config.schema.json. */
+export function schemaText(): string {
+  const document = {
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    title: 'kvd configuration',
+    ...CONFIG_SCHEMA,
+  };
+  return `${JSON.stringify(document, undefined, 2)}\n`;
+}

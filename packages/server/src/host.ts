@@ -1,0 +1,49 @@
+import type { KvError, Limits, MemberId } from '@kvorum/base';
+import type { Clock } from '@kvorum/ports';
+import type { ReplicaPort } from '@kvorum/replica';
+import type { ShardMap } from '@kvorum/shard';
+import type { MemberInfo } from '@kvorum/wire';
+import type { Logger } from './logger.ts';
+import type { MemberMetrics } from './metrics.ts';
+import type { Router } from './router/router.ts';
+
+/** One line of /readyz?verbose. */
+export interface ReadinessCheck {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+/** What the client-facing side sees of a running member. */
+export interface Host {
+  readonly self: MemberId;
+  readonly clusterId: string;
+  readonly memberId: string;
+  readonly name: string;
+  readonly version: string;
+  readonly startedAtMs: number;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly logger: Logger;
+  readonly metrics: MemberMetrics;
+  readonly router: Router;
+  /** All members of the cluster, in the order of their names. */
+  readonly members: readonly MemberInfo[];
+  /** The shard map this member holds; plain data. Errors: KV_UNAVAILABLE before the first one is known. */
+  map(): ShardMap;
+  /** This member's replica of a shard, the meta shard's too. */
+  replica(shard: string): ReplicaPort | undefined;
+  /** All replicas of this member, data shards in order, then meta. */
+  replicas(): readonly ReplicaPort[];
+  /** Whether this member leads the shard at this moment. */
+  leads(shard: string): boolean;
+  /** shard -> hex id of its leader, as far as known here. */
+  leaders(): Readonly<Record<string, string>>;
+  /** Called when the map or a leader changed; returns how to stop that. */
+  onTopologyChange(listener: () => void): () => void;
+  /** Hands leadership of a shard over, from whichever member leads it. Errors: KV_BAD_TRANSFEREE, ... */
+  transfer(shard: string, member: string): Promise<void>;
+  readiness(): readonly ReadinessCheck[];
+  /** Set while starting and while shutting down: why requests are refused. */
+  refusal(): KvError | undefined;
+}

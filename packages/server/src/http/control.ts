@@ -1,0 +1,136 @@
+import { err, isKvError, KvError, ok, type Result } from '@kvorum/base';
+import type { ReplicaPort, ReplicaStatus } from '@kvorum/replica';
+import { formatId } from '@kvorum/base';
+import {
+  CONTROL_METHODS,
+  type ControlMethod,
+  type HealthStatus,
+  type MemberStatus,
+  parseHashParams,
+  parseTransferParams,
+  type ReplicaInfo,
+  type ShardHash,
+  type ShardInfo,
+} from '@kvorum/wire';
+import type { Host } from '../host.ts';
+import { slotRangesOf, votersOf } from '../router/place.ts';
+
+/** A replica's status in the form of the native protocol. */
+export function replicaInfo(status: ReplicaStatus): ReplicaInfo {
+  const { raft } = status;
+  return {
+    shard: status.shard,
+    role: raft.role,
+    term: raft.term,
+    ...(raft.leader === undefined ? {} : { leader: formatId(raft.leader) }),
+    index: raft.accepted.index,
+    appliedIndex: status.appliedIndex,
+    revision: status.revision,
+    compactRevision: status.compactRevision,
+    queuedCommands: status.queuedCommands,
+    watchers: status.watchers,
+    logName: status.logName,
+    logReachable: status.raft.logReachable,
+    storeBytes: status.storeBytes,
+    leaderChanges: raft.leaderChangeCount,
+    ...(raft.halted === undefined ? {} : { halted: `${raft.halted.reason}: ${raft.halted.detail}` }),
+  };
+}
+
+/** The asked member with all its replicas. */
+export function memberStatus(host: Host): MemberStatus {
+  const member = host.members.find((info) => info.id === host.memberId);
+  return {
+    member: member ?? { id: host.memberId, name: host.name, clientUrls: [], peerAddress: '' },
+    clusterId: host.clusterId,
+    version: host.version,
+    mapVersion: host.map().version,
+    uptimeMs: Math.round(host.clock.nowMs() - host.startedAtMs),
+    residentBytes: process.memoryUsage.rss(),
+    replicas: host.replicas().map((replica) => replicaInfo(replica.status())),
+  };
+}
+
+/** Every shard as this member sees it. */
+export function shardInfos(host: Host): ShardInfo[] {
+  const map = host.map();
+  return host.replicas().map((replica) => {
+    const status = replica.status();
+    const leader = status.raft.leader;
+    return {
+      shard: status.shard,
+      slots: status.shard === 'meta' ? [] : slotRangesOf(map, status.shard),
+      voters: status.shard === 'meta' ? status.raft.voters.map(formatId) : votersOf(map, status.shard),
+      ...(leader === undefined ? {} : { leader: formatId(leader) }),
+      term: status.raft.term,
+      revision: status.revision,
+    };
+  });
+}
+
+/** Healthy = every check of /readyz passes. */
+export function healthStatus(host: Host): HealthStatus {
+  const failed = host.readiness().filter((check) => !check.ok);
+  return {
+    healthy: failed.length === 0,
+    reasons: failed.map((check) => `${check.name}: ${check.detail}`),
+  };
+}
+
+function replicaOf(host: Host, shard: string): ReplicaPort {
+  const replica = host.replica(shard);
+  if (replica === undefined) throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
+  return replica;
+}
+
+async function hash(host: Host, params: unknown): Promise<ShardHash> {
+  const parsed = parseHashParams(params);
+  if (!parsed.ok) throw parsed.error;
+  const found = await replicaOf(host, parsed.value.shard).stateHash();
+  return { shard: parsed.value.shard, ...found };
+}
+
+async function transfer(host: Host, params: unknown): Promise<null> {
+  const parsed = parseTransferParams(params);
+  if (!parsed.ok) throw parsed.error;
+  replicaOf(host, parsed.value.shard);
+  await host.transfer(parsed.value.shard, parsed.value.member);
+  return null;
+}
+
+function run(host: Host, method: ControlMethod, params: unknown): unknown {
+  switch (method) {
+    case 'status':
+      return memberStatus(host);
+    case 'members':
+      return host.members;
+    case 'shards':
+      return shardInfos(host);
+    case 'health':
+      return healthStatus(host);
+    case 'hash':
+      return hash(host, params);
+    case 'transfer':
+      return transfer(host, params);
+  }
+}
+
+/** Runs one control method (table in wire's control.ts). Never rejects. */
+export async function handleControl(
+  host: Host,
+  method: string,
+  params: unknown,
+): Promise<Result<unknown, KvError>> {
+  const known = CONTROL_METHODS.find((name) => name === method);
+  if (known === undefined) {
+    return err(
+      new KvError('KV_INVALID_ARGUMENT', `unknown method ${method} (known: ${CONTROL_METHODS.join(', ')})`),
+    );
+  }
+  try {
+    return ok(await run(host, known, params));
+  } catch (error) {
+    if (isKvError(error)) return err(error);
+    throw error;
+  }
+}

@@ -1,0 +1,65 @@
+import { InvariantError, isKvError, KvError } from '@kvorum/base';
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import type { Host } from '../host.ts';
+
+/** The body of every refused REST request. */
+export interface ErrorBody {
+  readonly error: {
+    readonly code: string;
+    readonly message: string;
+    readonly retry: string;
+    readonly outcome: string;
+    readonly details: object;
+  };
+}
+
+export function errorBody(error: KvError): ErrorBody {
+  const { code, message, retry, outcome, details } = error;
+  return { error: { code, message, retry, outcome, details } };
+}
+
+/** What fastify itself refuses, as an error of ours; undefined for anything else. */
+function fromFramework(error: FastifyError, host: Host): KvError | undefined {
+  const status = error.statusCode ?? 500;
+  if (status === 413) {
+    const limit = host.limits.requestBytesMax;
+    return new KvError('KV_REQUEST_TOO_LARGE', `at most ${limit} bytes`, { details: { limit } });
+  }
+  if (error.validation !== undefined) {
+    return new KvError('KV_INVALID_ARGUMENT', validationText(error), {
+      details: { hint: 'the request format is at /docs' },
+    });
+  }
+  if (status < 400 || status >= 500) return undefined;
+  const hint = status === 415 ? { hint: 'send content-type: application/json' } : {};
+  return new KvError('KV_MALFORMED', error.message, { details: hint });
+}
+
+function validationText(error: FastifyError): string {
+  const [first] = error.validation ?? [];
+  const extra = first?.params['additionalProperty'];
+  return extra === undefined ? error.message : `unknown option ${String(extra)} (${error.message})`;
+}
+
+export function sendError(reply: FastifyReply, error: KvError): FastifyReply {
+  if (error.httpStatus === 429 || error.httpStatus === 503) reply.header('retry-after', '1');
+  return reply.code(error.httpStatus).type('application/json').send(errorBody(error));
+}
+
+/** The one error handler of the HTTP side. A bug stops the process: halting beats going on with a broken invariant. */
+export function errorHandler(host: Host) {
+  return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    const known = isKvError(error) ? error : fromFramework(error, host);
+    if (known !== undefined) {
+      host.metrics.requests.inc({ api: 'rest', code: known.code });
+      return sendError(reply, known);
+    }
+    host.logger.error({ err: error, url: request.url }, 'request failed on a bug');
+    if (error instanceof InvariantError) {
+      setImmediate(() => {
+        throw error;
+      });
+    }
+    return reply.code(500).send({ error: { code: 'INTERNAL', message: 'internal error' } });
+  };
+}

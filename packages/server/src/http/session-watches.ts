@@ -1,0 +1,134 @@
+import { KvError, type KeyValue, type WatchEvent } from '@kvorum/base';
+import type { WatchHandle, WatchSink } from '@kvorum/replica';
+import { FRAME, packFrame, plainError } from '@kvorum/wire';
+import type { Host } from '../host.ts';
+import { parseWatchRequest } from './watch-request.ts';
+
+interface OpenWatch {
+  handle: WatchHandle | undefined;
+  paused: boolean;
+}
+
+/** What the watches need of their connection. */
+export interface WatchConnection {
+  /** Sends; true while the client keeps up. */
+  readonly send: (bytes: Uint8Array) => boolean;
+  readonly protocolError: (error: KvError) => void;
+}
+
+type PlainKv = readonly [key: Uint8Array, value: Uint8Array, create: number, mod: number, version: number, lease: number | bigint];
+
+function plainKv(kv: KeyValue): PlainKv {
+  return [kv.key, kv.value, kv.createRevision, kv.modRevision, kv.version, kv.lease === 0n ? 0 : kv.lease];
+}
+
+/** [deleted, key, value, create, mod, version, lease, prev | null]; prev = [key, value, create, mod, version, lease]. */
+export function plainEvent(event: WatchEvent): readonly unknown[] {
+  const prev = event.prevKv === undefined ? null : plainKv(event.prevKv);
+  return [event.type === 'delete', ...plainKv(event.kv), prev];
+}
+
+/**
+ * The watches of one connection. When the client does not read, every watch pauses: its replica keeps no events for it and goes
+ * on from disk after `resume`.
+ */
+export class SessionWatches {
+  readonly #host: Host;
+  readonly #connection: WatchConnection;
+  readonly #open = new Map<number, OpenWatch>();
+
+  constructor(host: Host, connection: WatchConnection) {
+    this.#host = host;
+    this.#connection = connection;
+  }
+
+  create(watchId: number, shard: string, plain: unknown): void {
+    if (this.#open.has(watchId)) {
+      this.#connection.protocolError(new KvError('KV_MALFORMED', `watch id ${watchId} is in use`));
+      return;
+    }
+    const request = parseWatchRequest(plain);
+    if (!request.ok) {
+      this.#connection.protocolError(request.error);
+      return;
+    }
+    const replica = this.#host.replica(shard);
+    const refusal = this.#refusal(shard, replica === undefined, request.value.key, request.value.rangeEnd);
+    if (replica === undefined || refusal !== undefined) {
+      this.#cancelled(watchId, refusal ?? new KvError('KV_WRONG_SHARD'));
+      return;
+    }
+    const watch: OpenWatch = { handle: undefined, paused: false };
+    this.#open.set(watchId, watch);
+    watch.handle = replica.watch(request.value, this.#sink(watchId, watch));
+    if (this.#open.get(watchId) !== watch) watch.handle.cancel();
+  }
+
+  #refusal(
+    shard: string,
+    unknownShard: boolean,
+    key: Uint8Array,
+    rangeEnd: Uint8Array | undefined,
+  ): KvError | undefined {
+    const limit = this.#host.limits.watchersPerStreamMax;
+    if (this.#open.size >= limit) {
+      return new KvError('KV_TOO_MANY_REQUESTS', `more than ${limit} watches on one connection`, {
+        details: { limit },
+      });
+    }
+    const single = rangeEnd === undefined || rangeEnd.length === 0;
+    const router = this.#host.router;
+    if (unknownShard || (single && shard !== 'meta' && router.shardOf(key) !== shard)) {
+      return new KvError('KV_WRONG_SHARD', undefined, {
+        details: { shard, mapVersion: this.#host.map().version },
+      });
+    }
+    return undefined;
+  }
+
+  #sink(watchId: number, watch: OpenWatch): WatchSink {
+    return {
+      created: (revision) => {
+        this.#connection.send(packFrame([FRAME.watchCreated, watchId, revision]));
+      },
+      events: (events, revision) => {
+        const frame = [FRAME.watchEvents, watchId, revision, events.map(plainEvent)];
+        const keepsUp = this.#connection.send(packFrame(frame));
+        watch.paused = !keepsUp;
+        return keepsUp;
+      },
+      cancelled: (error) => {
+        this.#open.delete(watchId);
+        this.#cancelled(watchId, error);
+      },
+    };
+  }
+
+  #cancelled(watchId: number, error: KvError): void {
+    this.#connection.send(packFrame([FRAME.watchCancelled, watchId, plainError(error)]));
+  }
+
+  cancel(watchId: number): void {
+    const watch = this.#open.get(watchId);
+    this.#open.delete(watchId);
+    watch?.handle?.cancel();
+  }
+
+  /** The client has read everything. */
+  resume(): void {
+    for (const watch of this.#open.values()) {
+      if (!watch.paused) continue;
+      watch.paused = false;
+      watch.handle?.resume();
+    }
+  }
+
+  /** Ends all watches; with an error the client is told why. */
+  close(error?: KvError): void {
+    for (const [watchId, watch] of this.#open) {
+      watch.handle?.cancel();
+      if (error !== undefined) this.#cancelled(watchId, error);
+    }
+    this.#open.clear();
+  }
+}

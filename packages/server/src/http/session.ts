@@ -1,0 +1,358 @@
+import type { Duplex } from 'node:stream';
+import { KvError, type KvRequest, type SessionTag } from '@kvorum/base';
+import type { ReplicaPort } from '@kvorum/replica';
+import {
+  CLIENT_PROTOCOL_VERSION,
+  type ClientFrame,
+  FRAME,
+  OP,
+  packFrame,
+  parseClientFrame,
+  plainError,
+  type RequestItem,
+  type RequestsFrame,
+  type Welcome,
+} from '@kvorum/wire';
+import type { RawData, WebSocket } from 'ws';
+import type { Host } from '../host.ts';
+import { isReadOnly, requestBytes, requestKeysIn } from '../router/request-facts.ts';
+import { handleControl } from './control.ts';
+import { errorItem, getItem, putItem, ResponseBatch, requestItem } from './response-batch.ts';
+import { SessionWatches } from './session-watches.ts';
+
+const HELLO_TIMEOUT_MS = 5000;
+const TIMEOUT_MS_MAX = 3_600_000;
+const CLOSE_POLICY = 1008;
+const CLOSE_OVERLOAD = 1013;
+const CLOSE_GOING_AWAY = 1001;
+
+/** What all items of one requests frame share. */
+interface FrameContext {
+  readonly frame: RequestsFrame;
+  readonly replica: ReplicaPort;
+  readonly deadlineMs: number;
+  /** Set when this member does not lead the shard: the answer to everything but a stale read. */
+  readonly notLeader: KvError | undefined;
+}
+
+/** One native client connection (`/v1/session`). */
+export class Session {
+  readonly #host: Host;
+  readonly #ws: WebSocket;
+  readonly #answers: ResponseBatch;
+  readonly #watches: SessionWatches;
+  readonly #watchBytesMax: number;
+  #clientId: string | undefined;
+  #inflight = 0;
+  #alive = true;
+  #closed = false;
+  #pausedReading = false;
+  #cancelHello: () => void;
+  #stopTopology: () => void = () => {};
+
+  constructor(host: Host, ws: WebSocket, socket: Duplex) {
+    this.#host = host;
+    this.#ws = ws;
+    const { watchBufferBytesMax, connectionSendBufferBytesMax } = host.limits;
+    this.#watchBytesMax = Math.min(watchBufferBytesMax, connectionSendBufferBytesMax / 2);
+    this.#answers = new ResponseBatch((bytes) => this.#send(bytes));
+    this.#watches = new SessionWatches(host, {
+      send: (bytes) => {
+        this.#send(bytes);
+        return this.#ws.bufferedAmount < this.#watchBytesMax;
+      },
+      protocolError: (error) => this.#protocolError(error),
+    });
+    this.#cancelHello = host.clock.setTimer(HELLO_TIMEOUT_MS, () => {
+      this.#protocolError(new KvError('KV_MALFORMED', 'no hello frame came'));
+    });
+    ws.on('message', (data, isBinary) => this.#onMessage(data, isBinary));
+    ws.on('pong', () => {
+      this.#alive = true;
+    });
+    ws.on('error', (error) => host.logger.debug({ err: error.message }, 'client connection failed'));
+    ws.on('close', () => this.#onClose());
+    socket.on('drain', () => this.#onDrain());
+  }
+
+  /** Sends a ping; ends the connection when the last one was not answered. */
+  keepAlive(): void {
+    if (!this.#alive) {
+      this.#ws.terminate();
+      return;
+    }
+    this.#alive = false;
+    this.#ws.ping();
+  }
+
+  get idle(): boolean {
+    return this.#inflight === 0;
+  }
+
+  /** Ends the connection for a stop of this member: the client goes on elsewhere. */
+  stop(error: KvError): void {
+    this.#watches.close(error);
+    // After the answers of this turn, which are flushed in setImmediate.
+    setImmediate(() => this.#ws.close(CLOSE_GOING_AWAY, error.message.slice(0, 120)));
+  }
+
+  terminate(): void {
+    this.#ws.terminate();
+  }
+
+  #onMessage(data: RawData, isBinary: boolean): void {
+    if (!isBinary || !(data instanceof Uint8Array)) {
+      this.#protocolError(new KvError('KV_MALFORMED', 'frames are binary messages'));
+      return;
+    }
+    const frame = parseClientFrame(data);
+    if (!frame.ok) this.#protocolError(frame.error);
+    else if (this.#clientId === undefined) this.#onHello(frame.value);
+    else this.#onFrame(frame.value, this.#clientId);
+  }
+
+  #onHello(frame: ClientFrame): void {
+    if (frame.type !== FRAME.hello) {
+      this.#protocolError(new KvError('KV_MALFORMED', 'the first frame must be hello'));
+      return;
+    }
+    if (frame.protocol !== CLIENT_PROTOCOL_VERSION) {
+      const text = `protocol ${frame.protocol} is not spoken here, only ${CLIENT_PROTOCOL_VERSION}`;
+      this.#protocolError(new KvError('KV_MALFORMED', text));
+      return;
+    }
+    this.#clientId = frame.clientId;
+    this.#cancelHello();
+    const host = this.#host;
+    const welcome: Welcome = {
+      protocol: CLIENT_PROTOCOL_VERSION,
+      version: host.version,
+      clusterId: host.clusterId,
+      memberId: host.memberId,
+      requestBytesMax: host.limits.requestBytesMax,
+      map: host.map(),
+      leaders: host.leaders(),
+    };
+    this.#send(packFrame([FRAME.welcome, welcome]));
+    this.#stopTopology = host.onTopologyChange(() => {
+      this.#send(packFrame([FRAME.mapChanged, host.map(), host.leaders()]));
+    });
+  }
+
+  #onFrame(frame: ClientFrame, clientId: string): void {
+    switch (frame.type) {
+      case FRAME.requests:
+        this.#onRequests(frame, clientId);
+        return;
+      case FRAME.watchCreate:
+        this.#watches.create(frame.watchId, frame.shard, frame.request);
+        return;
+      case FRAME.watchCancel:
+        this.#watches.cancel(frame.watchId);
+        return;
+      case FRAME.control:
+        this.#onControl(frame.id, frame.method, frame.params);
+        return;
+      default:
+        this.#protocolError(new KvError('KV_MALFORMED', 'hello came twice'));
+    }
+  }
+
+  #onRequests(frame: RequestsFrame, clientId: string): void {
+    const host = this.#host;
+    const replica = host.replica(frame.shard);
+    const refusal = host.refusal() ?? (replica === undefined ? this.#wrongShard(frame.shard) : undefined);
+    if (replica === undefined || refusal !== undefined) {
+      const error = refusal ?? this.#wrongShard(frame.shard);
+      for (const item of frame.items) this.#answers.add(frame.shard, errorItem(item[0], error));
+      return;
+    }
+    const timeoutMs = frame.timeoutMs === 0 ? host.limits.requestTimeoutMs : frame.timeoutMs;
+    const context: FrameContext = {
+      frame,
+      replica,
+      deadlineMs: host.clock.nowMs() + Math.min(timeoutMs, TIMEOUT_MS_MAX),
+      notLeader: host.leads(frame.shard) ? undefined : this.#notLeader(frame.shard),
+    };
+    for (const item of frame.items) this.#onItem(context, item, clientId);
+  }
+
+  #onItem(context: FrameContext, item: RequestItem, clientId: string): void {
+    const limit = this.#host.limits.connectionInflightMax;
+    if (this.#inflight >= limit) {
+      const error = new KvError('KV_TOO_MANY_REQUESTS', `more than ${limit} unanswered on one connection`, {
+        details: { limit },
+      });
+      this.#answers.add(context.frame.shard, errorItem(item[0], error));
+    } else if (item[1] === OP.put) {
+      this.#onPut(context, item, clientId);
+    } else if (item[1] === OP.get) {
+      this.#onGet(context, item);
+    } else {
+      this.#onRequest(context, item, clientId);
+    }
+  }
+
+  /** The error a key earns before it reaches the replica; the check is a hash and a table look-up. */
+  #refuseKey(context: FrameContext, key: Uint8Array, bytes: number): KvError | undefined {
+    if (key.length === 0) return new KvError('KV_EMPTY_KEY');
+    const limit = this.#host.limits.requestBytesMax;
+    if (bytes > limit) {
+      return new KvError('KV_REQUEST_TOO_LARGE', `${bytes} bytes, at most ${limit}`, {
+        details: { limit, actual: bytes },
+      });
+    }
+    if (this.#host.router.shardOf(key) !== context.frame.shard) return this.#wrongShard(context.frame.shard);
+    return context.notLeader;
+  }
+
+  #onPut(context: FrameContext, item: RequestItem & readonly [number, 1, ...unknown[]], clientId: string): void {
+    const [id, , seq, retry, key, value] = item;
+    const shard = context.frame.shard;
+    const bytes = key.length + value.length;
+    const refusal = this.#refuseKey(context, key, bytes);
+    if (refusal !== undefined) {
+      this.#answers.add(shard, errorItem(id, refusal));
+      return;
+    }
+    this.#inflight += 1;
+    context.replica.submit({
+      request: { op: 'put', key, value },
+      session: this.#tag(context, clientId, seq, retry),
+      deadlineMs: context.deadlineMs,
+      bytes: bytes + 64,
+      done: (result) => {
+        this.#inflight -= 1;
+        this.#answers.add(shard, putItem(id, result));
+      },
+    });
+  }
+
+  #onGet(context: FrameContext, item: RequestItem & readonly [number, 2, ...unknown[]]): void {
+    const [id, , key] = item;
+    const shard = context.frame.shard;
+    const refusal = this.#refuseKey(context, key, key.length);
+    if (refusal !== undefined) {
+      this.#answers.add(shard, errorItem(id, refusal));
+      return;
+    }
+    this.#inflight += 1;
+    context.replica.get(key, context.deadlineMs, (result) => {
+      this.#inflight -= 1;
+      this.#answers.add(shard, getItem(id, result));
+    });
+  }
+
+  #refuseRequest(context: FrameContext, request: KvRequest): KvError | undefined {
+    const { requestBytesMax } = this.#host.limits;
+    const bytes = requestBytes(request);
+    if (bytes > requestBytesMax) {
+      return new KvError('KV_REQUEST_TOO_LARGE', `${bytes} bytes, at most ${requestBytesMax}`, {
+        details: { limit: requestBytesMax, actual: bytes },
+      });
+    }
+    const shard = context.frame.shard;
+    const router = this.#host.router;
+    if (!requestKeysIn(request, (key) => router.shardOf(key) === shard)) return this.#wrongShard(shard);
+    if (request.op === 'range' && request.serializable === true) return undefined;
+    return context.notLeader;
+  }
+
+  #onRequest(context: FrameContext, item: RequestItem & readonly [number, 3, ...unknown[]], clientId: string): void {
+    const [id, , seq, retry, request] = item;
+    const shard = context.frame.shard;
+    const refusal = this.#refuseRequest(context, request);
+    if (refusal !== undefined) {
+      this.#answers.add(shard, errorItem(id, refusal));
+      return;
+    }
+    this.#inflight += 1;
+    const done = (result: Parameters<typeof requestItem>[1]): void => {
+      this.#inflight -= 1;
+      this.#answers.add(shard, requestItem(id, result));
+    };
+    if (isReadOnly(request)) {
+      context.replica.read(request, context.deadlineMs, done);
+      return;
+    }
+    context.replica.submit({
+      request,
+      session: this.#tag(context, clientId, seq, retry),
+      deadlineMs: context.deadlineMs,
+      bytes: requestBytes(request) + 64,
+      done,
+    });
+  }
+
+  #tag(context: FrameContext, clientId: string, seq: number, retry: boolean): SessionTag | undefined {
+    if (seq === 0) return undefined;
+    return { clientId, seq, ackedThrough: context.frame.ackedThrough, retry };
+  }
+
+  #onControl(id: number, method: string, params: unknown): void {
+    if (this.#inflight >= this.#host.limits.connectionInflightMax) {
+      this.#send(packFrame([FRAME.controlResponse, id, plainError(new KvError('KV_TOO_MANY_REQUESTS')), null]));
+      return;
+    }
+    this.#inflight += 1;
+    void handleControl(this.#host, method, params).then((answer) => {
+      this.#inflight -= 1;
+      const error = answer.ok ? null : plainError(answer.error);
+      this.#send(packFrame([FRAME.controlResponse, id, error, answer.ok ? answer.value : null]));
+    });
+  }
+
+  #wrongShard(shard: string): KvError {
+    return new KvError('KV_WRONG_SHARD', undefined, {
+      details: { shard, mapVersion: this.#host.map().version },
+    });
+  }
+
+  #notLeader(shard: string): KvError {
+    const leader = this.#host.leaders()[shard];
+    return new KvError(leader === undefined ? 'KV_NO_LEADER' : 'KV_NOT_LEADER', undefined, {
+      details: {
+        shard,
+        mapVersion: this.#host.map().version,
+        ...(leader === undefined ? {} : { leader }),
+      },
+    });
+  }
+
+  #send(bytes: Uint8Array): void {
+    if (this.#closed || this.#ws.readyState !== this.#ws.OPEN) return;
+    this.#ws.send(bytes, { binary: true });
+    const buffered = this.#ws.bufferedAmount;
+    const limit = this.#host.limits.connectionSendBufferBytesMax;
+    if (buffered > limit) {
+      this.#host.logger.warn({ buffered, limit }, 'client does not read its answers; disconnected');
+      this.#ws.close(CLOSE_OVERLOAD, 'answers are not read');
+      this.#ws.terminate();
+      return;
+    }
+    if (buffered > limit / 4 && !this.#pausedReading) {
+      this.#pausedReading = true;
+      this.#ws.pause();
+    }
+  }
+
+  #onDrain(): void {
+    if (this.#closed) return;
+    if (this.#pausedReading) {
+      this.#pausedReading = false;
+      this.#ws.resume();
+    }
+    this.#watches.resume();
+  }
+
+  #protocolError(error: KvError): void {
+    this.#ws.close(CLOSE_POLICY, `${error.code}: ${error.message}`.slice(0, 120));
+  }
+
+  #onClose(): void {
+    this.#closed = true;
+    this.#cancelHello();
+    this.#stopTopology();
+    this.#watches.close();
+  }
+}

@@ -1,0 +1,215 @@
+import { formatId, isKvError, KvError, type Limits, type MemberId } from '@kvorum/base';
+import type { Clock, PeerTransport } from '@kvorum/ports';
+import type { ReplicaPort } from '@kvorum/replica';
+import type { ShardMap } from '@kvorum/shard';
+import { type MemberInfo, plainError, errorFromPlain } from '@kvorum/wire';
+import type { Host, ReadinessCheck } from '../host.ts';
+import type { Logger } from '../logger.ts';
+import type { MemberMetrics } from '../metrics.ts';
+import { encodeForwardAnswer, encodeTransfer, parsePeerRequest } from '../router/forward.ts';
+import { Router } from '../router/router.ts';
+import { type Cluster, findMember, memberInfos } from './cluster.ts';
+import { readinessChecks } from './readiness.ts';
+import type { ReplicaSet } from './replica-set.ts';
+import { pause } from './system.ts';
+
+const NOTIFY_MS = 20;
+const TRANSFER_TIMEOUT_MS = 10_000;
+
+export interface MemberHostParts {
+  readonly cluster: Cluster;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly logger: Logger;
+  readonly metrics: MemberMetrics;
+  readonly replicas: ReplicaSet;
+}
+
+/** What the client side and the other members see of a running member. */
+export class MemberHost implements Host {
+  readonly self: MemberId;
+  readonly clusterId: string;
+  readonly memberId: string;
+  readonly name: string;
+  readonly version: string;
+  readonly startedAtMs: number;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly logger: Logger;
+  readonly metrics: MemberMetrics;
+  readonly router: Router;
+  readonly members: readonly MemberInfo[];
+  readonly #cluster: Cluster;
+  readonly #replicas: ReplicaSet;
+  readonly #listeners = new Set<() => void>();
+  #peers: PeerTransport | undefined;
+  #map: ShardMap | undefined;
+  #stopping: KvError | undefined;
+  #notifyScheduled = false;
+
+  constructor(parts: MemberHostParts) {
+    this.#cluster = parts.cluster;
+    this.#replicas = parts.replicas;
+    this.self = parts.cluster.self.id;
+    this.clusterId = formatId(parts.cluster.id);
+    this.memberId = formatId(this.self);
+    this.name = parts.cluster.self.name;
+    this.version = parts.version;
+    this.clock = parts.clock;
+    this.startedAtMs = parts.clock.nowMs();
+    this.limits = parts.limits;
+    this.logger = parts.logger;
+    this.metrics = parts.metrics;
+    this.members = memberInfos(parts.cluster);
+    this.router = new Router({
+      self: this.self,
+      clock: this.clock,
+      limits: this.limits,
+      peers: {
+        request: (to, payload, options) => this.#transport().request(to, payload, options),
+        isReachable: (peer) => this.#peers?.isReachable(peer) ?? false,
+      },
+      map: () => this.map(),
+      replica: (shard) => this.#replicas.get(shard),
+      leaderOf: (shard) => this.#replicas.leaderOf(shard),
+    });
+    this.#replicas.onChange(() => this.#scheduleNotify());
+  }
+
+  setPeers(peers: PeerTransport): void {
+    this.#peers = peers;
+  }
+
+  setMap(map: ShardMap): void {
+    this.#map = map;
+    this.#scheduleNotify();
+  }
+
+  setStopping(error: KvError): void {
+    this.#stopping = error;
+  }
+
+  #transport(): PeerTransport {
+    if (this.#peers === undefined) throw new KvError('KV_UNAVAILABLE', 'the member is starting');
+    return this.#peers;
+  }
+
+  /** Elections of many shards come together: clients are told once. */
+  #scheduleNotify(): void {
+    if (this.#notifyScheduled) return;
+    this.#notifyScheduled = true;
+    this.clock.setTimer(NOTIFY_MS, () => {
+      this.#notifyScheduled = false;
+      if (this.#map !== undefined) for (const listener of this.#listeners) listener();
+    });
+  }
+
+  map(): ShardMap {
+    if (this.#map === undefined) throw this.#starting();
+    return this.#map;
+  }
+
+  #starting(): KvError {
+    return new KvError('KV_UNAVAILABLE', `member ${this.name} is starting`);
+  }
+
+  refusal(): KvError | undefined {
+    return this.#stopping ?? (this.#map === undefined ? this.#starting() : undefined);
+  }
+
+  replica(shard: string): ReplicaPort | undefined {
+    return this.#replicas.get(shard);
+  }
+
+  replicas(): readonly ReplicaPort[] {
+    return this.#replicas.all();
+  }
+
+  leads(shard: string): boolean {
+    return this.#replicas.leads(shard);
+  }
+
+  leaders(): Readonly<Record<string, string>> {
+    return this.#replicas.leaders();
+  }
+
+  onTopologyChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  readiness(): readonly ReadinessCheck[] {
+    return readinessChecks(this.refusal(), this.#replicas.all());
+  }
+
+  async transfer(shard: string, member: string): Promise<void> {
+    const target = findMember(this.#cluster, member);
+    if (target === undefined) {
+      const names = this.members.map((info) => info.name).join(', ');
+      throw new KvError('KV_BAD_TRANSFEREE', `no member ${member} (members: ${names})`);
+    }
+    const replica = this.#replicas.get(shard);
+    if (replica === undefined) throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
+    const leader = this.#replicas.leaderOf(shard);
+    if (leader === undefined) throw new KvError('KV_NO_LEADER', undefined, { details: { shard } });
+    if (leader === this.self) {
+      await replica.transferLeadership(target.id);
+      return;
+    }
+    const signal = AbortSignal.timeout(TRANSFER_TIMEOUT_MS);
+    const answer = await this.#transport().request(leader, encodeTransfer(shard, member), { signal });
+    if (typeof answer === 'object' && answer !== null && 'error' in answer) throw errorFromPlain(answer.error);
+  }
+
+  /** Answers a request of another member. Never rejects on a refusal: errors travel as plain data. */
+  async onPeerRequest(payload: unknown): Promise<unknown> {
+    const parsed = parsePeerRequest(payload);
+    if (!parsed.ok) return { error: plainError(parsed.error) };
+    const request = parsed.value;
+    if (request.kind === 'transfer') return await this.#serveTransfer(request.shard, request.member);
+    const { shard, request: command, timeoutMs, session } = request.forwarded;
+    const refusal = this.refusal();
+    if (refusal !== undefined) return { error: plainError(new KvError('KV_NO_LEADER', refusal.message)) };
+    const result = await this.router.serveForwarded(shard, command, {
+      deadlineMs: this.clock.nowMs() + timeoutMs,
+      ...(session === undefined ? {} : { session }),
+    });
+    return encodeForwardAnswer(result);
+  }
+
+  async #serveTransfer(shard: string, member: string): Promise<unknown> {
+    // A stale idea of who leads must not send the request around in circles.
+    if (!this.#replicas.leads(shard)) {
+      return { error: plainError(new KvError('KV_NOT_LEADER', undefined, { details: { shard } })) };
+    }
+    try {
+      await this.transfer(shard, member);
+      return {};
+    } catch (error) {
+      if (isKvError(error)) return { error: plainError(error) };
+      throw error;
+    }
+  }
+
+  /** Hands every led shard to the reachable member that is furthest; gives up after `timeoutMs`. */
+  async giveLeadershipAway(timeoutMs: number): Promise<void> {
+    const moves = this.#replicas.led().map(async (replica) => {
+      const target = this.#bestSuccessor(replica);
+      if (target === undefined) return;
+      try {
+        await replica.transferLeadership(target);
+      } catch (error) {
+        this.logger.warn({ shard: replica.shard, err: error }, 'leadership not handed over');
+      }
+    });
+    if (moves.length > 0) await Promise.race([Promise.all(moves), pause(timeoutMs)]);
+  }
+
+  #bestSuccessor(replica: ReplicaPort): MemberId | undefined {
+    const { peers } = replica.status().raft;
+    const able = peers.filter((peer) => peer.reachable && peer.logReachable);
+    able.sort((a, b) => b.index - a.index);
+    return able[0]?.id;
+  }
+}

@@ -1,0 +1,284 @@
+import {
+  assert,
+  fromHex,
+  KvError,
+  type MemberId,
+  META_SHARD,
+  memberId,
+  type ShardId,
+} from '@kvorum/base';
+import { openPeerTransport } from '@kvorum/peer-tcp';
+import type { PeerTransport, SharedLogs, StateStore, StateStores } from '@kvorum/ports';
+import { openReplica, type Replica } from '@kvorum/replica';
+import type { ShardEntry, ShardMap } from '@kvorum/shard';
+import { openLevelStores } from '@kvorum/store-level';
+import { isLoopback } from '../config/address.ts';
+import type { KvdConfig } from '../config/schema.ts';
+import { type ClientServer, startClientServer } from '../http/server.ts';
+import type { Logger } from '../logger.ts';
+import { createMetrics, type MemberMetrics } from '../metrics.ts';
+import { type Cluster, describeCluster } from './cluster.ts';
+import { type DataDirectory, openDataDirectory } from './data-directory.ts';
+import { checkMap, firstMap } from './first-map.ts';
+import { deriveMetaUid, freshLeaderId } from './identity.ts';
+import { MemberHost } from './member-host.ts';
+import { openLogWhenReachable } from './open-log.ts';
+import { peerOptions } from './peer-options.ts';
+import { startPlacement } from './placement.ts';
+import { ReplicaSet } from './replica-set.ts';
+import { ShardMapSource } from './shard-map-source.ts';
+import { sha256, systemClock, systemRng } from './system.ts';
+
+const GRACE_MS = 5000;
+const TRANSFER_MS = 2500;
+const VERIFY_MS = 60_000;
+const OPEN_AT_ONCE = 16;
+
+export interface MemberOptions {
+  readonly config: KvdConfig;
+  readonly version: string;
+  readonly logger: Logger;
+  /** Shared by the members of one process; closed by whoever opened it. */
+  readonly logs: SharedLogs;
+  /** For messages about the log: its brokers or directory. */
+  readonly logWhere: string;
+  /** Ends the start early. */
+  readonly signal: AbortSignal;
+}
+
+interface ReplicaSpec {
+  readonly shard: ShardId;
+  readonly uid: Uint8Array;
+  readonly generation: number;
+  /** Best leader first. */
+  readonly voters: readonly MemberId[];
+  readonly store: StateStore;
+  readonly peers: PeerTransport;
+}
+
+/** A running member. */
+export interface Member {
+  readonly name: string;
+  readonly clientAddress: string;
+  readonly host: MemberHost;
+  /** Readiness off, leadership away, requests finished, everything closed. Safe to call twice. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a member: data directory, peers, client port, meta shard, shard map, data shards.
+ *
+ * Errors: KV_CONFIG, KV_DATA_DIR, KV_LOG_UNAVAILABLE, KV_LOG_MISCONFIGURED, KV_HALTED, KV_CORRUPT; what was opened is closed then.
+ */
+export async function startMember(options: MemberOptions): Promise<Member> {
+  const member = new RunningMember(options);
+  try {
+    await member.start();
+  } catch (error) {
+    await member.stop();
+    throw error;
+  }
+  return member;
+}
+
+class RunningMember implements Member {
+  readonly name: string;
+  readonly host: MemberHost;
+  readonly #options: MemberOptions;
+  readonly #logger: Logger;
+  readonly #cluster: Cluster;
+  readonly #data: DataDirectory;
+  readonly #metrics: MemberMetrics;
+  readonly #stores: StateStores;
+  readonly #replicas = new ReplicaSet();
+  /** Undone in reverse order at the end. */
+  readonly #cleanups: (() => void | Promise<void>)[] = [];
+  readonly #abort = new AbortController();
+  readonly #leaderId: ReturnType<typeof freshLeaderId>;
+  #peers: PeerTransport | undefined;
+  #client: ClientServer | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: MemberOptions) {
+    const { config, logger } = options;
+    this.#options = options;
+    this.name = config.name;
+    this.#logger = logger;
+    this.#cluster = describeCluster(config);
+    this.#leaderId = freshLeaderId(this.#cluster.self.id, systemRng);
+    this.#data = openDataDirectory(
+      config.dataDir,
+      { cluster: this.#cluster.id, member: this.#cluster.self.id, name: config.name },
+      systemRng,
+    );
+    this.#metrics = createMetrics(options.version, config.name);
+    this.#stores = openLevelStores({ directory: this.#data.replicas });
+    this.host = new MemberHost({
+      cluster: this.#cluster,
+      version: options.version,
+      clock: systemClock,
+      limits: config.limits,
+      logger,
+      metrics: this.#metrics,
+      replicas: this.#replicas,
+    });
+    options.signal.addEventListener('abort', () => this.#abort.abort());
+  }
+
+  get clientAddress(): string {
+    return this.#client?.address ?? this.#options.config.listenClient;
+  }
+
+  async start(): Promise<void> {
+    const { config } = this.#options;
+    this.#cleanups.push(() => this.#stores.close());
+    // The meta store first: its lock tells at once whether another process uses the directory.
+    const metaStore = await this.#stores.open(META_SHARD);
+    const peers = await openPeerTransport(
+      peerOptions({ config, cluster: this.#cluster, diskId: this.#data.diskId, logger: this.#logger }),
+    );
+    this.#peers = peers;
+    this.#cleanups.push(() => peers.close());
+    this.#wirePeers(peers);
+    if (!config.insecure && !isLoopback(config.listenClient)) {
+      this.#logger.warn(
+        { listenClient: config.listenClient },
+        'INSECURE: clients are served in plain text, without log-in, beyond this machine',
+      );
+    }
+    this.#client = await startClientServer(this.host, config.listenClient);
+    const meta = await this.#openMeta(metaStore, peers);
+    const source = new ShardMapSource(meta, systemClock, this.#logger);
+    const map = await source.first(
+      () => firstMap(config, this.#cluster, systemRng),
+      this.#abort.signal,
+    );
+    checkMap(map, config, this.#cluster);
+    await this.#openShards(map, peers);
+    this.host.setMap(map);
+    this.#cleanups.push(source.follow((next) => this.host.setMap(next)));
+    this.#startTasks(peers);
+    this.#logger.info({ shards: config.shards, client: this.clientAddress }, 'member serves');
+  }
+
+  #wirePeers(peers: PeerTransport): void {
+    this.host.setPeers(peers);
+    peers.onMessage((from, { shard, payload }) => {
+      this.#replicas.get(shard)?.deliver(from, payload);
+    });
+    peers.onReachability((peer, reachable) => {
+      for (const replica of this.#replicas.all()) replica.peerReachability(peer, reachable);
+    });
+    peers.onRequest((_from, payload) => this.host.onPeerRequest(payload));
+  }
+
+  async #openMeta(store: StateStore, peers: PeerTransport): Promise<Replica> {
+    const uid = deriveMetaUid(this.#cluster.id);
+    const voters = this.#cluster.members.map((member) => member.id);
+    return await this.#openReplica({ shard: META_SHARD, uid, generation: 0, voters, store, peers });
+  }
+
+  async #openShards(map: ShardMap, peers: PeerTransport): Promise<void> {
+    const entries = map.shards.filter((entry) => entry.id !== META_SHARD);
+    for (let i = 0; i < entries.length; i += OPEN_AT_ONCE) {
+      const group = entries.slice(i, i + OPEN_AT_ONCE);
+      await Promise.all(group.map((entry) => this.#openShard(entry, peers)));
+    }
+  }
+
+  async #openShard(entry: ShardEntry, peers: PeerTransport): Promise<void> {
+    const { id: shard, generation } = entry;
+    const uid = fromHex(entry.uid);
+    assert(uid !== undefined, `shard ${shard} has a checked uid`);
+    const voters = entry.voters.map((id) => memberId(BigInt(`0x${id}`)));
+    const store = await this.#stores.open(shard);
+    await this.#openReplica({ shard, uid, generation, voters, store, peers });
+  }
+
+  async #openReplica(spec: ReplicaSpec): Promise<Replica> {
+    const { shard, generation, voters, store, peers } = spec;
+    const { config, logs, logWhere } = this.#options;
+    const logger = this.#logger.child({ shard });
+    const log = await openLogWhenReachable({ shard, generation }, {
+      logs,
+      clock: systemClock,
+      logger,
+      startupTimeoutMs: config.log.startupTimeoutMs,
+      where: logWhere,
+      signal: this.#abort.signal,
+    });
+    const self = this.#cluster.self.id;
+    const replica = await openReplica({
+      shard,
+      shardUid: spec.uid,
+      generation,
+      self,
+      leaderId: this.#leaderId,
+      voters,
+      preferenceRank: Math.max(0, voters.indexOf(self)),
+      log,
+      store,
+      transport: { send: (to, payload) => peers.send(to, { shard, payload }) },
+      clock: systemClock,
+      rng: systemRng,
+      limits: config.limits,
+      metrics: this.#metrics.replica,
+      logger,
+      sha256,
+    });
+    this.#cleanups.push(() => replica.stop());
+    this.#replicas.add(replica);
+    for (const voter of voters) {
+      if (voter !== self) replica.peerReachability(voter, peers.isReachable(voter));
+    }
+    return replica;
+  }
+
+  #startTasks(peers: PeerTransport): void {
+    const { logs } = this.#options;
+    this.#metrics.statusSource(() => this.#replicas.all().map((replica) => replica.status()));
+    this.#cleanups.push(
+      startPlacement({
+        clock: systemClock,
+        logger: this.#logger,
+        replicas: this.#replicas,
+        cluster: this.#cluster,
+        map: () => this.host.map(),
+        isReachable: (peer) => peers.isReachable(peer),
+      }),
+    );
+    const timer = setInterval(() => {
+      logs.verify().then(
+        (problems) => this.#onLogProblems(problems),
+        (error: unknown) => this.#logger.warn({ err: error }, 'cannot check the settings of the log'),
+      );
+    }, VERIFY_MS);
+    this.#cleanups.push(() => clearInterval(timer));
+  }
+
+  #onLogProblems(problems: Awaited<ReturnType<SharedLogs['verify']>>): void {
+    this.#metrics.logProblems.set(problems.length);
+    for (const { log, problem } of problems) this.#logger.warn({ log, problem }, 'the log is not safe');
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    const error = new KvError('KV_STOPPED', `member ${this.name} is stopping`);
+    this.host.setStopping(error);
+    this.#abort.abort();
+    await this.host.giveLeadershipAway(TRANSFER_MS);
+    await this.#client?.stop(error, GRACE_MS);
+    for (const cleanup of this.#cleanups.reverse()) {
+      try {
+        await cleanup();
+      } catch (failure) {
+        this.#logger.error({ err: failure }, 'closing failed');
+      }
+    }
+    if (this.#peers !== undefined) this.#logger.info('member stopped');
+  }
+}

@@ -1,0 +1,49 @@
+import { isKvError, KvError } from '@kvorum/base';
+import type { Clock, LogSpec, SharedLog, SharedLogs } from '@kvorum/ports';
+import type { Logger } from '../logger.ts';
+import { pause } from './system.ts';
+
+const RETRY_MS = 1000;
+const RETRY_MS_MAX = 5000;
+
+export interface OpenLogOptions {
+  readonly logs: SharedLogs;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly startupTimeoutMs: number;
+  /** What does not answer, for the message: the broker list. */
+  readonly where: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Opens a shard's log, waiting for one that does not answer.
+ *
+ * Errors: KV_LOG_UNAVAILABLE after `startupTimeoutMs`, naming the brokers; KV_LOG_MISCONFIGURED at once; KV_STOPPED on abort.
+ */
+export async function openLogWhenReachable(
+  spec: LogSpec,
+  options: OpenLogOptions,
+): Promise<SharedLog> {
+  const { logs, clock, logger, startupTimeoutMs, where, signal } = options;
+  const untilMs = clock.nowMs() + startupTimeoutMs;
+  let delayMs = RETRY_MS;
+  for (;;) {
+    try {
+      return await logs.open(spec, { create: true });
+    } catch (error) {
+      if (!isKvError(error) || error.code !== 'KV_LOG_UNAVAILABLE') throw error;
+      if (signal.aborted) throw new KvError('KV_STOPPED');
+      const leftMs = untilMs - clock.nowMs();
+      if (leftMs <= 0) {
+        throw new KvError('KV_LOG_UNAVAILABLE', `${where} did not answer within ${startupTimeoutMs} ms`, {
+          cause: error,
+          details: { shard: spec.shard, hint: 'check that the brokers run and log.brokers names them' },
+        });
+      }
+      logger.warn({ why: error.message, leftMs: Math.round(leftMs) }, `waiting for the log at ${where}`);
+      await pause(Math.min(delayMs, leftMs), signal);
+      delayMs = Math.min(delayMs * 2, RETRY_MS_MAX);
+    }
+  }
+}

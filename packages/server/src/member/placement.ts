@@ -1,0 +1,107 @@
+import { formatId, isKvError, isShardId, type MemberId, type ShardId } from '@kvorum/base';
+import type { Clock } from '@kvorum/ports';
+import type { ReplicaPort } from '@kvorum/replica';
+import { leadershipTransfers, type ShardMap } from '@kvorum/shard';
+import type { Logger } from '../logger.ts';
+import type { Cluster } from './cluster.ts';
+import type { ReplicaSet } from './replica-set.ts';
+
+const EVERY_MS = 2000;
+/** A member must have been fit for so long before it is given a shard: one that flaps gets none. */
+const FIT_FOR_MS = 4000;
+/** After a transfer that failed. */
+const PAUSE_MS = 30_000;
+/** Records a successor may be behind. */
+const LAG_MAX = 256;
+
+export interface PlacementParts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly replicas: ReplicaSet;
+  readonly cluster: Cluster;
+  readonly map: () => ShardMap;
+  readonly isReachable: (peer: MemberId) => boolean;
+}
+
+/**
+ * Spreads leadership over the members: every few seconds this member hands over those shards it leads that another fit member
+ * should lead. A restarted member so gets its share back. Returns how to stop it.
+ */
+export function startPlacement(parts: PlacementParts): () => void {
+  const placement = new Placement(parts);
+  let cancel = (): void => {};
+  const tick = (): void => {
+    cancel = parts.clock.setTimer(EVERY_MS, tick);
+    placement.run();
+  };
+  cancel = parts.clock.setTimer(EVERY_MS, tick);
+  return () => cancel();
+}
+
+class Placement {
+  readonly #parts: PlacementParts;
+  /** Since when each other member has been fit, by hex id. */
+  readonly #fitSinceMs = new Map<string, number>();
+  readonly #pausedUntilMs = new Map<ShardId, number>();
+
+  constructor(parts: PlacementParts) {
+    this.#parts = parts;
+  }
+
+  run(): void {
+    const { map, cluster } = this.#parts;
+    const self = formatId(cluster.self.id);
+    const leaders = new Map<ShardId, string>();
+    for (const [shard, leader] of Object.entries(this.#parts.replicas.leaders())) {
+      if (isShardId(shard)) leaders.set(shard, leader);
+    }
+    const transfers = leadershipTransfers({ map: map(), leaders, healthy: this.#healthy(self) });
+    for (const { shard, from, to } of transfers) if (from === self) this.#move(shard, to);
+  }
+
+  /** Members that could lead: reachable for some seconds. */
+  #healthy(self: string): ReadonlySet<string> {
+    const { clock, cluster, isReachable } = this.#parts;
+    const nowMs = clock.nowMs();
+    const healthy = new Set([self]);
+    for (const member of cluster.members) {
+      const id = formatId(member.id);
+      if (id === self) continue;
+      if (!isReachable(member.id)) {
+        this.#fitSinceMs.delete(id);
+        continue;
+      }
+      const since = this.#fitSinceMs.get(id) ?? nowMs;
+      this.#fitSinceMs.set(id, since);
+      if (nowMs - since >= FIT_FOR_MS) healthy.add(id);
+    }
+    return healthy;
+  }
+
+  #move(shard: ShardId, to: string): void {
+    const { clock, logger, replicas } = this.#parts;
+    const nowMs = clock.nowMs();
+    const replica = replicas.get(shard);
+    if (replica === undefined || nowMs < (this.#pausedUntilMs.get(shard) ?? 0)) return;
+    const target = this.#caughtUp(replica, to);
+    if (target === undefined) return;
+    this.#pausedUntilMs.set(shard, nowMs + PAUSE_MS);
+    replica.transferLeadership(target).then(
+      () => {
+        this.#pausedUntilMs.delete(shard);
+        logger.info({ shard, to }, 'leadership handed over to even out the members');
+      },
+      (error: unknown) => {
+        const why = isKvError(error) ? error.message : String(error);
+        logger.info({ shard, to, why }, 'leadership not handed over');
+      },
+    );
+  }
+
+  #caughtUp(replica: ReplicaPort, to: string): MemberId | undefined {
+    const { raft } = replica.status();
+    const peer = raft.peers.find((candidate) => formatId(candidate.id) === to);
+    if (peer === undefined || !peer.reachable || !peer.logReachable) return undefined;
+    return raft.accepted.index - peer.index <= LAG_MAX ? peer.id : undefined;
+  }
+}

@@ -1,0 +1,77 @@
+import { formatId, type MemberId, type ShardId, shardId } from '@kvorum/base';
+import type { ReplicaPort, ReplicaStatus, Replica } from '@kvorum/replica';
+
+interface Hosted {
+  readonly replica: Replica;
+  leader: MemberId | undefined;
+  leads: boolean;
+}
+
+const byShard = (a: string, b: string): number =>
+  a === b ? 0 : a === 'meta' ? 1 : b === 'meta' ? -1 : Number(a) - Number(b);
+
+/** This member's replicas, with who leads each kept at hand for the hot path. */
+export class ReplicaSet {
+  readonly #hosted = new Map<string, Hosted>();
+  readonly #listeners = new Set<() => void>();
+  #sorted: readonly Replica[] = [];
+
+  add(replica: Replica): void {
+    const { raft } = replica.status();
+    const hosted: Hosted = { replica, leader: raft.leader, leads: raft.role === 'leader' };
+    this.#hosted.set(replica.shard, hosted);
+    this.#sorted = [...this.#hosted.keys()]
+      .sort(byShard)
+      .flatMap((shard) => this.#hosted.get(shard)?.replica ?? []);
+    replica.onChange((status: ReplicaStatus) => {
+      const { leader, role } = status.raft;
+      const leads = role === 'leader' && status.raft.halted === undefined;
+      if (hosted.leader === leader && hosted.leads === leads) return;
+      hosted.leader = leader;
+      hosted.leads = leads;
+      this.notify();
+    });
+  }
+
+  get(shard: string): Replica | undefined {
+    return this.#hosted.get(shard)?.replica;
+  }
+
+  /** Data shards in numeric order, then meta. */
+  all(): readonly Replica[] {
+    return this.#sorted;
+  }
+
+  leads(shard: string): boolean {
+    return this.#hosted.get(shard)?.leads ?? false;
+  }
+
+  leaderOf(shard: string): MemberId | undefined {
+    return this.#hosted.get(shard)?.leader;
+  }
+
+  leaders(): Readonly<Record<string, string>> {
+    const leaders: Record<string, string> = {};
+    for (const [shard, { leader }] of this.#hosted) {
+      if (leader !== undefined) leaders[shard] = formatId(leader);
+    }
+    return leaders;
+  }
+
+  led(): readonly ReplicaPort[] {
+    return this.#sorted.filter((replica) => this.leads(replica.shard));
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  notify(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  shards(): readonly ShardId[] {
+    return this.#sorted.map((replica) => shardId(replica.shard));
+  }
+}

@@ -1,0 +1,156 @@
+import { KvError, type Revision, tryUtf8, utf8 } from '@kvorum/base';
+import type { Clock } from '@kvorum/ports';
+import type { CommandResult, Replica } from '@kvorum/replica';
+import { parseShardMap, type ShardMap } from '@kvorum/shard';
+import type { Logger } from '../logger.ts';
+import { pause } from './system.ts';
+
+/** Key of the shard map in the meta shard; JSON. */
+export const SHARD_MAP_KEY: Uint8Array = utf8('shard-map');
+
+const POLL_MS = 50;
+const WRITE_TIMEOUT_MS = 5000;
+const WAITING_LOG_MS = 5000;
+
+interface Found {
+  readonly map: ShardMap | undefined;
+  readonly revision: Revision;
+}
+
+function decode(value: Uint8Array): ShardMap {
+  const text = tryUtf8(value);
+  let plain: unknown;
+  try {
+    plain = text === undefined ? undefined : JSON.parse(text);
+  } catch {
+    plain = undefined; // refused below with one message for every kind of damage
+  }
+  const map = parseShardMap(plain);
+  if (map.ok) return map.value;
+  throw new KvError('KV_CORRUPT', `the shard map in the meta shard cannot be read: ${map.error}`);
+}
+
+/**
+ * The shard map as the meta shard holds it: read from this member's own applied state (so that a restart waits for nobody),
+ * created by the meta shard's leader at the cluster's first start, then watched.
+ */
+export class ShardMapSource {
+  readonly #meta: Replica;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+
+  constructor(meta: Replica, clock: Clock, logger: Logger) {
+    this.#meta = meta;
+    this.#clock = clock;
+    this.#logger = logger;
+  }
+
+  /**
+   * Waits until there is a map, creating it when this member leads the meta shard.
+   * Errors: KV_HALTED when the meta shard halts; KV_CORRUPT; KV_STOPPED on abort.
+   */
+  async first(create: () => ShardMap, signal: AbortSignal): Promise<ShardMap> {
+    let nextLineMs = this.#clock.nowMs() + WAITING_LOG_MS;
+    for (;;) {
+      const { map } = await this.#read();
+      if (map !== undefined) return map;
+      this.#checkHalted();
+      if (signal.aborted) throw new KvError('KV_STOPPED');
+      if (this.#meta.status().raft.role === 'leader') await this.#create(create());
+      if (this.#clock.nowMs() >= nextLineMs) {
+        nextLineMs += WAITING_LOG_MS;
+        this.#logger.info('waiting for a majority of members to create the shard map');
+      }
+      await pause(POLL_MS, signal);
+    }
+  }
+
+  #checkHalted(): void {
+    const { raft, logName } = this.#meta.status();
+    if (raft.halted === undefined) return;
+    const foreign = raft.halted.reason === 'wrong-shard';
+    throw new KvError('KV_HALTED', `${logName}: ${raft.halted.reason}: ${raft.halted.detail}`, {
+      details: {
+        shard: 'meta',
+        hint: foreign
+          ? 'the log belongs to another cluster: set log.topicPrefix or clusterName'
+          : 'see docs/operations.md, "a halted shard"',
+      },
+    });
+  }
+
+  async #read(): Promise<Found> {
+    const result = await this.#call((done) => {
+      const request = { op: 'range', key: SHARD_MAP_KEY, serializable: true } as const;
+      this.#meta.read(request, this.#clock.nowMs() + WRITE_TIMEOUT_MS, done);
+    });
+    if (!result.ok) throw result.error;
+    const { response } = result;
+    const [kv] = response.op === 'range' ? response.kvs : [];
+    return { map: kv === undefined ? undefined : decode(kv.value), revision: response.revision };
+  }
+
+  /** Whoever is first wins; a failed attempt is repeated by the caller's loop. */
+  async #create(map: ShardMap): Promise<void> {
+    const value = utf8(JSON.stringify(map));
+    const result = await this.#call((done) => {
+      this.#meta.submit({
+        request: {
+          op: 'txn',
+          compare: [{ key: SHARD_MAP_KEY, target: 'create', result: 'equal', value: 0 }],
+          success: [{ op: 'put', key: SHARD_MAP_KEY, value }],
+          failure: [],
+        },
+        session: undefined,
+        deadlineMs: this.#clock.nowMs() + WRITE_TIMEOUT_MS,
+        bytes: value.length + 64,
+        done,
+      });
+    });
+    if (result.ok) this.#logger.info({ bytes: value.length }, 'shard map created');
+    else this.#logger.debug({ code: result.error.code }, 'shard map not created yet');
+  }
+
+  #call(start: (done: (result: CommandResult) => void) => void): Promise<CommandResult> {
+    return new Promise((resolve) => {
+      start(resolve);
+    });
+  }
+
+  /** Calls `changed` with every later map; returns how to stop. A cancelled watch starts over. */
+  follow(changed: (map: ShardMap) => void): () => void {
+    let stopped = false;
+    let cancel = (): void => {};
+    const start = async (): Promise<void> => {
+      const { revision, map } = await this.#read();
+      if (stopped) return;
+      if (map !== undefined) changed(map);
+      const handle = this.#meta.watch(
+        { key: SHARD_MAP_KEY, startRevision: revision + 1 },
+        {
+          created: () => {},
+          events: (events) => {
+            for (const event of events) if (event.type === 'put') changed(decode(event.kv.value));
+            return true;
+          },
+          cancelled: () => {
+            if (!stopped) this.#clock.setTimer(POLL_MS, run);
+          },
+        },
+      );
+      cancel = () => handle.cancel();
+    };
+    const run = (): void => {
+      start().catch((error: unknown) => {
+        if (stopped) return;
+        this.#logger.warn({ err: error }, 'cannot follow the shard map; trying again');
+        this.#clock.setTimer(WAITING_LOG_MS, run);
+      });
+    };
+    run();
+    return () => {
+      stopped = true;
+      cancel();
+    };
+  }
+}

@@ -1,0 +1,147 @@
+import type { ReplicaMetrics, ReplicaStatus } from '@kvorum/replica';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** Powers of two around a millisecond, in seconds, as etcd's disk histograms. */
+const SECONDS = [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8];
+const COMMANDS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
+
+/** A gauge whose value is a fact of a replica's status, read when Prometheus asks. */
+interface StatusGauge {
+  readonly name: string;
+  readonly help: string;
+  readonly value: (status: ReplicaStatus) => number;
+}
+
+const STATUS_GAUGES: readonly StatusGauge[] = [
+  { name: 'etcd_server_has_leader', help: 'Whether a leader is known.', value: (s) => (s.raft.leader === undefined ? 0 : 1) },
+  { name: 'etcd_server_is_leader', help: 'Whether this member leads.', value: (s) => (s.raft.role === 'leader' ? 1 : 0) },
+  { name: 'etcd_server_leader_changes_seen_total', help: 'Leader changes seen.', value: (s) => s.raft.leaderChangeCount },
+  { name: 'etcd_server_proposals_pending', help: 'Commands waiting.', value: (s) => s.queuedCommands },
+  { name: 'kv_proposals_pending_bytes', help: 'Bytes of commands waiting.', value: (s) => s.queuedBytes },
+  { name: 'etcd_debugging_mvcc_current_revision', help: 'Current revision.', value: (s) => s.revision },
+  { name: 'etcd_debugging_mvcc_compact_revision', help: 'Compacted revision.', value: (s) => s.compactRevision },
+  { name: 'etcd_debugging_mvcc_watcher_total', help: 'Open watches.', value: (s) => s.watchers },
+  { name: 'etcd_mvcc_db_total_size_in_bytes', help: 'Bytes on disk.', value: (s) => s.storeBytes },
+  { name: 'kv_raft_term', help: 'Raft term.', value: (s) => s.raft.term },
+  { name: 'kv_raft_commit_index', help: 'Accepted records of the log.', value: (s) => s.raft.accepted.index },
+  { name: 'kv_raft_applied_index', help: 'Applied records of the log.', value: (s) => s.appliedIndex },
+  { name: 'kv_log_offset', help: 'Last offset of the shared log that was judged.', value: (s) => s.raft.accepted.offset },
+  { name: 'kv_log_reachable', help: 'Whether the shared log answers.', value: (s) => (s.raft.logReachable ? 1 : 0) },
+  { name: 'kv_halted', help: 'Whether the shard is halted on proof of log loss.', value: (s) => (s.raft.halted === undefined ? 0 : 1) },
+];
+
+/** All metrics of one member, one registry; names are etcd's where the meaning is the same. */
+export interface MemberMetrics {
+  readonly registry: Registry;
+  readonly replica: ReplicaMetrics;
+  /** Where the status gauges read from. */
+  readonly statusSource: (source: () => readonly ReplicaStatus[]) => void;
+  readonly connections: Gauge;
+  readonly sessions: Gauge;
+  readonly refusedConnections: Counter<'reason'>;
+  readonly requests: Counter<'api' | 'code'>;
+  readonly logProblems: Gauge;
+}
+
+function counter(registry: Registry, name: string, help: string): Counter<'shard'> {
+  return new Counter({ name, help, labelNames: ['shard'], registers: [registry] });
+}
+
+function histogram(
+  registry: Registry,
+  name: string,
+  help: string,
+  buckets: readonly number[],
+): Histogram<'shard'> {
+  return new Histogram({
+    name,
+    help,
+    labelNames: ['shard'],
+    buckets: [...buckets],
+    registers: [registry],
+  });
+}
+
+function replicaMetrics(registry: Registry): ReplicaMetrics {
+  const committed = counter(registry, 'etcd_server_proposals_committed_total', 'Commands committed by this leader.');
+  const failed = counter(registry, 'etcd_server_proposals_failed_total', 'Commands that failed.');
+  const fenced = counter(registry, 'kv_fenced_records_total', 'Log records ignored: written by a deposed leader.');
+  const rounds = counter(registry, 'kv_read_index_rounds_total', 'Heartbeat rounds that confirmed reads.');
+  const unknown = counter(registry, 'kv_unknown_outcome_total', 'Appends whose outcome had to be read back.');
+  const append = histogram(registry, 'etcd_disk_wal_fsync_duration_seconds', 'Append until the shared log acknowledged.', SECONDS);
+  const apply = histogram(registry, 'etcd_disk_backend_commit_duration_seconds', 'Applying one record to the store.', SECONDS);
+  const batch = histogram(registry, 'kv_batch_commands', 'Commands in one record.', COMMANDS);
+  return {
+    proposalCommitted: (shard, commands) => committed.inc({ shard }, commands),
+    proposalFailed: (shard, commands) => failed.inc({ shard }, commands),
+    fenced: (shard) => fenced.inc({ shard }),
+    readRound: (shard) => rounds.inc({ shard }),
+    unknownOutcome: (shard) => unknown.inc({ shard }),
+    appendMs: (shard, ms) => append.observe({ shard }, ms / 1000),
+    applyMs: (shard, ms) => apply.observe({ shard }, ms / 1000),
+    batchCommands: (shard, commands) => batch.observe({ shard }, commands),
+  };
+}
+
+function statusGauges(registry: Registry): MemberMetrics['statusSource'] {
+  let read: () => readonly ReplicaStatus[] = () => [];
+  for (const spec of STATUS_GAUGES) {
+    const gauge: Gauge<'shard'> = new Gauge({
+      name: spec.name,
+      help: spec.help,
+      labelNames: ['shard'],
+      registers: [registry],
+      collect() {
+        for (const status of read()) gauge.set({ shard: status.shard }, spec.value(status));
+      },
+    });
+  }
+  return (source) => {
+    read = source;
+  };
+}
+
+/** The metrics of one member; several members of one process have one each. */
+export function createMetrics(version: string, memberName: string): MemberMetrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const build: Gauge<'server_version' | 'member'> = new Gauge({
+    name: 'etcd_server_version',
+    help: 'Version of kvd; always 1.',
+    labelNames: ['server_version', 'member'],
+    registers: [registry],
+  });
+  build.set({ server_version: version, member: memberName }, 1);
+  return {
+    registry,
+    replica: replicaMetrics(registry),
+    statusSource: statusGauges(registry),
+    connections: new Gauge({
+      name: 'kv_client_connections',
+      help: 'Open client connections.',
+      registers: [registry],
+    }),
+    sessions: new Gauge({
+      name: 'kv_client_sessions',
+      help: 'Open native sessions.',
+      registers: [registry],
+    }),
+    refusedConnections: new Counter({
+      name: 'kv_client_connections_refused_total',
+      help: 'Client connections refused.',
+      labelNames: ['reason'],
+      registers: [registry],
+    }),
+    requests: new Counter({
+      name: 'kv_client_requests_total',
+      help: 'Client requests answered, by API and error code (OK for none).',
+      labelNames: ['api', 'code'],
+      registers: [registry],
+    }),
+    logProblems: new Gauge({
+      name: 'kv_log_unsafe_settings',
+      help: 'Unsafe settings found by the periodic check of the shared log.',
+      registers: [registry],
+    }),
+  };
+}

@@ -1,0 +1,120 @@
+import {
+  err,
+  isShardId,
+  KvError,
+  type KvRequest,
+  type KvResponse,
+  ok,
+  type Result,
+  type SessionTag,
+  type ShardId,
+} from '@kvorum/base';
+import type { CommandResult } from '@kvorum/replica';
+import { errorFromPlain, parseKvRequest, plainError } from '@kvorum/wire';
+
+/** A client's request on its way to the member that leads its shard. */
+export interface ForwardedRequest {
+  readonly shard: ShardId;
+  readonly request: KvRequest;
+  /** What was left of the deadline when it was sent. */
+  readonly timeoutMs: number;
+  readonly session: SessionTag | undefined;
+}
+
+/** A request between members: a client's command, or a leadership transfer for the shard's leader to start. */
+export type PeerRequest =
+  | { readonly kind: 'kv'; readonly forwarded: ForwardedRequest }
+  | { readonly kind: 'transfer'; readonly shard: ShardId; readonly member: string };
+
+export function encodeForward(from: ForwardedRequest): unknown {
+  return {
+    kind: 'kv',
+    shard: from.shard,
+    request: from.request,
+    timeoutMs: from.timeoutMs,
+    session: from.session ?? null,
+  };
+}
+
+export function encodeTransfer(shard: string, member: string): unknown {
+  return { kind: 'transfer', shard, member };
+}
+
+const malformed = (what: string): { readonly ok: false; readonly error: KvError } =>
+  err(new KvError('KV_MALFORMED', `forwarded request: ${what}`));
+
+function parseSession(value: unknown): Result<SessionTag | undefined, KvError> {
+  if (value === null || value === undefined) return ok(undefined);
+  if (typeof value !== 'object') return malformed('session');
+  const { clientId, seq, ackedThrough, retry } = value as Readonly<Record<string, unknown>>;
+  if (typeof clientId !== 'string' || typeof retry !== 'boolean') return malformed('session');
+  if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(ackedThrough)) return malformed('session');
+  return ok({ clientId, seq: seq as number, ackedThrough: ackedThrough as number, retry });
+}
+
+/** Checks a payload from another member. Errors: KV_MALFORMED. */
+export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError> {
+  if (typeof payload !== 'object' || payload === null) return malformed('not an object');
+  const from = payload as Readonly<Record<string, unknown>>;
+  const shard = from['shard'];
+  if (!isShardId(shard)) return malformed('shard');
+  if (from['kind'] === 'transfer') {
+    const member = from['member'];
+    return typeof member === 'string' ? ok({ kind: 'transfer', shard, member }) : malformed('member');
+  }
+  if (from['kind'] !== 'kv') return malformed('kind');
+  const timeoutMs = from['timeoutMs'];
+  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0)) return malformed('timeoutMs');
+  const request = parseKvRequest(from['request']);
+  if (!request.ok) return request;
+  const session = parseSession(from['session']);
+  if (!session.ok) return session;
+  return ok({ kind: 'kv', forwarded: { shard, request: request.value, timeoutMs, session: session.value } });
+}
+
+export function encodeForwardAnswer(result: CommandResult): unknown {
+  return result.ok ? { response: result.response } : { error: plainError(result.error) };
+}
+
+const RESPONSE_OPS = ['range', 'put', 'delete-range', 'txn', 'compact'];
+
+/** int64 leases come back as bigint or number, whichever the encoder chose: the KeyValue type wants bigint. */
+function withLease(kv: unknown): unknown {
+  if (typeof kv !== 'object' || kv === null || !('lease' in kv)) return kv;
+  return { ...kv, lease: BigInt(kv.lease as bigint | number) };
+}
+
+function restoreLeases(value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const out: Record<string, unknown> = { ...value };
+  if (Array.isArray(out['kvs'])) out['kvs'] = out['kvs'].map(withLease);
+  if (Array.isArray(out['prevKvs'])) out['prevKvs'] = out['prevKvs'].map(withLease);
+  if (out['prevKv'] !== undefined) out['prevKv'] = withLease(out['prevKv']);
+  if (Array.isArray(out['responses'])) {
+    out['responses'] = out['responses'].map((inner) => restoreLeases(inner as Record<string, unknown>));
+  }
+  return out;
+}
+
+function isResponse(value: unknown): value is KvResponse {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'op' in value &&
+    RESPONSE_OPS.some((op) => op === value.op) &&
+    'revision' in value &&
+    typeof value.revision === 'number'
+  );
+}
+
+/** The answer of the leader's member; one of a shape this version does not know leaves the outcome unknown. */
+export function parseForwardAnswer(payload: unknown): CommandResult {
+  if (typeof payload === 'object' && payload !== null) {
+    if ('error' in payload) return { ok: false, error: errorFromPlain(payload.error) };
+    if ('response' in payload && typeof payload.response === 'object' && payload.response !== null) {
+      const response: unknown = restoreLeases(payload.response as Record<string, unknown>);
+      if (isResponse(response)) return { ok: true, response };
+    }
+  }
+  const error = new KvError('KV_MALFORMED', 'answer of the leader', { outcome: 'unknown' });
+  return { ok: false, error };
+}

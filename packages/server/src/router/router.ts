@@ -1,0 +1,232 @@
+import {
+  type CompactRequest,
+  errorSpec,
+  isKvError,
+  isShardId,
+  KvError,
+  type KvRequest,
+  type KvResponse,
+  type Limits,
+  type MemberId,
+  type RangeRequest,
+  type SessionTag,
+  type ShardId,
+  type WriteRequest,
+} from '@kvorum/base';
+import type { Clock, PeerTransport } from '@kvorum/ports';
+import type { CommandResult, ReplicaPort } from '@kvorum/replica';
+import type { ShardMap } from '@kvorum/shard';
+import { pause } from '../member/system.ts';
+import { encodeForward, parseForwardAnswer } from './forward.ts';
+import { mergeRanges } from './merge.ts';
+import { placeRequest, shardOf } from './place.ts';
+import { isReadOnly, requestBytes } from './request-facts.ts';
+
+/** How long past its deadline an answer is waited for before the router gives up on its own. */
+const GRACE_MS = 250;
+const RETRY_MS = 25;
+const RETRY_MS_MAX = 200;
+
+export interface RouterParts {
+  readonly self: MemberId;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly peers: Pick<PeerTransport, 'request' | 'isReachable'>;
+  readonly map: () => ShardMap;
+  readonly replica: (shard: string) => ReplicaPort | undefined;
+  /** Who leads the shard as far as this member knows. */
+  readonly leaderOf: (shard: string) => MemberId | undefined;
+}
+
+export interface RouteOptions {
+  /** On the member's monotonic clock. */
+  readonly deadlineMs: number;
+  readonly session?: SessionTag;
+  /** Names the shard instead of the keys: for a compaction, or the meta shard. */
+  readonly shard?: string;
+}
+
+/** An answer with the revision of every shard that took part. */
+export interface RoutedResponse {
+  readonly response: KvResponse;
+  readonly shards: Readonly<Record<string, number>>;
+}
+
+/** Errors that say "this did not happen here, it may elsewhere or later"; only these are tried again. */
+const RETRIED = ['KV_NO_LEADER', 'KV_NOT_LEADER', 'KV_DEPOSED'];
+
+/**
+ * Brings a request to the replica that can answer it: the local one where it leads (or for reads, which every replica can
+ * confirm), else the leader's member. Never repeats a write whose outcome is unknown.
+ */
+export class Router {
+  readonly #parts: RouterParts;
+
+  constructor(parts: RouterParts) {
+    this.#parts = parts;
+  }
+
+  shardOf(key: Uint8Array): ShardId {
+    return shardOf(this.#parts.map(), key);
+  }
+
+  /** Errors: those of the request; KV_CROSS_SHARD, KV_DEADLINE, KV_TIMEOUT, KV_UNAVAILABLE. */
+  async execute(request: KvRequest, options: RouteOptions): Promise<RoutedResponse> {
+    this.#checkSize(request);
+    const shards = this.#shardsOf(request, options);
+    const [first] = shards;
+    if (first !== undefined && shards.length === 1) {
+      const response = await this.#onShard(first, request, options);
+      return { response, shards: { [first]: response.revision } };
+    }
+    if (request.op !== 'range') throw new KvError('KV_CROSS_SHARD');
+    return await this.#fanOut(request, shards, options);
+  }
+
+  #checkSize(request: KvRequest): void {
+    const limit = this.#parts.limits.requestBytesMax;
+    const actual = requestBytes(request);
+    if (actual <= limit) return;
+    throw new KvError('KV_REQUEST_TOO_LARGE', `${actual} bytes, at most ${limit}`, {
+      details: { limit, actual },
+    });
+  }
+
+  #shardsOf(request: KvRequest, options: RouteOptions): readonly ShardId[] {
+    const { shard } = options;
+    if (shard === undefined) return placeRequest(this.#parts.map(), request);
+    if (!isShardId(shard) || this.#parts.replica(shard) === undefined) {
+      throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
+    }
+    return [shard];
+  }
+
+  async #fanOut(
+    request: RangeRequest,
+    shards: readonly ShardId[],
+    options: RouteOptions,
+  ): Promise<RoutedResponse> {
+    if (request.revision !== undefined && request.revision > 0) {
+      throw new KvError('KV_CROSS_SHARD', 'every shard has revisions of its own', {
+        details: { hint: 'read one shard at a time, or without a revision' },
+      });
+    }
+    const responses = await Promise.all(shards.map((shard) => this.#onShard(shard, request, options)));
+    const revisions = shards.map((shard, i) => [shard, responses[i]?.revision ?? 0] as const);
+    const parts = responses.filter((response) => response.op === 'range');
+    return { response: mergeRanges(request, parts), shards: Object.fromEntries(revisions) };
+  }
+
+  /** One shard's answer; waits for a leader until the deadline as long as nothing can have happened. */
+  async #onShard(shard: ShardId, request: KvRequest, options: RouteOptions): Promise<KvResponse> {
+    const { clock } = this.#parts;
+    let delayMs = RETRY_MS;
+    for (;;) {
+      const result = await this.#attempt(shard, request, options);
+      if (result.ok) return result.response;
+      const { error } = result;
+      if (!RETRIED.includes(error.code) || error.outcome !== 'not-applied') throw error;
+      if (clock.nowMs() + delayMs >= options.deadlineMs) {
+        throw new KvError('KV_DEADLINE', `shard ${shard}: ${error.message}`, {
+          cause: error,
+          details: { ...error.details, shard },
+        });
+      }
+      await pause(delayMs);
+      delayMs = Math.min(delayMs * 2, RETRY_MS_MAX);
+    }
+  }
+
+  #attempt(shard: ShardId, request: KvRequest, options: RouteOptions): Promise<CommandResult> {
+    const replica = this.#parts.replica(shard);
+    const leader = this.#parts.leaderOf(shard);
+    const readOnly = isReadOnly(request);
+    if (replica !== undefined && (readOnly || leader === this.#parts.self)) {
+      return this.#locally(replica, request, options);
+    }
+    if (leader === undefined || leader === this.#parts.self) {
+      return Promise.resolve({ ok: false, error: new KvError('KV_NO_LEADER', undefined, { details: { shard } }) });
+    }
+    return this.#forward(leader, shard, request, options, readOnly);
+  }
+
+  #locally(replica: ReplicaPort, request: KvRequest, options: RouteOptions): Promise<CommandResult> {
+    const { clock } = this.#parts;
+    return new Promise((resolve) => {
+      const readOnly = isReadOnly(request);
+      const cancel = clock.setTimer(Math.max(0, options.deadlineMs - clock.nowMs()) + GRACE_MS, () => {
+        resolve({ ok: false, error: timedOut(replica.shard, readOnly) });
+      });
+      const done = (result: CommandResult): void => {
+        cancel();
+        resolve(result);
+      };
+      if (isReadOnly(request)) replica.read(request, options.deadlineMs, done);
+      else replica.submit(commandOf(request, options, done));
+    });
+  }
+
+  async #forward(
+    leader: MemberId,
+    shard: ShardId,
+    request: KvRequest,
+    options: RouteOptions,
+    readOnly: boolean,
+  ): Promise<CommandResult> {
+    const { clock, peers } = this.#parts;
+    if (!peers.isReachable(leader)) {
+      return { ok: false, error: new KvError('KV_NO_LEADER', 'the leader cannot be reached', { details: { shard } }) };
+    }
+    const timeoutMs = Math.max(1, Math.ceil(options.deadlineMs - clock.nowMs()));
+    const signal = AbortSignal.timeout(timeoutMs + GRACE_MS);
+    try {
+      const message = encodeForward({ shard, request, timeoutMs, session: options.session });
+      return parseForwardAnswer(await peers.request(leader, message, { signal }));
+    } catch (error) {
+      if (signal.aborted) return { ok: false, error: timedOut(shard, readOnly) };
+      // The connection broke: the leader may have seen the request, so a write's fate is open.
+      const text = isKvError(error) ? error.message : String(error);
+      return { ok: false, error: unreachable(shard, text, readOnly) };
+    }
+  }
+
+  /** Answers a request that another member's router sent here: only this member's own replica may serve it. */
+  async serveForwarded(
+    shard: ShardId,
+    request: KvRequest,
+    options: RouteOptions,
+  ): Promise<CommandResult> {
+    const replica = this.#parts.replica(shard);
+    if (replica === undefined) return { ok: false, error: new KvError('KV_WRONG_SHARD') };
+    return await this.#locally(replica, request, options);
+  }
+}
+
+function commandOf(
+  request: WriteRequest | CompactRequest,
+  options: RouteOptions,
+  done: (result: CommandResult) => void,
+): Parameters<ReplicaPort['submit']>[0] {
+  return {
+    request,
+    session: options.session,
+    deadlineMs: options.deadlineMs,
+    bytes: requestBytes(request) + 64,
+    done,
+  };
+}
+
+/** A read that timed out changed nothing; a write may have. */
+function timedOut(shard: ShardId, readOnly: boolean): KvError {
+  return new KvError('KV_TIMEOUT', `shard ${shard} did not answer`, {
+    details: { shard },
+    outcome: readOnly ? 'not-applied' : errorSpec('KV_TIMEOUT').outcome,
+  });
+}
+
+function unreachable(shard: ShardId, why: string, readOnly: boolean): KvError {
+  if (readOnly) return new KvError('KV_NO_LEADER', why, { details: { shard } });
+  return new KvError('KV_LEADER_CHANGED', `the connection to the leader broke (${why})`, {
+    details: { shard },
+  });
+}
