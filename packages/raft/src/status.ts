@@ -23,6 +23,8 @@ export interface RaftStatus {
   /** Index, durable offset and log reachability of the others are known to a leader only. */
   readonly peers: readonly PeerStatus[];
   readonly halted: HaltReport | undefined;
+  /** Whether the shared log answers this replica. */
+  readonly logReachable: boolean;
   readonly proposalOpen: boolean;
   readonly transferTarget: MemberId | undefined;
   readonly fencedCount: number;
@@ -48,6 +50,7 @@ export function statusOf(core: Core): RaftStatus {
     learners: core.learners,
     peers,
     halted: core.halted,
+    logReachable: core.logUnreachableSinceMs === undefined,
     proposalOpen: core.proposal !== undefined,
     transferTarget: core.transfer?.target,
     fencedCount: core.fencedCount,
