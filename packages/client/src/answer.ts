@@ -100,14 +100,14 @@ export function entryOf(
   version: unknown,
   leaseId: unknown,
 ): Entry {
-  return new Entry({
-    key: bytes(key, 'key'),
-    value: bytes(value, 'value'),
-    createRevision: count(create, 'createRevision') as Revision,
-    modRevision: count(mod, 'modRevision') as Revision,
-    version: count(version, 'version'),
-    lease: lease(leaseId),
-  });
+  return new Entry(
+    bytes(key, 'key'),
+    bytes(value, 'value'),
+    count(create, 'createRevision') as Revision,
+    count(mod, 'modRevision') as Revision,
+    count(version, 'version'),
+    lease(leaseId),
+  );
 }
 
 function keyValue(value: unknown): Entry {

@@ -113,30 +113,24 @@ export class KvorumClient {
 
   /** Stores a value. The write is durable and visible to every later linearizable read once this resolves. */
   put(key: Bytes, value: Bytes, options?: PutOptions): Promise<PutResult> {
-    const keyBytes = toBytes(key);
-    const valueBytes = toBytes(value);
-    if (options !== undefined && hasPutFlags(options)) {
-      return this.#request(putRequestOf(keyBytes, valueBytes, options), options) as Promise<PutResult>;
-    }
+    if (options !== undefined && hasPutFlags(options)) return this.#putWith(key, value, options);
     const dispatcher = this.#dispatcher;
     return new Promise((resolve, reject) => {
       const deadline = dispatcher.deadlineOf(options);
-      dispatcher.submit(new PutCall(keyBytes, valueBytes, deadline, resolve, reject), options);
+      const call = new PutCall(toBytes(key), toBytes(value), deadline, resolve, reject);
+      dispatcher.submit(call, options);
     });
   }
 
   /** The value of a key; undefined when there is none. Linearizable unless `serializable`. */
-  async get(key: Bytes, options?: GetOptions): Promise<Entry | undefined> {
-    const keyBytes = toBytes(key);
+  get(key: Bytes, options?: GetOptions): Promise<Entry | undefined> {
     if (options?.revision !== undefined || options?.serializable === true) {
-      const request = rangeRequestOf({ key: keyBytes, rangeEnd: EMPTY_BYTES }, options);
-      const result = (await this.#request(request, options)) as ShardRangeResult;
-      return result.entries[0];
+      return this.#getAs(key, options);
     }
     const dispatcher = this.#dispatcher;
-    return await new Promise((resolve, reject) => {
+    return new Promise((resolve, reject) => {
       const deadline = dispatcher.deadlineOf(options);
-      dispatcher.submit(new GetCall(keyBytes, deadline, resolve, reject), options);
+      dispatcher.submit(new GetCall(toBytes(key), deadline, resolve, reject), options);
     });
   }
 
@@ -167,7 +161,7 @@ export class KvorumClient {
   }
 
   /** Deletes one key or, atomically, a range within one shard. Errors: KV_CROSS_SHARD for a range over several. */
-  delete(target: Bytes | KeyRange, options: DeleteOptions = {}): Promise<DeleteResult> {
+  async delete(target: Bytes | KeyRange, options: DeleteOptions = {}): Promise<DeleteResult> {
     const span = spanOfTarget(target);
     const request: KvRequest = {
       op: 'delete-range',
@@ -175,7 +169,22 @@ export class KvorumClient {
       ...(span.rangeEnd.length === 0 ? {} : { rangeEnd: span.rangeEnd }),
       ...(options.prevKv === undefined ? {} : { prevKv: options.prevKv }),
     };
-    return this.#request(request, options) as Promise<DeleteResult>;
+    return (await this.#request(request, options)) as DeleteResult;
+  }
+
+  /** Deletes a range in every shard that holds some of it: atomic within each shard, not over them. */
+  async deleteEachShard(
+    range: KeyRange,
+    options: DeleteOptions = {},
+  ): Promise<readonly DeleteResult[]> {
+    const span = spanOf(range);
+    const router = await this.#router(options);
+    const { prevKv } = options;
+    const flags = prevKv === undefined ? {} : { prevKv };
+    const request: KvRequest = { op: 'delete-range', ...span, ...flags };
+    const shards = router.shardsOf(span);
+    const results = await Promise.all(shards.map((shard) => this.#request(request, options, shard)));
+    return results as DeleteResult[];
   }
 
   /** Without arguments a builder; with a plain transaction its result. All keys must lie in one shard (KV_CROSS_SHARD). */
@@ -279,6 +288,17 @@ export class KvorumClient {
     const router = this.#dispatcher.pool.router;
     if (router === undefined) throw this.#dispatcher.pool.failures();
     return router;
+  }
+
+  async #putWith(key: Bytes, value: Bytes, options: PutOptions): Promise<PutResult> {
+    const request = putRequestOf(toBytes(key), toBytes(value), options);
+    return (await this.#request(request, options)) as PutResult;
+  }
+
+  async #getAs(key: Bytes, options: GetOptions): Promise<Entry | undefined> {
+    const request = rangeRequestOf({ key: toBytes(key), rangeEnd: EMPTY_BYTES }, options);
+    const result = (await this.#request(request, options)) as ShardRangeResult;
+    return result.entries[0];
   }
 
   #request(request: KvRequest, options: CallOptions | undefined, shard?: string): Promise<KvResult> {

@@ -34,7 +34,6 @@ interface Waiter {
 export class Control {
   readonly #dispatcher: Dispatcher;
   readonly #waiters = new Set<Waiter>();
-  #discovered = false;
 
   constructor(dispatcher: Dispatcher) {
     this.#dispatcher = dispatcher;
@@ -43,13 +42,6 @@ export class Control {
   /** A connection opened or closed, a map or a leader changed. */
   onTopology(): void {
     for (const waiter of this.#waiters) if (waiter.wanted()) waiter.resolve();
-    if (!this.#discovered) {
-      this.#discovered = true;
-      // Without the list the client goes on with the endpoints it was given.
-      this.members({}).catch(() => {
-        this.#discovered = false;
-      });
-    }
   }
 
   /** Resolves once any member is welcomed. Errors: KV_UNAVAILABLE with every endpoint's failure, KV_CANCELLED. */
@@ -61,10 +53,8 @@ export class Control {
     return connection;
   }
 
-  async members(options: CallOptions): Promise<readonly MemberInfo[]> {
-    const members = await this.#askAny('members', parseMembers, options);
-    this.#dispatcher.pool.learn(members);
-    return members;
+  members(options: CallOptions): Promise<readonly MemberInfo[]> {
+    return this.#askAny('members', parseMembers, options);
   }
 
   shards(options: CallOptions): Promise<readonly ShardInfo[]> {
@@ -88,9 +78,17 @@ export class Control {
 
   async statusOfAll(options: CallOptions): Promise<readonly EndpointStatus[]> {
     const { pool } = this.#dispatcher;
-    // Whoever answers first tells of members that were not named.
-    await this.members(options).catch(() => undefined);
-    return await Promise.all(pool.urls.map((endpoint) => this.#statusOf(endpoint, options)));
+    // Whoever is connected told of the members that were not named.
+    await this.connected(options).catch(() => undefined);
+    const all = await Promise.all(pool.urls.map((endpoint) => this.#statusOf(endpoint, options)));
+    // One member may be known under two addresses.
+    const seen = new Set<string>();
+    return all.filter(({ status }) => {
+      if (status === undefined) return true;
+      const isNew = !seen.has(status.member.id);
+      seen.add(status.member.id);
+      return isNew;
+    });
   }
 
   async #statusOf(endpoint: string, options: CallOptions): Promise<EndpointStatus> {

@@ -9,13 +9,20 @@ export class Entry implements KeyValue {
   readonly version: number;
   readonly lease: LeaseId;
 
-  constructor(kv: KeyValue) {
-    this.key = kv.key;
-    this.value = kv.value;
-    this.createRevision = kv.createRevision;
-    this.modRevision = kv.modRevision;
-    this.version = kv.version;
-    this.lease = kv.lease;
+  constructor(
+    key: Uint8Array,
+    value: Uint8Array,
+    createRevision: Revision,
+    modRevision: Revision,
+    version: number,
+    lease: LeaseId,
+  ) {
+    this.key = key;
+    this.value = value;
+    this.createRevision = createRevision;
+    this.modRevision = modRevision;
+    this.version = version;
+    this.lease = lease;
   }
 
   /** The key as UTF-8. */

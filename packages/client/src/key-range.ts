@@ -18,8 +18,11 @@ export interface Span {
 
 const ZERO = RANGE_END_OPEN;
 
+/** Errors: KV_INVALID_ARGUMENT when it is neither text nor bytes. */
 export function toBytes(value: Bytes): Uint8Array {
-  return typeof value === 'string' ? Buffer.from(value, 'utf8') : value;
+  if (typeof value === 'string') return Buffer.from(value, 'utf8');
+  if (value instanceof Uint8Array) return value;
+  throw new KvError('KV_INVALID_ARGUMENT', 'keys and values are strings or Uint8Arrays');
 }
 
 /** Errors: KV_INVALID_ARGUMENT when it names no keys, KV_EMPTY_KEY for a range that starts nowhere. */

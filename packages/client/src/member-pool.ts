@@ -1,5 +1,5 @@
 import { KvError } from '@kvorum/base';
-import type { MemberInfo, ResponseItem, Welcome } from '@kvorum/wire';
+import type { ResponseItem, Welcome } from '@kvorum/wire';
 import { Backoff } from './backoff.ts';
 import { Connection, type ConnectionHandler } from './connection.ts';
 import { normalEndpoint, type Settings } from './options.ts';
@@ -171,16 +171,17 @@ export class MemberPool {
     if (suspicious && now - this.#exploredMs >= EXPLORE_MS) this.explore(now);
   }
 
-  /** Takes in the cluster's member list. */
-  learn(members: readonly MemberInfo[]): void {
+  /** Takes in the members that the shard map names. */
+  #learn(router: ShardRouter): void {
     if (!this.#settings.discover) return;
-    for (const member of members) {
+    const scheme = this.#settings.endpoints[0]?.split('://')[0] ?? 'http';
+    for (const member of router.members) {
       if (this.#endpoints.some((endpoint) => endpoint.memberId === member.id)) continue;
-      const url = member.clientUrls.find((candidate) => URL.canParse(candidate));
-      if (url === undefined || this.#endpoints.length >= ENDPOINTS_MAX) continue;
-      const normal = normalEndpoint(url);
-      const known = this.#endpoints.find((endpoint) => endpoint.url === normal);
-      if (known === undefined) this.#add(normal, false, member.id);
+      const text = member.client.includes('://') ? member.client : `${scheme}://${member.client}`;
+      if (!URL.canParse(text) || this.#endpoints.length >= ENDPOINTS_MAX) continue;
+      const url = normalEndpoint(text);
+      const known = this.#endpoints.find((endpoint) => endpoint.url === url);
+      if (known === undefined) this.#add(url, false, member.id);
       else known.memberId ??= member.id;
     }
   }
@@ -252,7 +253,10 @@ export class MemberPool {
   #onMap(map: unknown, leaders: Readonly<Record<string, string>>): void {
     if (map !== undefined && map !== null) {
       const router = ShardRouter.parse(map);
-      if (this.#router === undefined || router.version >= this.#router.version) this.#router = router;
+      if (this.#router === undefined || router.version >= this.#router.version) {
+        this.#router = router;
+        this.#learn(router);
+      }
     }
     const moved: string[] = [];
     for (const [shard, leader] of Object.entries(leaders)) {

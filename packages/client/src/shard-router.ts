@@ -1,30 +1,55 @@
-import { KvError, type KvRequest } from '@kvorum/base';
+import type { KvError, KvRequest, ShardId } from '@kvorum/base';
+import {
+  type MemberEntry,
+  parseShardMap,
+  routeRequest,
+  type ShardMap,
+  shardOfKey,
+  shardsOfRange,
+  shardsWithSlots,
+} from '@kvorum/shard';
 import { MalformedAnswer } from './answer.ts';
 import type { Span } from './key-range.ts';
 
+/** The shard map this client holds, as answers to "which shard?". */
 export class ShardRouter {
   readonly version: number;
-  readonly shards: readonly string[];
-  constructor(version: number, shards: readonly string[]) {
-    this.version = version;
-    this.shards = shards;
+  /** Shards that hold keys. */
+  readonly shards: readonly ShardId[];
+  readonly members: readonly MemberEntry[];
+  readonly #map: ShardMap;
+
+  constructor(map: ShardMap) {
+    this.#map = map;
+    this.version = map.version;
+    this.shards = shardsWithSlots(map);
+    this.members = map.members;
   }
+
+  /** Throws MalformedAnswer when a member sent something else than a shard map. */
   static parse(map: unknown): ShardRouter {
-    const m = map as { version: number; shards: string[] };
-    if (!Array.isArray(m.shards)) throw new MalformedAnswer('bad map');
-    return new ShardRouter(m.version, m.shards);
+    const parsed = parseShardMap(map);
+    if (!parsed.ok) throw new MalformedAnswer(parsed.error);
+    return new ShardRouter(parsed.value);
   }
-  shardOf(key: Uint8Array): string {
-    let h = 0;
-    for (const b of key) h = (h * 31 + b) & 0xffff;
-    return this.shards[h % this.shards.length] ?? '0';
+
+  shardOf(key: Uint8Array): ShardId {
+    return shardOfKey(this.#map, key);
   }
-  shardsOf(span: Span): readonly string[] {
-    return span.rangeEnd.length === 0 ? [this.shardOf(span.key)] : this.shards;
+
+  shardsOf(span: Span): readonly ShardId[] {
+    return shardsOfRange(this.#map, span.key, span.rangeEnd);
   }
-  route(request: KvRequest): string | KvError {
-    if (request.op === 'compact') return this.shards[0] ?? '0';
-    if (request.op === 'txn') return this.shards[0] ?? '0';
-    return this.shardOf(request.key);
+
+  /** The one shard of a request, or why there is none (KV_CROSS_SHARD). */
+  route(request: KvRequest): ShardId | KvError {
+    const route = routeRequest(this.#map, request);
+    if (route.kind === 'shard') return route.shard;
+    // What fans out was split by its caller; here it can only be a map that changed meanwhile, and any shard says so.
+    return route.kind === 'refused' ? route.error : this.shardOf(keyOf(request));
   }
+}
+
+function keyOf(request: KvRequest): Uint8Array {
+  return 'key' in request ? request.key : new Uint8Array(0);
 }

@@ -12,7 +12,7 @@ import {
   type RequestsFrame,
 } from '@kvorum/wire';
 import { WebSocket, WebSocketServer } from 'ws';
-import { plainMap, slotShard } from './plain-map.ts';
+import { plainMap, shardIn } from './plain-map.ts';
 
 /** What one item gets: an answer in wire form, or nothing at all. */
 export type Reply = readonly unknown[] | undefined;
@@ -75,10 +75,10 @@ export class FakeStore {
     return this.rows.get(Buffer.from(key).toString('latin1'));
   }
 
-  keysOf(shard: string, shards: number): { key: Uint8Array; row: Row }[] {
+  keysOf(shard: string, map: unknown): { key: Uint8Array; row: Row }[] {
     return [...this.rows]
       .map(([name, row]) => ({ key: Buffer.from(name, 'latin1') as Uint8Array, row }))
-      .filter(({ key }) => slotShard(key, shards) === shard)
+      .filter(({ key }) => shardIn(map, key) === shard)
       .sort((a, b) => Buffer.compare(a.key, b.key));
   }
 }
@@ -223,7 +223,7 @@ export class FakeMember {
     return {
       protocol: 1,
       version: '0.1.0',
-      clusterId: 'c1',
+      clusterId: '00000000000000c1',
       memberId: this.id,
       requestBytesMax: 1024 * 1024,
       map: this.cluster.map,
@@ -287,7 +287,7 @@ export class FakeMember {
         return { op: 'put', revision: store.put(shard, tag, request.key, request.value) };
       case 'range': {
         const found = store
-          .keysOf(shard, this.cluster.shards)
+          .keysOf(shard, this.cluster.map)
           .filter(({ key }) => covers(request, key));
         const limit = request.limit !== undefined && request.limit > 0 ? request.limit : found.length;
         const kvs = found.slice(0, limit).map(({ key, row }) => ({
@@ -328,17 +328,14 @@ export class FakeCluster {
   readonly members: FakeMember[] = [];
   readonly leaders = new Map<string, string>();
   readonly shards: number;
-  readonly map: unknown;
+  /** Known once the members listen. */
+  map: unknown = undefined;
 
   constructor(members: number, shards: number) {
     this.shards = shards;
     for (let i = 1; i <= members; i += 1) {
       this.members.push(new FakeMember(this, i.toString(16).padStart(16, '0')));
     }
-    this.map = plainMap(
-      shards,
-      this.members.map((member) => member.id),
-    );
     for (let shard = 0; shard < shards; shard += 1) {
       const leader = this.members[shard % members];
       if (leader !== undefined) this.leaders.set(String(shard), leader.id);
@@ -348,6 +345,13 @@ export class FakeCluster {
   static async start(members: number, shards: number): Promise<FakeCluster> {
     const cluster = new FakeCluster(members, shards);
     await Promise.all(cluster.members.map((member) => member.start()));
+    const entries = cluster.members.map((member, i) => ({
+      id: member.id,
+      name: `m${i + 1}`,
+      peer: '127.0.0.1:1',
+      client: member.url,
+    }));
+    cluster.map = plainMap(shards, entries);
     return cluster;
   }
 
