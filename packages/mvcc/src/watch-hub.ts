@@ -195,24 +195,25 @@ export class WatchHub {
    */
   *onApplied(applied: Applied): Reading<void> {
     this.currentRevision = applied.revision;
+    const floor = this.compactedTo;
     this.compactedTo = applied.compactRevision;
     if (applied.compacted) this.cancelCompacted();
-    if (this.watchers.size > this.unsynced.size) yield* this.deliverAll(applied);
+    if (this.watchers.size > this.unsynced.size) yield* this.deliverAll(applied, floor);
     this.deliveredRevision = applied.revision;
   }
 
-  private *deliverAll(applied: Applied): Reading<void> {
+  private *deliverAll(applied: Applied, floor: number): Reading<void> {
     let part: Change[] = [];
     for (const row of writeSetRows(applied.writeSet)) {
       // Previous values are held while a part is delivered, so parts are bounded; a revision is never split.
       const full = this.prevKvCount > 0 && part.length >= SCAN_ROWS_MAX;
       if (full && part.at(-1)?.main !== rowMain(row)) {
-        yield* this.deliverLive(part);
+        yield* this.deliverLive(part, floor);
         part = [];
       }
       part.push(changeOf(row));
     }
-    yield* this.deliverLive(part);
+    yield* this.deliverLive(part, floor);
   }
 
   /**
@@ -230,7 +231,7 @@ export class WatchHub {
       (watcher) => !watcher.blocked && watcher.next >= from && watcher.next <= through,
     );
     if (behind.some(({ prevKv }) => prevKv)) {
-      yield* this.attachPrevious(changes, (change) =>
+      yield* attachPrevious(changes, this.compactedTo, (change) =>
         behind.some((watcher) => watcher.prevKv && matches(watcher, change)),
       );
     }
@@ -310,10 +311,10 @@ export class WatchHub {
     }
   }
 
-  private *deliverLive(changes: readonly Change[]): Reading<void> {
+  private *deliverLive(changes: readonly Change[], floor: number): Reading<void> {
     if (changes.length === 0) return;
     if (this.prevKvCount > 0) {
-      yield* this.attachPrevious(changes, (change) => this.wantsPrevious(change));
+      yield* attachPrevious(changes, floor, (change) => this.wantsPrevious(change));
     }
     const outgoing = new Map<Watcher, Outgoing>();
     for (const change of changes) {
@@ -379,24 +380,6 @@ export class WatchHub {
     return false;
   }
 
-  private *attachPrevious(
-    changes: readonly Change[],
-    wanted: (change: Change) => boolean,
-  ): Reading<void> {
-    // Below the compact revision a previous row may or may not be on disk still: it counts as gone.
-    const asking = changes.filter(
-      (change) =>
-        rowPrevMain(change.row) > 0 && change.main > this.compactedTo && wanted(change),
-    );
-    const rows = yield* getMany(asking.map(({ row }) => rowPrevStoreKey(row)));
-    for (const [i, change] of asking.entries()) {
-      const previous = rows[i];
-      // A tombstone is no previous value.
-      if (previous === undefined || rowIsTombstone(previous)) continue;
-      change.prevEvent = { ...eventOf(change), prevKv: rowKeyValue(previous) };
-    }
-  }
-
   private lowestNext(): number | undefined {
     let lowest: number | undefined;
     for (const { next, blocked } of this.unsynced) {
@@ -419,6 +402,27 @@ function* wholeRevisions(from: number, upTo: number): Reading<Uint8Array[]> {
     last = rest.at(-1)?.[0];
   }
   return rows;
+}
+
+/**
+ * Fetches the previous values that are asked for. Of a change at or below the revision `floor` the previous row may or may
+ * not have been removed by compaction yet: it counts as gone.
+ */
+function* attachPrevious(
+  changes: readonly Change[],
+  floor: number,
+  wanted: (change: Change) => boolean,
+): Reading<void> {
+  const asking = changes.filter(
+    (change) => rowPrevMain(change.row) > 0 && change.main > floor && wanted(change),
+  );
+  const rows = yield* getMany(asking.map(({ row }) => rowPrevStoreKey(row)));
+  for (const [i, change] of asking.entries()) {
+    const previous = rows[i];
+    // A tombstone is no previous value.
+    if (previous === undefined || rowIsTombstone(previous)) continue;
+    change.prevEvent = { ...eventOf(change), prevKv: rowKeyValue(previous) };
+  }
 }
 
 function changeOf(row: Uint8Array): Change {

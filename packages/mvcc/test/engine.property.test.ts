@@ -1,0 +1,314 @@
+import {
+  type Compare,
+  DEFAULT_LIMITS,
+  RANGE_END_OPEN,
+  type RangeRequest,
+  type TxnOp,
+  type TxnRequest,
+  utf8,
+  type WriteRequest,
+} from '@kvorum/base';
+import { isReadOnly, type ReadAnswer, type Reading, validate, writeSetRows } from '@kvorum/mvcc';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { TestReplica } from './harness.ts';
+import { errorName, Model } from './model.ts';
+import { showEvent, showResponse } from './script.ts';
+
+const SEED = 20_241;
+const key = fc.constantFrom(...['a', 'aa', 'ab', 'b', 'ba', 'c', '\u0000', 'ÿ'].map(utf8));
+const value = fc.constantFrom(...['', '1', '2', 'x'.repeat(50)].map(utf8));
+const end = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(new Uint8Array(0)) },
+  { weight: 2, arbitrary: key },
+  { weight: 1, arbitrary: fc.constant(RANGE_END_OPEN) },
+);
+const revision = fc.integer({ min: -1, max: 40 });
+
+const range: fc.Arbitrary<RangeRequest> = fc.record({
+  op: fc.constant('range' as const),
+  key,
+  rangeEnd: end,
+  limit: fc.integer({ min: 0, max: 3 }),
+  revision: fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: revision }),
+  sortOrder: fc.constantFrom('none' as const, 'ascend' as const, 'descend' as const),
+  countOnly: fc.boolean(),
+});
+const put = fc.record({
+  op: fc.constant('put' as const),
+  key,
+  value,
+  prevKv: fc.boolean(),
+});
+const ignoring = key.map((name) => ({
+  op: 'put' as const,
+  key: name,
+  value: new Uint8Array(0),
+  ignoreValue: true,
+}));
+const remove = fc.record({
+  op: fc.constant('delete-range' as const),
+  key,
+  rangeEnd: end,
+  prevKv: fc.boolean(),
+});
+const compare: fc.Arbitrary<Compare> = fc.oneof(
+  fc.record({
+    key,
+    rangeEnd: end,
+    result: fc.constantFrom('equal' as const, 'greater' as const, 'less' as const),
+    target: fc.constantFrom('version' as const, 'create' as const, 'mod' as const),
+    value: fc.integer({ min: 0, max: 12 }),
+  }),
+  fc.record({
+    key,
+    rangeEnd: end,
+    result: fc.constantFrom('equal' as const, 'not-equal' as const),
+    target: fc.constant('value' as const),
+    value,
+  }),
+);
+function txnOf(op: fc.Arbitrary<TxnOp>): fc.Arbitrary<TxnRequest> {
+  return fc.record({
+    op: fc.constant('txn' as const),
+    compare: fc.array(compare, { maxLength: 2 }),
+    success: fc.array(op, { maxLength: 4 }),
+    failure: fc.array(op, { maxLength: 3 }),
+  });
+}
+const flat: fc.Arbitrary<TxnOp> = fc.oneof(put, remove, range, ignoring);
+const txn = txnOf(fc.oneof({ weight: 5, arbitrary: flat }, { weight: 1, arbitrary: txnOf(flat) }));
+const compact = revision.map((at) => ({ op: 'compact' as const, revision: at }));
+const write: fc.Arbitrary<WriteRequest> = fc.oneof(
+  { weight: 4, arbitrary: put },
+  { weight: 2, arbitrary: remove },
+  { weight: 1, arbitrary: ignoring },
+  { weight: 4, arbitrary: txn },
+  { weight: 1, arbitrary: compact },
+);
+
+type Step =
+  | { readonly kind: 'batch'; readonly writes: readonly WriteRequest[] }
+  | { readonly kind: 'range'; readonly range: RangeRequest }
+  | { readonly kind: 'read-txn'; readonly txn: TxnRequest }
+  | { readonly kind: 'watch'; readonly key: Uint8Array; readonly rangeEnd: Uint8Array; readonly start: number }
+  | { readonly kind: 'fill' | 'drain' | 'catch-up' | 'physical' | 'restart' };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('batch' as const), writes: fc.array(write, { minLength: 1, maxLength: 5 }) }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('range' as const), range }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('read-txn' as const), txn: txnOf(range) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('watch' as const), key, rangeEnd: end, start: fc.integer({ min: 0, max: 40 }) }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constantFrom('fill' as const, 'drain' as const, 'catch-up' as const, 'physical' as const) }) },
+);
+
+interface Watched {
+  readonly range: { key: Uint8Array; rangeEnd: Uint8Array };
+  readonly start: number;
+  readonly events: string[];
+  lastRevision: number;
+  cancelled: boolean;
+}
+
+/** The engine and the model side by side. */
+class Pair {
+  readonly model = new Model();
+  readonly watched = new Map<number, Watched>();
+  private full = false;
+  readonly replica = new TestReplica(
+    { headCacheEntriesMax: 4 },
+    {
+      deliver: (id, batch) => {
+        if (this.full) return false;
+        const watched = this.watched.get(id);
+        expect(watched?.cancelled).toBe(false);
+        if (watched === undefined) return true;
+        expect(batch.events.length).toBeGreaterThan(0);
+        expect(Number(batch.events[0]?.kv.modRevision)).toBeGreaterThan(watched.lastRevision);
+        watched.lastRevision = batch.revision;
+        watched.events.push(...batch.events.map(showEvent));
+        return true;
+      },
+      cancelled: (id, compactRevision) => {
+        const watched = this.watched.get(id);
+        expect(watched?.lastRevision ?? 0).toBeLessThan(compactRevision);
+        if (watched !== undefined) watched.cancelled = true;
+      },
+    },
+  );
+
+  run(steps: readonly Step[]): void {
+    for (const one of steps) this.step(one);
+    this.full = false;
+    for (const id of this.watched.keys()) this.replica.hub.resume(id);
+    this.replica.catchUp();
+    for (const watched of this.watched.values()) {
+      const expected = this.model.watch(watched.range, watched.start);
+      if (watched.cancelled) expect(watched.events).toEqual(expected.slice(0, watched.events.length));
+      else expect(watched.events).toEqual(expected);
+    }
+  }
+
+  private step(one: Step): void {
+    const { replica, model } = this;
+    switch (one.kind) {
+      case 'batch':
+        this.batch(one.writes.filter((request) => validate(request, DEFAULT_LIMITS) === undefined));
+        return;
+      case 'range': {
+        const result = replica.run(replica.engine.range(one.range));
+        const shown = result.ok ? showResponse(result.value).join('\n') : errorName(result.error);
+        expect(shown).toBe(model.range(one.range));
+        return;
+      }
+      case 'read-txn': {
+        if (!isReadOnly(one.txn)) return;
+        const result = replica.run(replica.engine.readTxn(one.txn));
+        const shown = result.ok ? showResponse(result.value).join('\n') : 'error';
+        expect(shown).toBe(model.write(one.txn));
+        return;
+      }
+      case 'watch':
+        this.watch(one);
+        return;
+      case 'fill':
+        this.full = true;
+        return;
+      case 'drain':
+        this.full = false;
+        for (const id of this.watched.keys()) replica.hub.resume(id);
+        return;
+      case 'catch-up':
+        replica.catchUp();
+        return;
+      case 'physical': {
+        const before = replica.run(replica.engine.stateHash());
+        replica.compactPhysically();
+        expect(replica.run(replica.engine.stateHash())).toEqual(before);
+        return;
+      }
+      default:
+        return;
+    }
+  }
+
+  private batch(writes: readonly WriteRequest[]): void {
+    const results = this.replica.batch(writes.map((request) => ({ request })));
+    const shown = results.map((result) =>
+      result.ok ? showResponse(result.response).join('\n') : errorName(result.error),
+    );
+    const expected = writes.map((request) => this.model.write(request));
+    const blurred = shown.map((text, i) => (expected[i] === 'error' && !text.includes('rev=') ? 'error' : text));
+    expect(blurred).toEqual(expected);
+    expect(this.replica.engine.revision).toBe(this.model.revision);
+    expect(this.replica.engine.compactRevision).toBe(this.model.compacted);
+  }
+
+  private watch(one: Extract<Step, { kind: 'watch' }>): void {
+    const { hub, engine } = this.replica;
+    const id = this.watched.size;
+    const request = { key: one.key, rangeEnd: one.rangeEnd, startRevision: one.start };
+    const added = hub.add(id, request, engine.revision);
+    if (!added.ok) return;
+    this.watched.set(id, {
+      range: { key: one.key, rangeEnd: one.rangeEnd },
+      start: added.value.startRevision,
+      events: [],
+      lastRevision: added.value.startRevision - 1,
+      cancelled: false,
+    });
+  }
+}
+
+describe('engine', () => {
+  it('answers as the naive model, whatever is compacted, cached or watched', () => {
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 40 }), (steps) => {
+        new Pair().run(steps);
+      }),
+      { seed: SEED, numRuns: 400 },
+    );
+  });
+
+  it('gives followers equal content, whenever they compact', () => {
+    fc.assert(
+      fc.property(fc.array(fc.array(write, { minLength: 1, maxLength: 4 }), { maxLength: 15 }), (batches) => {
+        const leader = new TestReplica();
+        const follower = new TestReplica({ headCacheEntriesMax: 2 });
+        for (const writes of batches) {
+          leader.batch(
+            writes
+              .filter((request) => validate(request, DEFAULT_LIMITS) === undefined)
+              .map((request) => ({ request })),
+          );
+          if (leader.lastPayload === undefined) continue;
+          follower.apply(leader.lastPayload);
+          leader.compactPhysically();
+        }
+        const digest = leader.run(leader.engine.stateHash());
+        expect(follower.run(follower.engine.stateHash())).toEqual(digest);
+        follower.compactPhysically();
+        expect(follower.run(follower.engine.stateHash())).toEqual(digest);
+        expect(follower.store.keys().filter((text) => !text.startsWith('63'))).toEqual(
+          leader.store.keys().filter((text) => !text.startsWith('63')),
+        );
+      }),
+      { seed: SEED, numRuns: 150 },
+    );
+  });
+
+  it('keeps a reading to its revision while writes and compactions overtake it', () => {
+    fc.assert(
+      fc.property(
+        fc.array(write, { minLength: 1, maxLength: 12 }),
+        range,
+        fc.array(fc.array(write, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 6 }),
+        (first, request, later) => {
+          const replica = new TestReplica({ headCacheEntriesMax: 4 });
+          const model = new Model();
+          const send = (writes: readonly WriteRequest[]): void => {
+            const valid = writes.filter((one) => validate(one, DEFAULT_LIMITS) === undefined);
+            replica.batch(valid.map((one) => ({ request: one })));
+            for (const one of valid) model.write(one);
+          };
+          send(first);
+          const possible = [model.range(request)];
+          const queue = [...later];
+          const shown = overtaken(replica, replica.engine.range(request), () => {
+            const writes = queue.shift();
+            if (writes === undefined) return;
+            send(writes);
+            replica.compactPhysically();
+            possible.push(model.range(request));
+          });
+          const text = shown.ok ? showResponse(shown.value).join('\n') : errorName(shown.error);
+          expect(possible).toContain(text);
+        },
+      ),
+      { seed: SEED, numRuns: 400 },
+    );
+  });
+});
+
+/** Drives a reading with something happening before each answer, and again after it. */
+function overtaken<T>(replica: TestReplica, reading: Reading<T>, meanwhile: () => void): T {
+  let next = reading.next();
+  while (next.done !== true) {
+    const request = next.value;
+    meanwhile();
+    const answer: ReadAnswer = replica.store.answer(request);
+    meanwhile();
+    next = reading.next(answer);
+  }
+  return next.value;
+}
+
+describe('write set rows', () => {
+  it('are as many as the batch changed', () => {
+    const replica = new TestReplica();
+    replica.batch([{ request: { op: 'put', key: utf8('a'), value: utf8('1') } }]);
+    const payload = replica.lastPayload ?? new Uint8Array(0);
+    const other = new TestReplica();
+    expect([...writeSetRows(other.apply(payload).writeSet)]).toHaveLength(1);
+  });
+});
