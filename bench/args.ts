@@ -1,0 +1,54 @@
+import { parseArgs } from 'node:util';
+import { ROW_IDS, type RowId } from './rows.ts';
+
+export interface BenchArgs {
+  readonly quick: boolean;
+  readonly strict: boolean;
+  /** Rows to measure; all when empty. */
+  readonly only: readonly RowId[];
+  /** File that the JSON lines are appended to. */
+  readonly json: string | undefined;
+  /** Path of an etcd to use instead of the one on the PATH. */
+  readonly etcd: string | undefined;
+  /** Leave out the table of all loads that no row needs. */
+  readonly sweep: boolean;
+}
+
+export const USAGE: string = `npm run bench -- [--quick] [--strict] [--only ROW[,ROW]] [--json FILE] [--etcd PATH] [--no-sweep]
+
+  --quick       fewer keys and shorter windows: under five minutes
+  --strict      exit 1 when a row is SHORT or could not be measured
+  --only ROW    only these rows: ${ROW_IDS.join(', ')}
+  --json FILE   append the JSON lines here instead of bench/results.jsonl
+  --etcd PATH   compare with this etcd
+  --no-sweep    skip the loads that belong to no row (mixed, embedded, 1 shard)`;
+
+/** Reads the command line. Throws with a message for people. */
+export function readArgs(argv: readonly string[]): BenchArgs | 'help' {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      quick: { type: 'boolean', default: false },
+      strict: { type: 'boolean', default: false },
+      only: { type: 'string', multiple: true, default: [] },
+      json: { type: 'string' },
+      etcd: { type: 'string' },
+      'no-sweep': { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) return 'help';
+  const only = values.only.flatMap((text) => text.split(',')).map((text) => {
+    const row = ROW_IDS.find((id) => id === text);
+    if (row === undefined) throw new Error(`unknown row "${text}"; one of ${ROW_IDS.join(', ')}`);
+    return row;
+  });
+  return {
+    quick: values.quick,
+    strict: values.strict,
+    only,
+    json: values.json,
+    etcd: values.etcd,
+    sweep: !values['no-sweep'] && only.length === 0,
+  };
+}

@@ -1,0 +1,97 @@
+/** `npm run bench`: measures Kvorum beside etcd and bare Kafka on this machine; docs/benchmarks.md explains the rows. */
+import { execFileSync } from 'node:child_process';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { type BenchArgs, readArgs, USAGE } from './args.ts';
+import { settingOf } from './machine.ts';
+import { type Bench, MEASURE } from './measure-rows.ts';
+import { FULL, QUICK } from './plan.ts';
+import { progress, Workspace } from './processes.ts';
+import { REPO_ROOT } from './repo-root.ts';
+import { appendResults, cellsTable, microsecondsTable, rowsTable } from './report.ts';
+import { ROW_IDS, type RowId, type RowResult, skipped } from './rows.ts';
+import { sweep } from './sweep.ts';
+import { Systems } from './systems.ts';
+
+const RESULTS = join(REPO_ROOT, 'bench/results.jsonl');
+/** First what looks at a fresh fill, then throughput, last what kills members. Gets before puts: see etcd's restart. */
+const ORDER: readonly RowId[] = [
+  'growth',
+  'memory',
+  'gets',
+  'puts',
+  'p50',
+  'shards16',
+  'restart',
+  'failover',
+];
+
+/** The members and the load processes run compiled code, as users do. */
+function build(): void {
+  progress('building');
+  const tsc = join(REPO_ROOT, 'node_modules/.bin/tsc');
+  execFileSync(tsc, ['-b', 'packages/server', 'packages/client', 'bench'], {
+    cwd: REPO_ROOT,
+    stdio: ['ignore', 2, 2],
+  });
+}
+
+async function measureRow(bench: Bench, row: RowId): Promise<RowResult> {
+  progress(`row ${row}`);
+  try {
+    const result = await MEASURE[row](bench);
+    progress(`row ${row}: ${result.verdict}`);
+    return result;
+  } catch (error) {
+    progress(`row ${row} failed: ${error instanceof Error ? (error.stack ?? '') : String(error)}`);
+    return skipped(row, `failed: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+async function measureAll(args: BenchArgs, workspace: Workspace): Promise<readonly RowResult[]> {
+  const sizes = args.quick ? QUICK : FULL;
+  const systems = new Systems(workspace, sizes, args.etcd);
+  const bench: Bench = { workspace, systems, sizes, cells: [] };
+  const results = new Map<RowId, RowResult>();
+  for (const row of ORDER) {
+    if (args.only.length > 0 && !args.only.includes(row)) continue;
+    results.set(row, await measureRow(bench, row));
+  }
+  if (args.sweep && !args.quick) {
+    await sweep(bench).catch((error: unknown) => progress(`table of loads cut short: ${String(error)}`));
+  }
+  const rows = ROW_IDS.flatMap((row) => results.get(row) ?? []);
+  const setting = settingOf(args.quick, sizes.keys, systems.versions);
+  console.log(`${JSON.stringify(setting)}\n`);
+  console.log(`${rowsTable(rows)}\n`);
+  console.log(`${cellsTable(bench.cells)}\n`);
+  console.log(microsecondsTable(bench.cells, cpus().length));
+  appendResults(args.json ?? RESULTS, setting, rows, bench.cells);
+  return rows;
+}
+
+async function main(): Promise<number> {
+  let args: BenchArgs | 'help';
+  try {
+    args = readArgs(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    return 2;
+  }
+  if (args === 'help') {
+    console.log(USAGE);
+    return 0;
+  }
+  build();
+  const workspace = new Workspace();
+  workspace.closeOnSignals();
+  try {
+    const rows = await measureAll(args, workspace);
+    return args.strict && rows.some(({ verdict }) => verdict !== 'ok') ? 1 : 0;
+  } finally {
+    progress('stopping every process of this run');
+    await workspace.close();
+  }
+}
+
+process.exitCode = await main();

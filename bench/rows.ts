@@ -1,0 +1,134 @@
+/** The rows of the results, in the order they are printed. */
+export const ROW_IDS = [
+  'puts',
+  'gets',
+  'p50',
+  'shards16',
+  'growth',
+  'memory',
+  'restart',
+  'failover',
+] as const;
+export type RowId = (typeof ROW_IDS)[number];
+
+export interface RowGoal {
+  readonly title: string;
+  readonly better: 'higher' | 'lower';
+  /** Worse than this is SHORT. */
+  readonly floor: number;
+  readonly aim: number;
+  readonly unit: '×' | 'MB' | 's';
+}
+
+/** What each row must reach and what it aims at. */
+export const GOALS: Readonly<Record<RowId, RowGoal>> = {
+  puts: {
+    title: 'puts/s, 3 members, 3 brokers, 4 shards : etcd 3 members',
+    better: 'higher',
+    floor: 3,
+    aim: 6,
+    unit: '×',
+  },
+  gets: {
+    title: 'linearizable gets/s, same set-up : etcd',
+    better: 'higher',
+    floor: 3,
+    aim: 8,
+    unit: '×',
+  },
+  p50: {
+    title: 'put p50, one in flight : bare Kafka acks=all',
+    better: 'lower',
+    floor: 1.6,
+    aim: 1.2,
+    unit: '×',
+  },
+  shards16: {
+    title: 'puts/s, 16 shards : 4 shards',
+    better: 'higher',
+    floor: 0.85,
+    aim: 1,
+    unit: '×',
+  },
+  growth: {
+    title: 'puts/s at the last keys : at the first 10,000',
+    better: 'higher',
+    floor: 0.8,
+    aim: 0.95,
+    unit: '×',
+  },
+  memory: {
+    title: 'resident memory of a member, all keys put',
+    better: 'lower',
+    floor: 400,
+    aim: 200,
+    unit: 'MB',
+  },
+  restart: {
+    title: 'all members killed -9: start until it serves',
+    better: 'lower',
+    floor: 5,
+    aim: 1,
+    unit: 's',
+  },
+  failover: {
+    title: 'kill -9 of a leader: longest gap in its writes',
+    better: 'lower',
+    floor: 3,
+    aim: 1.5,
+    unit: 's',
+  },
+};
+
+export type Verdict = 'ok' | 'SHORT' | 'SKIPPED';
+
+/** `ok` at the floor or better. */
+export function judge(goal: RowGoal, value: number): Verdict {
+  const reached = goal.better === 'higher' ? value >= goal.floor : value <= goal.floor;
+  return reached ? 'ok' : 'SHORT';
+}
+
+/** Repeated values of one quantity. */
+export interface Sample {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  readonly n: number;
+}
+
+export function sampleOf(values: readonly number[]): Sample {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (i: number): number => sorted[i] ?? Number.NaN;
+  const middle = (sorted.length - 1) / 2;
+  return {
+    median: (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2,
+    min: at(0),
+    max: at(sorted.length - 1),
+    n: sorted.length,
+  };
+}
+
+/** One row as measured. */
+export interface RowResult {
+  readonly row: RowId;
+  readonly verdict: Verdict;
+  /** What the goal judges: a ratio, MB or seconds. NaN when skipped. */
+  readonly value: number;
+  readonly measured?: Sample;
+  readonly against?: Sample;
+  /** Why it was skipped, or what a reader must know. */
+  readonly note: string;
+  readonly detail?: Readonly<Record<string, unknown>>;
+}
+
+export function skipped(row: RowId, note: string): RowResult {
+  return { row, verdict: 'SKIPPED', value: Number.NaN, note };
+}
+
+export function rowOf(
+  row: RowId,
+  value: number,
+  rest: Omit<RowResult, 'row' | 'verdict' | 'value'>,
+): RowResult {
+  return { row, value, verdict: judge(GOALS[row], value), ...rest };
+}
