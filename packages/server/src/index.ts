@@ -1,13 +1,19 @@
-export { type ConfigInput, type LoadedConfig, loadConfig } from './config/load.ts';
-export { printConfig } from './config/print.ts';
-export { CONFIG_SCHEMA, configLeaves, type KvdConfig, LIMIT_TEXT, schemaText } from './config/schema.ts';
 export { DevCluster, type DevOptions } from './cli/dev-command.ts';
 export { EXIT, errorLine } from './cli/exit.ts';
-export { type Host, type ReadinessCheck } from './host.ts';
-export { type Logger, createLogger } from './logger.ts';
-export { type Member, type MemberOptions, startMember } from './member/member.ts';
+export { type ConfigInput, type LoadedConfig, loadConfig } from './config/load.ts';
+export { printConfig } from './config/print.ts';
+export {
+  CONFIG_SCHEMA,
+  configLeaves,
+  type KvdConfig,
+  LIMIT_TEXT,
+  schemaText,
+} from './config/schema.ts';
+export type { Host, ReadinessCheck } from './host.ts';
+export { createLogger, type Logger } from './logger.ts';
 export { openDataDirectory } from './member/data-directory.ts';
 export { deriveClusterId, deriveMemberId } from './member/identity.ts';
+export { type Member, type MemberOptions, startMember } from './member/member.ts';
 export { systemClock, systemRng } from './member/system.ts';
 export { mergeRanges } from './router/merge.ts';
 export { decodeResumeToken, encodeResumeToken } from './router/resume-token.ts';

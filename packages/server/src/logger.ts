@@ -20,9 +20,13 @@ function prettyStream(out: { write(text: string): unknown }): DestinationStream 
       const clock = new Date(Number(time)).toISOString().slice(11, 23);
       const rest = Object.entries(fields)
         .filter(([name]) => name !== 'pid' && name !== 'hostname')
-        .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+        .map(
+          ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+        );
       const name = LEVEL_NAMES[Number(level)] ?? String(level);
-      out.write(`${clock} ${name} ${String(msg ?? '')}${rest.length > 0 ? `  ${rest.join(' ')}` : ''}\n`);
+      out.write(
+        `${clock} ${name} ${String(msg ?? '')}${rest.length > 0 ? `  ${rest.join(' ')}` : ''}\n`,
+      );
     },
   };
 }

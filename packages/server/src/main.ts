@@ -83,7 +83,9 @@ function createProgram(finish: (code: number) => void): Command {
   program.exitOverride((error) => {
     process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.config);
   });
-  addConfigOptions(program.command('serve', { isDefault: true }).description('run a member (default)'))
+  addConfigOptions(
+    program.command('serve', { isDefault: true }).description('run a member (default)'),
+  )
     .addHelpText('after', AFTER_HELP)
     .action(async (_flags: unknown, command: Command) => {
       finish(await serve(load(command)));
@@ -94,22 +96,31 @@ function createProgram(finish: (code: number) => void): Command {
     .option('--members <n>', 'members', integer(1, 9), 3)
     .option('--shards <n>', 'shards, fixed at the first start', integer(1, 1024), 4)
     .option('--data-dir <dir>', 'where the data is kept', './kvorum-data')
-    .option('--client-port <port>', 'first client port; member i has port + 10*i', integer(1, 65_000), 2379)
+    .option(
+      '--client-port <port>',
+      'first client port; member i has port + 10*i',
+      integer(1, 65_000),
+      2379,
+    )
     .option('--ephemeral', 'use a temporary directory and remove it at exit')
-    .addOption(new Option('--log <kind>', 'the shared log').choices(['local', 'kafka']).default('local'))
+    .addOption(
+      new Option('--log <kind>', 'the shared log').choices(['local', 'kafka']).default('local'),
+    )
     .option('--brokers <list>', 'Kafka brokers, host:port,host:port')
     .action(async (flags: DevFlags) => {
       finish(await dev(devOptions(flags)));
     });
   const config = program.command('config').description('show and check the configuration');
-  addConfigOptions(config.command('print').description('every effective value and its source'))
-    .action((_flags: unknown, command: Command) => {
-      process.stdout.write(printConfig(load(command)));
-    });
-  addConfigOptions(config.command('validate').description('check and say nothing when it is right'))
-    .action((_flags: unknown, command: Command) => {
-      load(command);
-    });
+  addConfigOptions(
+    config.command('print').description('every effective value and its source'),
+  ).action((_flags: unknown, command: Command) => {
+    process.stdout.write(printConfig(load(command)));
+  });
+  addConfigOptions(
+    config.command('validate').description('check and say nothing when it is right'),
+  ).action((_flags: unknown, command: Command) => {
+    load(command);
+  });
   config
     .command('schema')
     .description('the JSON schema of the file')

@@ -2,7 +2,9 @@ import type { ReplicaMetrics, ReplicaStatus } from '@kvorum/replica';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 /** Powers of two around a millisecond, in seconds, as etcd's disk histograms. */
-const SECONDS = [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8];
+const SECONDS = [
+  0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8,
+];
 const COMMANDS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
 
 /** A gauge whose value is a fact of a replica's status, read when Prometheus asks. */
@@ -13,21 +15,69 @@ interface StatusGauge {
 }
 
 const STATUS_GAUGES: readonly StatusGauge[] = [
-  { name: 'etcd_server_has_leader', help: 'Whether a leader is known.', value: (s) => (s.raft.leader === undefined ? 0 : 1) },
-  { name: 'etcd_server_is_leader', help: 'Whether this member leads.', value: (s) => (s.raft.role === 'leader' ? 1 : 0) },
-  { name: 'etcd_server_leader_changes_seen_total', help: 'Leader changes seen.', value: (s) => s.raft.leaderChangeCount },
-  { name: 'etcd_server_proposals_pending', help: 'Commands waiting.', value: (s) => s.queuedCommands },
-  { name: 'kv_proposals_pending_bytes', help: 'Bytes of commands waiting.', value: (s) => s.queuedBytes },
-  { name: 'etcd_debugging_mvcc_current_revision', help: 'Current revision.', value: (s) => s.revision },
-  { name: 'etcd_debugging_mvcc_compact_revision', help: 'Compacted revision.', value: (s) => s.compactRevision },
+  {
+    name: 'etcd_server_has_leader',
+    help: 'Whether a leader is known.',
+    value: (s) => (s.raft.leader === undefined ? 0 : 1),
+  },
+  {
+    name: 'etcd_server_is_leader',
+    help: 'Whether this member leads.',
+    value: (s) => (s.raft.role === 'leader' ? 1 : 0),
+  },
+  {
+    name: 'etcd_server_leader_changes_seen_total',
+    help: 'Leader changes seen.',
+    value: (s) => s.raft.leaderChangeCount,
+  },
+  {
+    name: 'etcd_server_proposals_pending',
+    help: 'Commands waiting.',
+    value: (s) => s.queuedCommands,
+  },
+  {
+    name: 'kv_proposals_pending_bytes',
+    help: 'Bytes of commands waiting.',
+    value: (s) => s.queuedBytes,
+  },
+  {
+    name: 'etcd_debugging_mvcc_current_revision',
+    help: 'Current revision.',
+    value: (s) => s.revision,
+  },
+  {
+    name: 'etcd_debugging_mvcc_compact_revision',
+    help: 'Compacted revision.',
+    value: (s) => s.compactRevision,
+  },
   { name: 'etcd_debugging_mvcc_watcher_total', help: 'Open watches.', value: (s) => s.watchers },
   { name: 'etcd_mvcc_db_total_size_in_bytes', help: 'Bytes on disk.', value: (s) => s.storeBytes },
   { name: 'kv_raft_term', help: 'Raft term.', value: (s) => s.raft.term },
-  { name: 'kv_raft_commit_index', help: 'Accepted records of the log.', value: (s) => s.raft.accepted.index },
-  { name: 'kv_raft_applied_index', help: 'Applied records of the log.', value: (s) => s.appliedIndex },
-  { name: 'kv_log_offset', help: 'Last offset of the shared log that was judged.', value: (s) => s.raft.accepted.offset },
-  { name: 'kv_log_reachable', help: 'Whether the shared log answers.', value: (s) => (s.raft.logReachable ? 1 : 0) },
-  { name: 'kv_halted', help: 'Whether the shard is halted on proof of log loss.', value: (s) => (s.raft.halted === undefined ? 0 : 1) },
+  {
+    name: 'kv_raft_commit_index',
+    help: 'Accepted records of the log.',
+    value: (s) => s.raft.accepted.index,
+  },
+  {
+    name: 'kv_raft_applied_index',
+    help: 'Applied records of the log.',
+    value: (s) => s.appliedIndex,
+  },
+  {
+    name: 'kv_log_offset',
+    help: 'Last offset of the shared log that was judged.',
+    value: (s) => s.raft.accepted.offset,
+  },
+  {
+    name: 'kv_log_reachable',
+    help: 'Whether the shared log answers.',
+    value: (s) => (s.raft.logReachable ? 1 : 0),
+  },
+  {
+    name: 'kv_halted',
+    help: 'Whether the shard is halted on proof of log loss.',
+    value: (s) => (s.raft.halted === undefined ? 0 : 1),
+  },
 ];
 
 /** All metrics of one member, one registry; names are etcd's where the meaning is the same. */
@@ -63,13 +113,39 @@ function histogram(
 }
 
 function replicaMetrics(registry: Registry): ReplicaMetrics {
-  const committed = counter(registry, 'etcd_server_proposals_committed_total', 'Commands committed by this leader.');
+  const committed = counter(
+    registry,
+    'etcd_server_proposals_committed_total',
+    'Commands committed by this leader.',
+  );
   const failed = counter(registry, 'etcd_server_proposals_failed_total', 'Commands that failed.');
-  const fenced = counter(registry, 'kv_fenced_records_total', 'Log records ignored: written by a deposed leader.');
-  const rounds = counter(registry, 'kv_read_index_rounds_total', 'Heartbeat rounds that confirmed reads.');
-  const unknown = counter(registry, 'kv_unknown_outcome_total', 'Appends whose outcome had to be read back.');
-  const append = histogram(registry, 'etcd_disk_wal_fsync_duration_seconds', 'Append until the shared log acknowledged.', SECONDS);
-  const apply = histogram(registry, 'etcd_disk_backend_commit_duration_seconds', 'Applying one record to the store.', SECONDS);
+  const fenced = counter(
+    registry,
+    'kv_fenced_records_total',
+    'Log records ignored: written by a deposed leader.',
+  );
+  const rounds = counter(
+    registry,
+    'kv_read_index_rounds_total',
+    'Heartbeat rounds that confirmed reads.',
+  );
+  const unknown = counter(
+    registry,
+    'kv_unknown_outcome_total',
+    'Appends whose outcome had to be read back.',
+  );
+  const append = histogram(
+    registry,
+    'etcd_disk_wal_fsync_duration_seconds',
+    'Append until the shared log acknowledged.',
+    SECONDS,
+  );
+  const apply = histogram(
+    registry,
+    'etcd_disk_backend_commit_duration_seconds',
+    'Applying one record to the store.',
+    SECONDS,
+  );
   const batch = histogram(registry, 'kv_batch_commands', 'Commands in one record.', COMMANDS);
   return {
     proposalCommitted: (shard, commands) => committed.inc({ shard }, commands),

@@ -67,7 +67,8 @@ export class DevCluster implements Service {
   async start(signal: AbortSignal): Promise<void> {
     const configs = devConfigs(this.#options, this.directory);
     // The embedded log is one LevelDB that this process alone may open; Kafka connections are each member's own.
-    const shared = this.#options.log === 'local' ? await this.#openLogs(configs[0]?.config) : undefined;
+    const shared =
+      this.#options.log === 'local' ? await this.#openLogs(configs[0]?.config) : undefined;
     const starts = configs.map(async ({ config }) => {
       const opened = shared ?? (await this.#openLogs(config));
       if (opened === undefined) return;
@@ -89,7 +90,11 @@ export class DevCluster implements Service {
 
   async #openLogs(config: KvdConfig | undefined): Promise<OpenedLogs | undefined> {
     if (config === undefined) return undefined;
-    const opened = await openConfiguredLogs(config, join(this.directory, 'log'), createLogger(config));
+    const opened = await openConfiguredLogs(
+      config,
+      join(this.directory, 'log'),
+      createLogger(config),
+    );
     this.#opened.push(opened);
     return opened;
   }
@@ -117,7 +122,8 @@ function greeting(cluster: DevCluster, options: DevOptions): string {
     .map((member) => `  ${member.name}  http://${member.clientAddress}`);
   const log = options.log === 'kafka' ? `Kafka at ${options.brokers.join(', ')}` : 'embedded log';
   const kept = options.ephemeral ? 'removed at exit' : 'kept between runs';
-  const endpoints = options.clientPort === 2379 ? '' : ` --endpoints 127.0.0.1:${options.clientPort}`;
+  const endpoints =
+    options.clientPort === 2379 ? '' : ` --endpoints 127.0.0.1:${options.clientPort}`;
   return [
     `Kvorum ${serverVersion()}: ${options.members} members, ${options.shards} shards, ${log}`,
     ...rows,

@@ -36,6 +36,8 @@ export function reportFatal(error: unknown, out: { write(text: string): unknown 
     if (error.code !== 'KV_STOPPED') out.write(`${errorLine(error)}\n`);
     return BY_CODE[error.code] ?? EXIT.failed;
   }
-  out.write(`kvd: bug · please report this\n${error instanceof Error ? error.stack : String(error)}\n`);
+  out.write(
+    `kvd: bug · please report this\n${error instanceof Error ? error.stack : String(error)}\n`,
+  );
   return EXIT.bug;
 }

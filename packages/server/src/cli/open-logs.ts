@@ -1,6 +1,5 @@
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { KvError } from '@kvorum/base';
-import { openKafkaLogs } from '@kvorum/log-kafka';
 import { openLocalLogs } from '@kvorum/log-local';
 import type { SharedLogs } from '@kvorum/ports';
 import type { KvdConfig, SaslConfig } from '../config/schema.ts';
@@ -17,16 +16,24 @@ export interface OpenedLogs {
 function readPassword(sasl: SaslConfig): string {
   try {
     if ((statSync(sasl.passwordFile).mode & 0o004) !== 0) {
-      throw new KvError('KV_CONFIG', `log.sasl.passwordFile ${sasl.passwordFile} is readable by everybody`, {
-        details: { hint: `chmod 600 ${sasl.passwordFile}` },
-      });
+      throw new KvError(
+        'KV_CONFIG',
+        `log.sasl.passwordFile ${sasl.passwordFile} is readable by everybody`,
+        {
+          details: { hint: `chmod 600 ${sasl.passwordFile}` },
+        },
+      );
     }
     return readFileSync(sasl.passwordFile, 'utf8').trimEnd();
   } catch (error) {
     if (error instanceof KvError) throw error;
-    throw new KvError('KV_CONFIG', `cannot read log.sasl.passwordFile: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw new KvError(
+      'KV_CONFIG',
+      `cannot read log.sasl.passwordFile: ${(error as Error).message}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -47,6 +54,8 @@ export async function openConfiguredLogs(
     return { forMember: () => local.forMember(), where: directory, close: () => local.close() };
   }
   const { sasl } = log;
+  // Loaded only where it is used: the Kafka client costs memory and start time.
+  const { openKafkaLogs } = await import('@kvorum/log-kafka');
   const logs = openKafkaLogs({
     brokers: log.brokers,
     topicPrefix: log.topicPrefix,

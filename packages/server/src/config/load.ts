@@ -43,37 +43,49 @@ const OTHER_VARIABLES = ['KVD_CONFIG'];
  * Errors: KV_CONFIG naming the key, what was expected, what was found and where it came from; every problem at once.
  */
 export function loadConfig(input: ConfigInput): LoadedConfig {
-  const leaves = configLeaves();
-  const tree: Tree = {};
-  const sources = new Map<string, string>();
-  const set = (leaf: ConfigLeaf, value: unknown, source: string): void => {
-    setPath(tree, leaf.path, value);
-    sources.set(leaf.path, source);
-  };
-  for (const leaf of leaves) {
-    if (leaf.schema.default !== undefined) set(leaf, structuredClone(leaf.schema.default), 'default');
+  const layers = new Layers();
+  for (const { path, schema } of LEAVES) {
+    if (schema.default !== undefined) layers.set(path, structuredClone(schema.default), 'default');
   }
-  for (const [path, value] of Object.entries(input.preset ?? {})) {
-    setPath(tree, path, value);
-    sources.set(path, 'default of this command');
+  layers.setAll(input.preset, 'default of this command');
+  if (input.file !== undefined) mergeFile(layers, readYaml(input.file), input.file);
+  mergeEnvironment(layers, input.environment);
+  for (const { path, schema } of LEAVES) {
+    const text = input.flags[path];
+    if (text !== undefined) layers.set(path, fromText(text, schema), `flag ${flagName(path)}`);
   }
-  if (input.file !== undefined) mergeFile(tree, readYaml(input.file), input.file, sources);
-  const known = leaves.map((leaf) => environmentName(leaf.path));
-  for (const [name, text] of Object.entries(input.environment)) {
+  layers.setAll(input.fixed, 'this command');
+  const config = validateConfig(layers.tree, layers.sources);
+  return { config: checkMeaning(config, input.fixed !== undefined), sources: layers.sources };
+}
+
+const LEAVES: readonly ConfigLeaf[] = configLeaves();
+
+/** The values so far, the later layer over the earlier, and where each came from. */
+class Layers {
+  readonly tree: Tree = {};
+  readonly sources = new Map<string, string>();
+
+  set(path: string, value: unknown, source: string): void {
+    setPath(this.tree, path, value);
+    this.sources.set(path, source);
+  }
+
+  setAll(values: Readonly<Record<string, unknown>> | undefined, source: string): void {
+    for (const [path, value] of Object.entries(values ?? {})) this.set(path, value, source);
+  }
+}
+
+function mergeEnvironment(layers: Layers, environment: ConfigInput['environment']): void {
+  for (const [name, text] of Object.entries(environment)) {
     if (!name.startsWith('KVD_') || text === undefined || OTHER_VARIABLES.includes(name)) continue;
-    const leaf = leaves.find((candidate) => environmentName(candidate.path) === name);
-    if (leaf === undefined) throw unknownName(`environment variable ${name}`, name, known);
-    set(leaf, fromText(text, leaf.schema), `environment variable ${name}`);
+    const leaf = LEAVES.find((candidate) => environmentName(candidate.path) === name);
+    if (leaf === undefined) {
+      const known = LEAVES.map(({ path }) => environmentName(path));
+      throw unknownName(`environment variable ${name}`, name, known);
+    }
+    layers.set(leaf.path, fromText(text, leaf.schema), `environment variable ${name}`);
   }
-  for (const [path, text] of Object.entries(input.flags)) {
-    const leaf = leaves.find((candidate) => candidate.path === path);
-    if (leaf !== undefined) set(leaf, fromText(text, leaf.schema), `flag ${flagName(path)}`);
-  }
-  for (const [path, value] of Object.entries(input.fixed ?? {})) {
-    setPath(tree, path, value);
-    sources.set(path, 'this command');
-  }
-  return { config: checkMeaning(validateConfig(tree, sources), input.fixed !== undefined), sources };
 }
 
 function unknownName(what: string, name: string, known: readonly string[]): KvError {
@@ -96,9 +108,13 @@ function readYaml(file: string): unknown {
   try {
     return parseYaml(text, { strict: true, uniqueKeys: true });
   } catch (error) {
-    throw new KvError('KV_CONFIG', `${file} is not YAML: ${(error as Error).message.split('\n')[0]}`, {
-      cause: error,
-    });
+    throw new KvError(
+      'KV_CONFIG',
+      `${file} is not YAML: ${(error as Error).message.split('\n')[0]}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -106,34 +122,23 @@ function isTree(value: unknown): value is Tree {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function mergeFile(
-  tree: Tree,
-  value: unknown,
-  file: string,
-  sources: Map<string, string>,
-): void {
+function mergeFile(layers: Layers, value: unknown, file: string): void {
   if (value === null || value === undefined) return;
   if (!isTree(value)) throw configError(`${file} must hold a mapping of keys to values`);
-  mergeSection(tree, value, CONFIG_SCHEMA, '', `file ${file}`, sources);
+  mergeSection(value, CONFIG_SCHEMA, '', (path, found) => layers.set(path, found, `file ${file}`));
 }
 
 function mergeSection(
-  tree: Tree,
   from: Tree,
   schema: Schema,
   prefix: string,
-  source: string,
-  sources: Map<string, string>,
+  set: (path: string, value: unknown) => void,
 ): void {
   for (const [name, value] of Object.entries(from)) {
     const path = prefix === '' ? name : `${prefix}.${name}`;
     const child = schema.properties?.[name];
-    if (child?.type === 'object' && isTree(value)) {
-      mergeSection(tree, value, child, path, source, sources);
-    } else {
-      setPath(tree, path, value);
-      sources.set(path, source);
-    }
+    if (child?.type === 'object' && isTree(value)) mergeSection(value, child, path, set);
+    else set(path, value);
   }
 }
 
@@ -156,7 +161,12 @@ function setPath(tree: Tree, path: string, value: unknown): void {
 
 /** Plain assignment would run the setter of a key called `__proto__`. */
 function define(tree: Tree, name: string, value: unknown): void {
-  Object.defineProperty(tree, name, { value, enumerable: true, writable: true, configurable: true });
+  Object.defineProperty(tree, name, {
+    value,
+    enumerable: true,
+    writable: true,
+    configurable: true,
+  });
 }
 
 /** Text of a variable or flag as the schema's type; what does not fit stays text for the validator to refuse. */
@@ -164,7 +174,8 @@ function fromText(text: string, schema: Schema): unknown {
   if (schema.type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
   if (schema.type === 'integer') return /^-?[0-9]+$/.test(text) ? Number(text) : text;
   if (schema.type !== 'array') return text;
-  if (schema.items?.type === 'string') return text === '' ? [] : text.split(',').map((s) => s.trim());
+  if (schema.items?.type === 'string')
+    return text === '' ? [] : text.split(',').map((s) => s.trim());
   try {
     return JSON.parse(text) as unknown;
   } catch {
@@ -204,7 +215,9 @@ function checkMeaning(config: KvdConfig, oneProcess: boolean): KvdConfig {
     );
   }
   if (config.shards > config.limits.shardsMax) {
-    throw configError(`shards is ${config.shards}, above limits.shardsMax ${config.limits.shardsMax}`);
+    throw configError(
+      `shards is ${config.shards}, above limits.shardsMax ${config.limits.shardsMax}`,
+    );
   }
   if (config.limits.electionMsMin > config.limits.electionMsMax) {
     throw configError('limits.electionMsMin is above limits.electionMsMax');

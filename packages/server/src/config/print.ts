@@ -1,5 +1,5 @@
-import { configLeaves, type KvdConfig, SECRET_PATHS } from './schema.ts';
 import type { LoadedConfig } from './load.ts';
+import { configLeaves, type KvdConfig, SECRET_PATHS } from './schema.ts';
 
 function valueAt(config: KvdConfig, path: string): unknown {
   let at: unknown = config;

@@ -4,7 +4,7 @@ export interface MemberConfig {
   readonly name: string;
   /** host:port where other members reach it. */
   readonly peer: string;
-  /** host:port where clients reach it. */
+  /** host:port or http(s)://host:port where clients reach it. */
   readonly client: string;
 }
 
@@ -75,6 +75,7 @@ export interface Schema {
 }
 
 const ADDRESS = '^(\\[[0-9a-fA-F:]+\\]|[^:\\s]+):[0-9]{1,5}$';
+const CLIENT_ADDRESS = `^(https?://)?${ADDRESS.slice(1)}`;
 const text = (description: string, rest: Partial<Schema> = {}): Schema => ({
   type: 'string',
   description,
@@ -103,6 +104,7 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   readQueueMax: 'Reads waiting per shard before KV_TOO_MANY_REQUESTS.',
   watchBufferBytesMax: 'Bytes of events held per watch before it continues from disk.',
   watchersPerStreamMax: 'Most watches of one client connection.',
+  watchersPerReplicaMax: 'Most watches of one replica.',
   connectionsMax: 'Most client connections of a member.',
   connectionsPerAddressMax: 'Most client connections from one address.',
   connectionInflightMax: 'Most unanswered requests of one client connection.',
@@ -143,7 +145,7 @@ const MEMBER_SCHEMA = section(
   {
     name: text('Its name; unique, and the same for ever.'),
     peer: address('host:port where the other members reach it.'),
-    client: address('host:port where clients reach it.'),
+    client: text('host:port or URL where clients reach it.', { pattern: CLIENT_ADDRESS }),
   },
   ['name', 'peer', 'client'],
 );

@@ -63,7 +63,8 @@ function explainUnknown(
   const full = path === '' ? name : `${path}.${name}`;
   const known = Object.keys((error.parentSchema as Schema | undefined)?.properties ?? {});
   const near = nearestName(name, known);
-  const hint = near === undefined ? '' : `; did you mean ${path === '' ? near : `${path}.${near}`}?`;
+  const hint =
+    near === undefined ? '' : `; did you mean ${path === '' ? near : `${path}.${near}`}?`;
   return `unknown key ${full}${hint} (${sourceOf(full, sources)})`;
 }
 

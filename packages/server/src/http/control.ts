@@ -1,6 +1,5 @@
-import { err, isKvError, KvError, ok, type Result } from '@kvorum/base';
+import { err, formatId, isKvError, KvError, ok, type Result } from '@kvorum/base';
 import type { ReplicaPort, ReplicaStatus } from '@kvorum/replica';
-import { formatId } from '@kvorum/base';
 import {
   CONTROL_METHODS,
   type ControlMethod,
@@ -33,7 +32,9 @@ export function replicaInfo(status: ReplicaStatus): ReplicaInfo {
     logReachable: status.raft.logReachable,
     storeBytes: status.storeBytes,
     leaderChanges: raft.leaderChangeCount,
-    ...(raft.halted === undefined ? {} : { halted: `${raft.halted.reason}: ${raft.halted.detail}` }),
+    ...(raft.halted === undefined
+      ? {}
+      : { halted: `${raft.halted.reason}: ${raft.halted.detail}` }),
   };
 }
 
@@ -60,7 +61,8 @@ export function shardInfos(host: Host): ShardInfo[] {
     return {
       shard: status.shard,
       slots: status.shard === 'meta' ? [] : slotRangesOf(map, status.shard),
-      voters: status.shard === 'meta' ? status.raft.voters.map(formatId) : votersOf(map, status.shard),
+      voters:
+        status.shard === 'meta' ? status.raft.voters.map(formatId) : votersOf(map, status.shard),
       ...(leader === undefined ? {} : { leader: formatId(leader) }),
       term: status.raft.term,
       revision: status.revision,
@@ -79,7 +81,8 @@ export function healthStatus(host: Host): HealthStatus {
 
 function replicaOf(host: Host, shard: string): ReplicaPort {
   const replica = host.replica(shard);
-  if (replica === undefined) throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
+  if (replica === undefined)
+    throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
   return replica;
 }
 
@@ -124,7 +127,10 @@ export async function handleControl(
   const known = CONTROL_METHODS.find((name) => name === method);
   if (known === undefined) {
     return err(
-      new KvError('KV_INVALID_ARGUMENT', `unknown method ${method} (known: ${CONTROL_METHODS.join(', ')})`),
+      new KvError(
+        'KV_INVALID_ARGUMENT',
+        `unknown method ${method} (known: ${CONTROL_METHODS.join(', ')})`,
+      ),
     );
   }
   try {

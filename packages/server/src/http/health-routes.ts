@@ -21,25 +21,38 @@ export function healthRoutes(app: FastifyInstance, host: Host): void {
   app.get('/livez', { schema: { tags, summary: 'The process turns.' } }, (_request, reply) =>
     reply.type('text/plain').send('ok\n'),
   );
-  app.get('/readyz', { schema: { tags, summary: 'May get traffic; ?verbose lists the checks.' } }, (request, reply) => {
-    const checks = host.readiness();
-    const ready = checks.every((check) => check.ok);
-    const verbose = Object.hasOwn(request.query as object, 'verbose');
-    return reply.code(ready ? 200 : 503).type('text/plain').send(readyText(checks, verbose));
-  });
+  app.get(
+    '/readyz',
+    { schema: { tags, summary: 'May get traffic; ?verbose lists the checks.' } },
+    (request, reply) => {
+      const checks = host.readiness();
+      const ready = checks.every((check) => check.ok);
+      const verbose = Object.hasOwn(request.query as object, 'verbose');
+      return reply
+        .code(ready ? 200 : 503)
+        .type('text/plain')
+        .send(readyText(checks, verbose));
+    },
+  );
   app.get('/health', { schema: { tags, summary: 'etcd’s health answer.' } }, (_request, reply) => {
     const { healthy, reasons } = healthStatus(host);
-    return reply.code(healthy ? 200 : 503).send({ health: String(healthy), reason: reasons.join('; ') });
+    return reply
+      .code(healthy ? 200 : 503)
+      .send({ health: String(healthy), reason: reasons.join('; ') });
   });
   app.get('/version', { schema: { tags, summary: 'Versions.' } }, () => ({
     server: host.version,
     cluster: host.clusterId,
     node: process.version,
   }));
-  app.get('/metrics', { schema: { tags, summary: 'Prometheus metrics.' } }, async (_request, reply) => {
-    const { registry } = host.metrics;
-    return await reply.type(registry.contentType).send(await registry.metrics());
-  });
+  app.get(
+    '/metrics',
+    { schema: { tags, summary: 'Prometheus metrics.' } },
+    async (_request, reply) => {
+      const { registry } = host.metrics;
+      return await reply.type(registry.contentType).send(await registry.metrics());
+    },
+  );
   app.get('/v1/status', { schema: { tags, summary: 'This member and its replicas.' } }, () =>
     memberStatus(host),
   );

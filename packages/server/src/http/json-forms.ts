@@ -78,7 +78,9 @@ function toPlain(value: unknown, path: string, depth: number): unknown {
   if (!isJson(value) || depth > DEPTH_MAX) return value;
   const list = (name: string, each: (item: unknown, path: string) => unknown): unknown => {
     const items = value[name];
-    return Array.isArray(items) ? items.map((item, i) => each(item, `${path}.${name}[${i}]`)) : items;
+    return Array.isArray(items)
+      ? items.map((item, i) => each(item, `${path}.${name}[${i}]`))
+      : items;
   };
   const nested = (item: unknown, at: string): unknown => toPlain(item, at, depth + 1);
   switch (value['op']) {
@@ -155,11 +157,17 @@ export function responseToJson(response: KvResponse): Json {
     case 'range':
       return { ...response, kvs: response.kvs.map(kvToJson) };
     case 'put':
-      return { ...response, ...(response.prevKv === undefined ? {} : { prevKv: kvToJson(response.prevKv) }) };
+      return {
+        ...response,
+        ...(response.prevKv === undefined ? {} : { prevKv: kvToJson(response.prevKv) }),
+      };
     case 'delete-range':
       return { ...response, prevKvs: response.prevKvs.map(kvToJson) };
     case 'txn':
-      return { ...response, responses: response.responses.map((inner: TxnOpResponse) => responseToJson(inner)) };
+      return {
+        ...response,
+        responses: response.responses.map((inner: TxnOpResponse) => responseToJson(inner)),
+      };
     case 'compact':
       return { ...response };
   }

@@ -1,5 +1,5 @@
+import type { KeyValue, KvError } from '@kvorum/base';
 import type { CommandResult, GetResult } from '@kvorum/replica';
-import type { KvError, KeyValue } from '@kvorum/base';
 import { FRAME, packFrame, plainError, type ResponseItem } from '@kvorum/wire';
 
 const plainLease = (lease: bigint): number | bigint => (lease === 0n ? 0 : lease);

@@ -2,7 +2,13 @@ import { KvError, type KvRequest } from '@kvorum/base';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Host } from '../host.ts';
 import type { RouteOptions } from '../router/router.ts';
-import { bytesToJson, fromBase64, kvToJson, requestFromJson, responseToJson } from './json-forms.ts';
+import {
+  bytesToJson,
+  fromBase64,
+  kvToJson,
+  requestFromJson,
+  responseToJson,
+} from './json-forms.ts';
 import {
   COMPACT_BODY,
   DELETE_BODY,
@@ -50,16 +56,10 @@ async function execute(
   return { ...fields, shards };
 }
 
-async function executeBody(
-  host: Host,
-  http: FastifyRequest,
-  op: KvRequest['op'],
-  body: object,
-  shard?: string,
-): Promise<Answer> {
+function bodyRequest(op: KvRequest['op'], body: object): KvRequest {
   const request = requestFromJson(op, body);
   if (!request.ok) throw request.error;
-  return await execute(host, http, request.value, shard);
+  return request.value;
 }
 
 /** PUT, GET and DELETE of one key under its own URL. */
@@ -68,7 +68,8 @@ function keyRoutes(app: FastifyInstance, host: Host): void {
   app.put('/v1/kv/keys/*', {
     schema: {
       tags,
-      summary: 'Put one key. Body: the raw value (text/plain or application/octet-stream), or JSON {"value": ...}.',
+      summary:
+        'Put one key. Body: the raw value (text/plain or application/octet-stream), or JSON {"value": ...}.',
       querystring: KEY_QUERY,
     },
     handler: async (http) => {
@@ -79,13 +80,16 @@ function keyRoutes(app: FastifyInstance, host: Host): void {
       if (typeof http.body !== 'object' || http.body === null) {
         throw new KvError('KV_MALFORMED', 'the body must be a value or JSON {"value": ...}');
       }
-      return await executeBody(host, http, 'put', { ...http.body, key });
+      return await execute(host, http, bodyRequest('put', { ...http.body, key }));
     },
   });
   app.get('/v1/kv/keys/*', {
     schema: { tags, summary: 'Read one key.', querystring: GET_QUERY },
     handler: async (http) => {
-      const { revision, serializable } = http.query as { revision?: number; serializable?: boolean };
+      const { revision, serializable } = http.query as {
+        revision?: number;
+        serializable?: boolean;
+      };
       const key = pathKey(http);
       const { response, shards } = await host.router.execute(
         {
@@ -99,9 +103,13 @@ function keyRoutes(app: FastifyInstance, host: Host): void {
       const [kv] = response.op === 'range' ? response.kvs : [];
       if (kv === undefined) {
         const name = bytesToJson('key', key);
-        throw new KvError('KV_NOT_FOUND', `no key ${JSON.stringify(name['key'] ?? name['keyBase64'])}`, {
-          details: { currentRevision: response.revision },
-        });
+        throw new KvError(
+          'KV_NOT_FOUND',
+          `no key ${JSON.stringify(name['key'] ?? name['keyBase64'])}`,
+          {
+            details: { currentRevision: response.revision },
+          },
+        );
       }
       host.metrics.requests.inc({ api: 'rest', code: 'OK' });
       return { revision: response.revision, shards, ...kvToJson(kv) };
@@ -124,14 +132,29 @@ function keyRoutes(app: FastifyInstance, host: Host): void {
 function bodyRoutes(app: FastifyInstance, host: Host): void {
   const routes: readonly (readonly [string, KvRequest['op'], object, string])[] = [
     ['/v1/kv/put', 'put', PUT_BODY, 'Put one key.'],
-    ['/v1/kv/range', 'range', RANGE_BODY, 'Read a key, a prefix or a range; a range over several shards is not atomic.'],
-    ['/v1/kv/delete', 'delete-range', DELETE_BODY, 'Delete a key, a prefix or a range of one shard.'],
-    ['/v1/kv/txn', 'txn', TXN_BODY, 'Compare, then one of two lists of operations, atomically in one shard.'],
+    [
+      '/v1/kv/range',
+      'range',
+      RANGE_BODY,
+      'Read a key, a prefix or a range; a range over several shards is not atomic.',
+    ],
+    [
+      '/v1/kv/delete',
+      'delete-range',
+      DELETE_BODY,
+      'Delete a key, a prefix or a range of one shard.',
+    ],
+    [
+      '/v1/kv/txn',
+      'txn',
+      TXN_BODY,
+      'Compare, then one of two lists of operations, atomically in one shard.',
+    ],
   ];
   for (const [url, op, body, summary] of routes) {
     app.post(url, {
       schema: { tags: ['kv'], summary, body, querystring: TIMEOUT_QUERY },
-      handler: async (http) => await executeBody(host, http, op, http.body as object),
+      handler: async (http) => await execute(host, http, bodyRequest(op, http.body as object)),
     });
   }
   app.post('/v1/kv/compact', {
@@ -143,7 +166,7 @@ function bodyRoutes(app: FastifyInstance, host: Host): void {
     },
     handler: async (http) => {
       const { shard, ...body } = http.body as { shard: string };
-      return await executeBody(host, http, 'compact', body, shard);
+      return await execute(host, http, bodyRequest('compact', body), shard);
     },
   });
 }

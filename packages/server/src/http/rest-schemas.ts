@@ -14,7 +14,11 @@ const BYTES = {
 
 const BOOL = { type: 'boolean' } as const;
 const INTEGER = { type: 'integer' } as const;
-const LEASE = { type: 'string', pattern: '^-?[0-9]{1,19}$', description: '64-bit lease id.' } as const;
+const LEASE = {
+  type: 'string',
+  pattern: '^-?[0-9]{1,19}$',
+  description: '64-bit lease id.',
+} as const;
 const TIMEOUT = {
   type: 'integer',
   minimum: 1,
@@ -40,7 +44,11 @@ export const TIMEOUT_QUERY: object = object({ timeoutMs: TIMEOUT }, []);
 export const KEY_QUERY: object = object(
   {
     timeoutMs: TIMEOUT,
-    encoding: { type: 'string', enum: ['utf8', 'base64'], description: 'How the key in the path is written.' },
+    encoding: {
+      type: 'string',
+      enum: ['utf8', 'base64'],
+      description: 'How the key in the path is written.',
+    },
   },
   [],
 );
@@ -92,7 +100,8 @@ export const DELETE_BODY: object = object({ ...RANGE_FIELDS, prevKv: BOOL }, ['k
 
 const OPS = {
   type: 'array',
-  description: 'Operations: {"op": "put" | "range" | "delete-range" | "txn", ...fields of that request}.',
+  description:
+    'Operations: {"op": "put" | "range" | "delete-range" | "txn", ...fields of that request}.',
   items: { type: 'object' },
 } as const;
 

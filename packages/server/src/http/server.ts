@@ -8,7 +8,7 @@ import { splitAddress } from '../config/address.ts';
 import type { Host } from '../host.ts';
 import { pause } from '../member/system.ts';
 import { limitConnections } from './connection-limits.ts';
-import { errorBody, errorHandler } from './error-reply.ts';
+import { errorBody, errorHandler, sendError } from './error-reply.ts';
 import { healthRoutes } from './health-routes.ts';
 import { restKvRoutes } from './rest-kv.ts';
 import { Sessions } from './sessions.ts';
@@ -35,6 +35,10 @@ function createApp(host: Host): FastifyInstance {
     keepAliveTimeout: KEEP_ALIVE_MS,
     forceCloseConnections: true,
     return503OnClosing: false,
+    // What is refused before routing, such as a URL that does not decode.
+    frameworkErrors: (error, _request, reply) => {
+      void sendError(reply, new KvError('KV_MALFORMED', error.message));
+    },
     routerOptions: { maxParamLength: 8192 },
     http: {
       headersTimeout: HEADERS_TIMEOUT_MS,

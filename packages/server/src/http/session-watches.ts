@@ -1,4 +1,4 @@
-import { KvError, type KeyValue, type WatchEvent } from '@kvorum/base';
+import { type KeyValue, KvError, type WatchEvent } from '@kvorum/base';
 import type { WatchHandle, WatchSink } from '@kvorum/replica';
 import { FRAME, packFrame, plainError } from '@kvorum/wire';
 import type { Host } from '../host.ts';
@@ -16,10 +16,24 @@ export interface WatchConnection {
   readonly protocolError: (error: KvError) => void;
 }
 
-type PlainKv = readonly [key: Uint8Array, value: Uint8Array, create: number, mod: number, version: number, lease: number | bigint];
+type PlainKv = readonly [
+  key: Uint8Array,
+  value: Uint8Array,
+  create: number,
+  mod: number,
+  version: number,
+  lease: number | bigint,
+];
 
 function plainKv(kv: KeyValue): PlainKv {
-  return [kv.key, kv.value, kv.createRevision, kv.modRevision, kv.version, kv.lease === 0n ? 0 : kv.lease];
+  return [
+    kv.key,
+    kv.value,
+    kv.createRevision,
+    kv.modRevision,
+    kv.version,
+    kv.lease === 0n ? 0 : kv.lease,
+  ];
 }
 
 /** [deleted, key, value, create, mod, version, lease, prev | null]; prev = [key, value, create, mod, version, lease]. */
@@ -53,7 +67,12 @@ export class SessionWatches {
       return;
     }
     const replica = this.#host.replica(shard);
-    const refusal = this.#refusal(shard, replica === undefined, request.value.key, request.value.rangeEnd);
+    const refusal = this.#refusal(
+      shard,
+      replica === undefined,
+      request.value.key,
+      request.value.rangeEnd,
+    );
     if (replica === undefined || refusal !== undefined) {
       this.#cancelled(watchId, refusal ?? new KvError('KV_WRONG_SHARD'));
       return;

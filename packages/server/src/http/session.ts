@@ -70,7 +70,9 @@ export class Session {
     ws.on('pong', () => {
       this.#alive = true;
     });
-    ws.on('error', (error) => host.logger.debug({ err: error.message }, 'client connection failed'));
+    ws.on('error', (error) =>
+      host.logger.debug({ err: error.message }, 'client connection failed'),
+    );
     ws.on('close', () => this.#onClose());
     socket.on('drain', () => this.#onDrain());
   }
@@ -161,7 +163,8 @@ export class Session {
   #onRequests(frame: RequestsFrame, clientId: string): void {
     const host = this.#host;
     const replica = host.replica(frame.shard);
-    const refusal = host.refusal() ?? (replica === undefined ? this.#wrongShard(frame.shard) : undefined);
+    const refusal =
+      host.refusal() ?? (replica === undefined ? this.#wrongShard(frame.shard) : undefined);
     if (replica === undefined || refusal !== undefined) {
       const error = refusal ?? this.#wrongShard(frame.shard);
       for (const item of frame.items) this.#answers.add(frame.shard, errorItem(item[0], error));
@@ -180,9 +183,13 @@ export class Session {
   #onItem(context: FrameContext, item: RequestItem, clientId: string): void {
     const limit = this.#host.limits.connectionInflightMax;
     if (this.#inflight >= limit) {
-      const error = new KvError('KV_TOO_MANY_REQUESTS', `more than ${limit} unanswered on one connection`, {
-        details: { limit },
-      });
+      const error = new KvError(
+        'KV_TOO_MANY_REQUESTS',
+        `more than ${limit} unanswered on one connection`,
+        {
+          details: { limit },
+        },
+      );
       this.#answers.add(context.frame.shard, errorItem(item[0], error));
     } else if (item[1] === OP.put) {
       this.#onPut(context, item, clientId);
@@ -202,11 +209,16 @@ export class Session {
         details: { limit, actual: bytes },
       });
     }
-    if (this.#host.router.shardOf(key) !== context.frame.shard) return this.#wrongShard(context.frame.shard);
+    if (this.#host.router.shardOf(key) !== context.frame.shard)
+      return this.#wrongShard(context.frame.shard);
     return context.notLeader;
   }
 
-  #onPut(context: FrameContext, item: RequestItem & readonly [number, 1, ...unknown[]], clientId: string): void {
+  #onPut(
+    context: FrameContext,
+    item: RequestItem & readonly [number, 1, ...unknown[]],
+    clientId: string,
+  ): void {
     const [id, , seq, retry, key, value] = item;
     const shard = context.frame.shard;
     const bytes = key.length + value.length;
@@ -253,12 +265,17 @@ export class Session {
     }
     const shard = context.frame.shard;
     const router = this.#host.router;
-    if (!requestKeysIn(request, (key) => router.shardOf(key) === shard)) return this.#wrongShard(shard);
+    if (!requestKeysIn(request, (key) => router.shardOf(key) === shard))
+      return this.#wrongShard(shard);
     if (request.op === 'range' && request.serializable === true) return undefined;
     return context.notLeader;
   }
 
-  #onRequest(context: FrameContext, item: RequestItem & readonly [number, 3, ...unknown[]], clientId: string): void {
+  #onRequest(
+    context: FrameContext,
+    item: RequestItem & readonly [number, 3, ...unknown[]],
+    clientId: string,
+  ): void {
     const [id, , seq, retry, request] = item;
     const shard = context.frame.shard;
     const refusal = this.#refuseRequest(context, request);
@@ -284,14 +301,26 @@ export class Session {
     });
   }
 
-  #tag(context: FrameContext, clientId: string, seq: number, retry: boolean): SessionTag | undefined {
+  #tag(
+    context: FrameContext,
+    clientId: string,
+    seq: number,
+    retry: boolean,
+  ): SessionTag | undefined {
     if (seq === 0) return undefined;
     return { clientId, seq, ackedThrough: context.frame.ackedThrough, retry };
   }
 
   #onControl(id: number, method: string, params: unknown): void {
     if (this.#inflight >= this.#host.limits.connectionInflightMax) {
-      this.#send(packFrame([FRAME.controlResponse, id, plainError(new KvError('KV_TOO_MANY_REQUESTS')), null]));
+      this.#send(
+        packFrame([
+          FRAME.controlResponse,
+          id,
+          plainError(new KvError('KV_TOO_MANY_REQUESTS')),
+          null,
+        ]),
+      );
       return;
     }
     this.#inflight += 1;

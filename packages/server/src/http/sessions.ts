@@ -44,7 +44,10 @@ export class Sessions {
       if (path !== SESSION_PATH) refuse(socket, '404 Not Found');
       else if (isForeignPage(request)) refuse(socket, '403 Forbidden');
       else if (host.refusal() !== undefined) refuse(socket, '503 Service Unavailable');
-      else wss.handleUpgrade(request, socket, head, (ws) => this.#add(new Session(host, ws, socket), ws));
+      else
+        wss.handleUpgrade(request, socket, head, (ws) =>
+          this.#add(new Session(host, ws, socket), ws),
+        );
     });
     this.#keepAlive = setInterval(() => {
       for (const session of this.#open) session.keepAlive();

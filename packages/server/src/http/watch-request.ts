@@ -1,6 +1,5 @@
 import { err, KvError, ok, type Result, type WatchFilter, type WatchRequest } from '@kvorum/base';
 
-const FIELDS = ['key', 'rangeEnd', 'startRevision', 'prevKv', 'filters', 'progressNotify'];
 const FILTERS: readonly WatchFilter[] = ['no-put', 'no-delete'];
 
 const malformed = (what: string): { readonly ok: false; readonly error: KvError } =>
@@ -12,32 +11,43 @@ function isFilters(value: unknown): value is readonly WatchFilter[] {
 
 const absent = (value: unknown): value is undefined | null => value === undefined || value === null;
 
+type Check = readonly [test: (value: unknown) => boolean, expected: string];
+
+const isBytes: Check = [(value) => value instanceof Uint8Array, 'bytes'];
+const isFlag: Check = [(value) => typeof value === 'boolean', 'true or false'];
+
+const CHECKS: Readonly<Record<string, Check>> = {
+  key: isBytes,
+  rangeEnd: isBytes,
+  startRevision: [
+    (value) => Number.isSafeInteger(value) && (value as number) >= 0,
+    'an integer of at least 0',
+  ],
+  prevKv: isFlag,
+  filters: [isFilters, `a list of ${FILTERS.join(', ')}`],
+  progressNotify: isFlag,
+};
+
 /** Checks a plain watch request. Errors: KV_MALFORMED naming the field and what was expected. */
 export function parseWatchRequest(value: unknown): Result<WatchRequest, KvError> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return malformed('a watch request must be an object');
   }
-  const from = value as Readonly<Record<string, unknown>>;
-  for (const name of Object.keys(from)) {
-    if (!FIELDS.includes(name)) return malformed(`${name} is not a known field (known: ${FIELDS.join(', ')})`);
+  const request: Record<string, unknown> = {};
+  for (const [name, field] of Object.entries(value)) {
+    const check = Object.hasOwn(CHECKS, name) ? CHECKS[name] : undefined;
+    if (check === undefined) {
+      const known = Object.keys(CHECKS).join(', ');
+      return malformed(`${name} is not a known field (known: ${known})`);
+    }
+    if (absent(field)) continue;
+    if (!check[0](field)) return malformed(`${name} must be ${check[1]}`);
+    request[name] = field;
   }
-  const { key, rangeEnd, startRevision, prevKv, filters, progressNotify } = from;
-  if (!(key instanceof Uint8Array)) return malformed('key must be bytes');
-  if (!absent(rangeEnd) && !(rangeEnd instanceof Uint8Array)) return malformed('rangeEnd must be bytes');
-  if (!absent(startRevision) && !(Number.isSafeInteger(startRevision) && (startRevision as number) >= 0)) {
-    return malformed('startRevision must be an integer >= 0');
-  }
-  if (!absent(prevKv) && typeof prevKv !== 'boolean') return malformed('prevKv must be true or false');
-  if (!absent(progressNotify) && typeof progressNotify !== 'boolean') {
-    return malformed('progressNotify must be true or false');
-  }
-  if (!absent(filters) && !isFilters(filters)) return malformed(`filters must list ${FILTERS.join(', ')}`);
-  return ok({
-    key,
-    ...(absent(rangeEnd) ? {} : { rangeEnd }),
-    ...(absent(startRevision) ? {} : { startRevision: startRevision as number }),
-    ...(absent(prevKv) ? {} : { prevKv }),
-    ...(absent(filters) ? {} : { filters }),
-    ...(absent(progressNotify) ? {} : { progressNotify }),
-  });
+  return isComplete(request) ? ok(request) : malformed('key must be bytes');
+}
+
+/** Every present field has passed its check; only the one that must be there is left. */
+function isComplete(request: object): request is WatchRequest {
+  return 'key' in request;
 }

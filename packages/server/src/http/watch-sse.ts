@@ -107,7 +107,8 @@ function serve(host: Host, http: FastifyRequest, out: ServerResponse, open: Set<
   };
   const watch = new MultiWatch(host, watchRequest(query), resumePosition(http, query), {
     created: (token) => whenOpen((s) => s.send('created', {}, token)),
-    event: (shard, event, token) => whenOpen((s) => s.send(event.type, eventToJson(event, shard), token)),
+    event: (shard, event, token) =>
+      whenOpen((s) => s.send(event.type, eventToJson(event, shard), token)),
     cancelled: (error) => {
       whenOpen((s) => {
         s.send('error', errorBody(error), undefined);
@@ -141,7 +142,8 @@ export function watchRoute(app: FastifyInstance, host: Host): () => void {
   app.get('/v1/kv/watch', {
     schema: {
       tags: ['kv'],
-      summary: 'Server-sent events (put, delete) of a key, prefix or range; the id of an event resumes after it.',
+      summary:
+        'Server-sent events (put, delete) of a key, prefix or range; the id of an event resumes after it.',
       querystring: WATCH_QUERY,
     },
     handler: (http, reply) => {

@@ -7,6 +7,7 @@ export interface ClusterMember {
   readonly id: MemberId;
   readonly name: string;
   readonly peer: string;
+  /** URL. */
   readonly client: string;
 }
 
@@ -18,12 +19,24 @@ export interface Cluster {
   readonly members: readonly ClusterMember[];
 }
 
+const clientUrl = (address: string): string =>
+  address.includes('://') ? address : `http://${address}`;
+
 export function describeCluster(config: KvdConfig): Cluster {
   const id = deriveClusterId(config.clusterToken ?? config.clusterName);
   const members = config.members
-    .map((member) => ({ ...member, id: deriveMemberId(id, member.name) }))
+    .map(({ name, peer, client }) => ({
+      id: deriveMemberId(id, name),
+      name,
+      peer,
+      client: clientUrl(client),
+    }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
-  const own = { name: config.name, peer: config.listenPeer, client: config.listenClient };
+  const own = {
+    name: config.name,
+    peer: config.listenPeer,
+    client: clientUrl(config.listenClient),
+  };
   const self = members.find((member) => member.name === config.name);
   return { id, self: self ?? { ...own, id: deriveMemberId(id, config.name) }, members };
 }
@@ -32,12 +45,14 @@ export function memberInfos(cluster: Cluster): readonly MemberInfo[] {
   return cluster.members.map((member) => ({
     id: formatId(member.id),
     name: member.name,
-    clientUrls: [`http://${member.client}`],
+    clientUrls: [member.client],
     peerAddress: member.peer,
   }));
 }
 
 /** The member meant by a name or a hex id; undefined when there is none. */
 export function findMember(cluster: Cluster, nameOrId: string): ClusterMember | undefined {
-  return cluster.members.find((m) => m.name === nameOrId || formatId(m.id) === nameOrId.toLowerCase());
+  return cluster.members.find(
+    (m) => m.name === nameOrId || formatId(m.id) === nameOrId.toLowerCase(),
+  );
 }

@@ -1,4 +1,13 @@
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type ClusterId, formatId, KvError, type MemberId, toHex } from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
@@ -129,5 +138,10 @@ export function openDataDirectory(
     }
   }
   checkOwner(path, identity, cluster, member);
-  return { path, diskId: identity.diskId, replicas: join(path, 'replicas'), log: join(path, 'log') };
+  return {
+    path,
+    diskId: identity.diskId,
+    replicas: join(path, 'replicas'),
+    log: join(path, 'log'),
+  };
 }

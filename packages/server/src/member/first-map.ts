@@ -40,6 +40,8 @@ export function checkMap(map: ShardMap, config: KvdConfig, cluster: Cluster): vo
   if (missing.length === 0 && added.length === 0) return;
   const names = map.members.map((member) => member.name).join(', ');
   throw new KvError('KV_CONFIG', `members does not name the members of this cluster: ${names}`, {
-    details: { hint: 'list exactly these; the members are fixed at the first start in this version' },
+    details: {
+      hint: 'list exactly these; the members are fixed at the first start in this version',
+    },
   });
 }

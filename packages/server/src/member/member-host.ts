@@ -2,7 +2,7 @@ import { formatId, isKvError, KvError, type Limits, type MemberId } from '@kvoru
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { ReplicaPort } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
-import { type MemberInfo, plainError, errorFromPlain } from '@kvorum/wire';
+import { errorFromPlain, type MemberInfo, plainError } from '@kvorum/wire';
 import type { Host, ReadinessCheck } from '../host.ts';
 import type { Logger } from '../logger.ts';
 import type { MemberMetrics } from '../metrics.ts';
@@ -150,7 +150,8 @@ export class MemberHost implements Host {
       throw new KvError('KV_BAD_TRANSFEREE', `no member ${member} (members: ${names})`);
     }
     const replica = this.#replicas.get(shard);
-    if (replica === undefined) throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
+    if (replica === undefined)
+      throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
     const leader = this.#replicas.leaderOf(shard);
     if (leader === undefined) throw new KvError('KV_NO_LEADER', undefined, { details: { shard } });
     if (leader === this.self) {
@@ -158,8 +159,11 @@ export class MemberHost implements Host {
       return;
     }
     const signal = AbortSignal.timeout(TRANSFER_TIMEOUT_MS);
-    const answer = await this.#transport().request(leader, encodeTransfer(shard, member), { signal });
-    if (typeof answer === 'object' && answer !== null && 'error' in answer) throw errorFromPlain(answer.error);
+    const answer = await this.#transport().request(leader, encodeTransfer(shard, member), {
+      signal,
+    });
+    if (typeof answer === 'object' && answer !== null && 'error' in answer)
+      throw errorFromPlain(answer.error);
   }
 
   /** Answers a request of another member. Never rejects on a refusal: errors travel as plain data. */
@@ -167,10 +171,12 @@ export class MemberHost implements Host {
     const parsed = parsePeerRequest(payload);
     if (!parsed.ok) return { error: plainError(parsed.error) };
     const request = parsed.value;
-    if (request.kind === 'transfer') return await this.#serveTransfer(request.shard, request.member);
+    if (request.kind === 'transfer')
+      return await this.#serveTransfer(request.shard, request.member);
     const { shard, request: command, timeoutMs, session } = request.forwarded;
     const refusal = this.refusal();
-    if (refusal !== undefined) return { error: plainError(new KvError('KV_NO_LEADER', refusal.message)) };
+    if (refusal !== undefined)
+      return { error: plainError(new KvError('KV_NO_LEADER', refusal.message)) };
     const result = await this.router.serveForwarded(shard, command, {
       deadlineMs: this.clock.nowMs() + timeoutMs,
       ...(session === undefined ? {} : { session }),

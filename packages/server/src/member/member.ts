@@ -2,8 +2,8 @@ import {
   assert,
   fromHex,
   KvError,
-  type MemberId,
   META_SHARD,
+  type MemberId,
   memberId,
   type ShardId,
 } from '@kvorum/base';
@@ -135,7 +135,12 @@ class RunningMember implements Member {
     // The meta store first: its lock tells at once whether another process uses the directory.
     const metaStore = await this.#stores.open(META_SHARD);
     const peers = await openPeerTransport(
-      peerOptions({ config, cluster: this.#cluster, diskId: this.#data.diskId, logger: this.#logger }),
+      peerOptions({
+        config,
+        cluster: this.#cluster,
+        diskId: this.#data.diskId,
+        logger: this.#logger,
+      }),
     );
     this.#peers = peers;
     this.#cleanups.push(() => peers.close());
@@ -199,14 +204,17 @@ class RunningMember implements Member {
     const { shard, generation, voters, store, peers } = spec;
     const { config, logs, logWhere } = this.#options;
     const logger = this.#logger.child({ shard });
-    const log = await openLogWhenReachable({ shard, generation }, {
-      logs,
-      clock: systemClock,
-      logger,
-      startupTimeoutMs: config.log.startupTimeoutMs,
-      where: logWhere,
-      signal: this.#abort.signal,
-    });
+    const log = await openLogWhenReachable(
+      { shard, generation },
+      {
+        logs,
+        clock: systemClock,
+        logger,
+        startupTimeoutMs: config.log.startupTimeoutMs,
+        where: logWhere,
+        signal: this.#abort.signal,
+      },
+    );
     const self = this.#cluster.self.id;
     const replica = await openReplica({
       shard,
@@ -250,7 +258,8 @@ class RunningMember implements Member {
     const timer = setInterval(() => {
       logs.verify().then(
         (problems) => this.#onLogProblems(problems),
-        (error: unknown) => this.#logger.warn({ err: error }, 'cannot check the settings of the log'),
+        (error: unknown) =>
+          this.#logger.warn({ err: error }, 'cannot check the settings of the log'),
       );
     }, VERIFY_MS);
     this.#cleanups.push(() => clearInterval(timer));
@@ -258,7 +267,8 @@ class RunningMember implements Member {
 
   #onLogProblems(problems: Awaited<ReturnType<SharedLogs['verify']>>): void {
     this.#metrics.logProblems.set(problems.length);
-    for (const { log, problem } of problems) this.#logger.warn({ log, problem }, 'the log is not safe');
+    for (const { log, problem } of problems)
+      this.#logger.warn({ log, problem }, 'the log is not safe');
   }
 
   stop(): Promise<void> {

@@ -36,12 +36,22 @@ export async function openLogWhenReachable(
       if (signal.aborted) throw new KvError('KV_STOPPED');
       const leftMs = untilMs - clock.nowMs();
       if (leftMs <= 0) {
-        throw new KvError('KV_LOG_UNAVAILABLE', `${where} did not answer within ${startupTimeoutMs} ms`, {
-          cause: error,
-          details: { shard: spec.shard, hint: 'check that the brokers run and log.brokers names them' },
-        });
+        throw new KvError(
+          'KV_LOG_UNAVAILABLE',
+          `${where} did not answer within ${startupTimeoutMs} ms`,
+          {
+            cause: error,
+            details: {
+              shard: spec.shard,
+              hint: 'check that the brokers run and log.brokers names them',
+            },
+          },
+        );
       }
-      logger.warn({ why: error.message, leftMs: Math.round(leftMs) }, `waiting for the log at ${where}`);
+      logger.warn(
+        { why: error.message, leftMs: Math.round(leftMs) },
+        `waiting for the log at ${where}`,
+      );
       await pause(Math.min(delayMs, leftMs), signal);
       delayMs = Math.min(delayMs * 2, RETRY_MS_MAX);
     }

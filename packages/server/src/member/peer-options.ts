@@ -1,13 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { KvError } from '@kvorum/base';
-import type { openPeerTransport } from '@kvorum/peer-tcp';
+import { formatId, KvError } from '@kvorum/base';
+import type { PeerTransportOptions } from '@kvorum/peer-tcp';
 import { splitAddress } from '../config/address.ts';
 import type { KvdConfig, PeerTlsConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
 import type { Cluster } from './cluster.ts';
 import { systemClock, systemRng } from './system.ts';
-
-type PeerTransportOptions = Parameters<typeof openPeerTransport>[0];
 
 function readPem(path: string): string {
   try {
@@ -19,7 +17,11 @@ function readPem(path: string): string {
   }
 }
 
-function readTls(tls: PeerTlsConfig): { readonly cert: string; readonly key: string; readonly ca: string } {
+function readTls(tls: PeerTlsConfig): {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+} {
   return { cert: readPem(tls.certFile), key: readPem(tls.keyFile), ca: readPem(tls.caFile) };
 }
 
@@ -42,6 +44,7 @@ export function peerOptions(from: {
     clock: systemClock,
     rng: systemRng,
     limits: config.limits,
-    onWarning: (text: string) => logger.warn(text),
+    onWarning: ({ peer, message }) =>
+      logger.warn(peer === undefined ? {} : { peer: formatId(peer) }, message),
   };
 }

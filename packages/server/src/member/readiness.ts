@@ -23,13 +23,17 @@ export function readinessChecks(
     {
       name: 'leaders',
       ok: leaderless.length === 0,
-      detail: leaderless.length === 0 ? 'every shard has a leader' : `no leader: ${listed(leaderless)}`,
+      detail:
+        leaderless.length === 0 ? 'every shard has a leader' : `no leader: ${listed(leaderless)}`,
     },
     {
       // Reads go on without the log, so an unreachable one is told but does not make the member unready.
       name: 'log',
       ok: true,
-      detail: logs.length === 0 ? 'the shared log answers' : `the shared log does not answer: ${listed(logs)}`,
+      detail:
+        logs.length === 0
+          ? 'the shared log answers'
+          : `the shared log does not answer: ${listed(logs)}`,
     },
   ];
 }

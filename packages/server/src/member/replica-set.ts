@@ -1,5 +1,5 @@
 import { formatId, type MemberId, type ShardId, shardId } from '@kvorum/base';
-import type { ReplicaPort, ReplicaStatus, Replica } from '@kvorum/replica';
+import type { Replica, ReplicaPort, ReplicaStatus } from '@kvorum/replica';
 
 interface Hosted {
   readonly replica: Replica;

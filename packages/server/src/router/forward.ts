@@ -48,7 +48,8 @@ function parseSession(value: unknown): Result<SessionTag | undefined, KvError> {
   if (typeof value !== 'object') return malformed('session');
   const { clientId, seq, ackedThrough, retry } = value as Readonly<Record<string, unknown>>;
   if (typeof clientId !== 'string' || typeof retry !== 'boolean') return malformed('session');
-  if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(ackedThrough)) return malformed('session');
+  if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(ackedThrough))
+    return malformed('session');
   return ok({ clientId, seq: seq as number, ackedThrough: ackedThrough as number, retry });
 }
 
@@ -60,7 +61,9 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
   if (!isShardId(shard)) return malformed('shard');
   if (from['kind'] === 'transfer') {
     const member = from['member'];
-    return typeof member === 'string' ? ok({ kind: 'transfer', shard, member }) : malformed('member');
+    return typeof member === 'string'
+      ? ok({ kind: 'transfer', shard, member })
+      : malformed('member');
   }
   if (from['kind'] !== 'kv') return malformed('kind');
   const timeoutMs = from['timeoutMs'];
@@ -69,7 +72,10 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
   if (!request.ok) return request;
   const session = parseSession(from['session']);
   if (!session.ok) return session;
-  return ok({ kind: 'kv', forwarded: { shard, request: request.value, timeoutMs, session: session.value } });
+  return ok({
+    kind: 'kv',
+    forwarded: { shard, request: request.value, timeoutMs, session: session.value },
+  });
 }
 
 export function encodeForwardAnswer(result: CommandResult): unknown {
@@ -84,13 +90,17 @@ function withLease(kv: unknown): unknown {
   return { ...kv, lease: BigInt(kv.lease as bigint | number) };
 }
 
-function restoreLeases(value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+function restoreLeases(
+  value: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
   const out: Record<string, unknown> = { ...value };
   if (Array.isArray(out['kvs'])) out['kvs'] = out['kvs'].map(withLease);
   if (Array.isArray(out['prevKvs'])) out['prevKvs'] = out['prevKvs'].map(withLease);
   if (out['prevKv'] !== undefined) out['prevKv'] = withLease(out['prevKv']);
   if (Array.isArray(out['responses'])) {
-    out['responses'] = out['responses'].map((inner) => restoreLeases(inner as Record<string, unknown>));
+    out['responses'] = out['responses'].map((inner) =>
+      restoreLeases(inner as Record<string, unknown>),
+    );
   }
   return out;
 }
@@ -110,7 +120,11 @@ function isResponse(value: unknown): value is KvResponse {
 export function parseForwardAnswer(payload: unknown): CommandResult {
   if (typeof payload === 'object' && payload !== null) {
     if ('error' in payload) return { ok: false, error: errorFromPlain(payload.error) };
-    if ('response' in payload && typeof payload.response === 'object' && payload.response !== null) {
+    if (
+      'response' in payload &&
+      typeof payload.response === 'object' &&
+      payload.response !== null
+    ) {
       const response: unknown = restoreLeases(payload.response as Record<string, unknown>);
       if (isResponse(response)) return { ok: true, response };
     }

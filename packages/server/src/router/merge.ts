@@ -1,4 +1,10 @@
-import { compareBytes, type KeyValue, type RangeRequest, type RangeResponse, revision } from '@kvorum/base';
+import {
+  compareBytes,
+  type KeyValue,
+  type RangeRequest,
+  type RangeResponse,
+  revision,
+} from '@kvorum/base';
 
 const TARGETS: Readonly<Record<string, (a: KeyValue, b: KeyValue) => number>> = {
   key: (a, b) => compareBytes(a.key, b.key),

@@ -24,7 +24,12 @@ export class MultiWatch {
   #missing: number;
   #ended = false;
 
-  constructor(host: Host, request: WatchRequest, resume: WatchPosition | undefined, sink: MultiWatchSink) {
+  constructor(
+    host: Host,
+    request: WatchRequest,
+    resume: WatchPosition | undefined,
+    sink: MultiWatchSink,
+  ) {
     this.#sink = sink;
     const shards = placeRange(host.map(), request.key, request.rangeEnd);
     if (shards.length > 1 && (request.startRevision ?? 0) > 0) {
@@ -38,7 +43,8 @@ export class MultiWatch {
       const start = resume?.get(shard) ?? request.startRevision ?? 0;
       if (start > 0) this.#position.set(shard, start);
       const replica = host.replica(shard);
-      if (replica === undefined) throw new KvError('KV_WRONG_SHARD', undefined, { details: { shard } });
+      if (replica === undefined)
+        throw new KvError('KV_WRONG_SHARD', undefined, { details: { shard } });
       const handle = replica.watch({ ...request, startRevision: start }, this.#shardSink(shard));
       if (this.#ended) handle.cancel();
       else this.#handles.push(handle);

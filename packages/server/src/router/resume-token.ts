@@ -13,7 +13,9 @@ export function encodeResumeToken(position: WatchPosition): string {
 
 /** Errors: KV_INVALID_ARGUMENT when the text is not a token of this version. */
 export function decodeResumeToken(token: string): Result<WatchPosition, KvError> {
-  const bad = err(new KvError('KV_INVALID_ARGUMENT', 'the resume token is not one of this cluster'));
+  const bad = err(
+    new KvError('KV_INVALID_ARGUMENT', 'the resume token is not one of this cluster'),
+  );
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(token, 'base64url').toString('utf8'));

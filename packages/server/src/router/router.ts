@@ -17,7 +17,7 @@ import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { CommandResult, ReplicaPort } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
 import { pause } from '../member/system.ts';
-import { encodeForward, parseForwardAnswer } from './forward.ts';
+import { encodeForward, type ForwardedRequest, parseForwardAnswer } from './forward.ts';
 import { mergeRanges } from './merge.ts';
 import { placeRequest, shardOf } from './place.ts';
 import { isReadOnly, requestBytes } from './request-facts.ts';
@@ -111,7 +111,9 @@ export class Router {
         details: { hint: 'read one shard at a time, or without a revision' },
       });
     }
-    const responses = await Promise.all(shards.map((shard) => this.#onShard(shard, request, options)));
+    const responses = await Promise.all(
+      shards.map((shard) => this.#onShard(shard, request, options)),
+    );
     const revisions = shards.map((shard, i) => [shard, responses[i]?.revision ?? 0] as const);
     const parts = responses.filter((response) => response.op === 'range');
     return { response: mergeRanges(request, parts), shards: Object.fromEntries(revisions) };
@@ -145,18 +147,30 @@ export class Router {
       return this.#locally(replica, request, options);
     }
     if (leader === undefined || leader === this.#parts.self) {
-      return Promise.resolve({ ok: false, error: new KvError('KV_NO_LEADER', undefined, { details: { shard } }) });
+      return Promise.resolve({
+        ok: false,
+        error: new KvError('KV_NO_LEADER', undefined, { details: { shard } }),
+      });
     }
-    return this.#forward(leader, shard, request, options, readOnly);
+    const timeoutMs = Math.max(1, Math.ceil(options.deadlineMs - this.#parts.clock.nowMs()));
+    const { session } = options;
+    return this.#forward(leader, { shard, request, timeoutMs, session });
   }
 
-  #locally(replica: ReplicaPort, request: KvRequest, options: RouteOptions): Promise<CommandResult> {
+  #locally(
+    replica: ReplicaPort,
+    request: KvRequest,
+    options: RouteOptions,
+  ): Promise<CommandResult> {
     const { clock } = this.#parts;
     return new Promise((resolve) => {
       const readOnly = isReadOnly(request);
-      const cancel = clock.setTimer(Math.max(0, options.deadlineMs - clock.nowMs()) + GRACE_MS, () => {
-        resolve({ ok: false, error: timedOut(replica.shard, readOnly) });
-      });
+      const cancel = clock.setTimer(
+        Math.max(0, options.deadlineMs - clock.nowMs()) + GRACE_MS,
+        () => {
+          resolve({ ok: false, error: timedOut(replica.shard, readOnly) });
+        },
+      );
       const done = (result: CommandResult): void => {
         cancel();
         resolve(result);
@@ -166,27 +180,23 @@ export class Router {
     });
   }
 
-  async #forward(
-    leader: MemberId,
-    shard: ShardId,
-    request: KvRequest,
-    options: RouteOptions,
-    readOnly: boolean,
-  ): Promise<CommandResult> {
-    const { clock, peers } = this.#parts;
+  async #forward(leader: MemberId, forwarded: ForwardedRequest): Promise<CommandResult> {
+    const { peers } = this.#parts;
+    const { shard, timeoutMs } = forwarded;
+    const readOnly = isReadOnly(forwarded.request);
     if (!peers.isReachable(leader)) {
-      return { ok: false, error: new KvError('KV_NO_LEADER', 'the leader cannot be reached', { details: { shard } }) };
+      const error = new KvError('KV_NO_LEADER', 'the leader cannot be reached', {
+        details: { shard },
+      });
+      return { ok: false, error };
     }
-    const timeoutMs = Math.max(1, Math.ceil(options.deadlineMs - clock.nowMs()));
     const signal = AbortSignal.timeout(timeoutMs + GRACE_MS);
     try {
-      const message = encodeForward({ shard, request, timeoutMs, session: options.session });
+      const message = encodeForward(forwarded);
       return parseForwardAnswer(await peers.request(leader, message, { signal }));
     } catch (error) {
       if (signal.aborted) return { ok: false, error: timedOut(shard, readOnly) };
-      // The connection broke: the leader may have seen the request, so a write's fate is open.
-      const text = isKvError(error) ? error.message : String(error);
-      return { ok: false, error: unreachable(shard, text, readOnly) };
+      return { ok: false, error: unreachable(shard, error, readOnly) };
     }
   }
 
@@ -224,9 +234,14 @@ function timedOut(shard: ShardId, readOnly: boolean): KvError {
   });
 }
 
-function unreachable(shard: ShardId, why: string, readOnly: boolean): KvError {
-  if (readOnly) return new KvError('KV_NO_LEADER', why, { details: { shard } });
-  return new KvError('KV_LEADER_CHANGED', `the connection to the leader broke (${why})`, {
+/** A broken connection leaves a write's fate open, unless the transport knows that it never left. */
+function unreachable(shard: ShardId, cause: unknown, readOnly: boolean): KvError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const unsent = isKvError(cause) && cause.outcome === 'not-applied';
+  if (unsent && cause.code !== 'KV_UNAVAILABLE') return cause;
+  if (unsent || readOnly) return new KvError('KV_NO_LEADER', text, { cause, details: { shard } });
+  return new KvError('KV_LEADER_CHANGED', `the connection to the leader broke (${text})`, {
+    cause,
     details: { shard },
   });
 }
