@@ -63,6 +63,7 @@ export class BatchState implements Snapshot {
   /** Newest revision visible to the command that runs. */
   revision: number;
   compactedTo: number;
+  private readonly appliedCompactRevision: () => number;
   private readonly cache: HeadCache;
   private readonly slots = new Map<string, Slot>();
   private readonly leases = new Map<LeaseId, boolean>();
@@ -70,19 +71,20 @@ export class BatchState implements Snapshot {
   private undo: Undo[] = [];
 
   constructor(
-    base: { readonly revision: number; readonly compactRevision: number },
+    base: { readonly revision: number; readonly compactRevision: () => number },
     cache: HeadCache,
     capacity: number,
   ) {
     this.baseRevision = base.revision;
     this.revision = base.revision;
-    this.compactedTo = base.compactRevision;
+    this.compactedTo = base.compactRevision();
+    this.appliedCompactRevision = base.compactRevision;
     this.cache = cache;
     this.builder = new WriteSetBuilder(capacity);
   }
 
   compactRevision(): number {
-    return this.compactedTo;
+    return Math.max(this.compactedTo, this.appliedCompactRevision());
   }
 
   slot(key: Uint8Array): Slot {

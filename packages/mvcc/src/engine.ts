@@ -152,7 +152,7 @@ export class Engine {
    * Errors, per command: what etcd answers; KV_TOO_MANY_REQUESTS when the record has no room left for its effects.
    */
   *execute(batch: readonly Proposal[], leaderTimeMs: number): Reading<Execution> {
-    const before = { revision: this.currentRevision, compactRevision: this.compactedTo };
+    const before = this.snapshot();
     const state = new BatchState(before, this.cache, payloadCapacity(batch));
     for (const { request } of batch) if (request.op !== 'compact') prefetchOp(state, request);
     yield* state.prefetch();
@@ -246,12 +246,13 @@ export class Engine {
   /** Answers a validated txn of ranges only (isReadOnly), on one revision. Errors as range. */
   *readTxn(txn: TxnRequest): Reading<Result<TxnResponse, KvError>> {
     for (;;) {
-      const base = { revision: this.currentRevision, compactRevision: this.compactedTo };
+      const base = this.snapshot();
       const state = new BatchState(base, this.cache, 0);
       prefetchOp(state, txn);
       yield* state.prefetch();
       const result = yield* new Executor(state, this.limits).txn(txn);
-      if (this.compactedTo !== base.compactRevision) continue;
+      // As in range; and a range at an older revision may have been overtaken by any compaction.
+      if (this.compactedTo !== state.compactedTo) continue;
       if (!result.ok) return err(result.error);
       assert(result.response.op === 'txn', 'a txn answers a txn');
       return ok(result.response);
@@ -313,7 +314,9 @@ export class Engine {
       const late = head !== undefined && head.modMain > snapshot.revision;
       if (head !== undefined && (late || !head.deleted)) live.push({ head, index });
     }
-    const found: (KeyValue | undefined)[] = new Array<KeyValue | undefined>(keys.length);
+    const found: (KeyValue | undefined)[] = new Array<KeyValue | undefined>(
+      keys.length,
+    ).fill(undefined);
     if (live.some(({ head }) => head.modMain > snapshot.revision)) {
       const pointers = live.map(({ head }) => ({ main: head.modMain, sub: head.modSub }));
       const rows = yield* rowsAt(snapshot, pointers, snapshot.revision);

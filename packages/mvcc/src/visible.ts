@@ -63,7 +63,9 @@ export function* rowsAt(
   pointers: readonly Pointer[],
   at: number,
 ): Reading<readonly (Uint8Array | undefined)[]> {
-  const found: (Uint8Array | undefined)[] = new Array<Uint8Array | undefined>(pointers.length);
+  const found: (Uint8Array | undefined)[] = new Array<Uint8Array | undefined>(
+    pointers.length,
+  ).fill(undefined);
   let pending = pointers.map((pointer, index) => ({ ...pointer, index }));
   while (pending.length > 0) {
     const rows = yield* fetchRows(snapshot, pending);

@@ -16,7 +16,8 @@ import { errorName, Model } from './model.ts';
 import { showEvent, showResponse } from './script.ts';
 
 const SEED = 20_241;
-const key = fc.constantFrom(...['a', 'aa', 'ab', 'b', 'ba', 'c', '\u0000', 'ÿ'].map(utf8));
+const KEYS = ['a', 'aa', 'ab', 'b', 'ba', 'c', '\u0000', 'ÿ'].map(utf8);
+const key = fc.constantFrom(...KEYS);
 const value = fc.constantFrom(...['', '1', '2', 'x'.repeat(50)].map(utf8));
 const end = fc.oneof(
   { weight: 3, arbitrary: fc.constant(new Uint8Array(0)) },
@@ -138,6 +139,7 @@ class Pair {
   );
 
   run(steps: readonly Step[]): void {
+    this.replica.store.scanRowsMax = 2;
     for (const one of steps) this.step(one);
     this.full = false;
     for (const id of this.watched.keys()) this.replica.hub.resume(id);
@@ -258,49 +260,123 @@ describe('engine', () => {
   });
 
   it('keeps a reading to its revision while writes and compactions overtake it', () => {
+    const later = fc.array(meanwhile, { minLength: 1, maxLength: 6 });
     fc.assert(
-      fc.property(
-        fc.array(write, { minLength: 1, maxLength: 12 }),
-        range,
-        fc.array(fc.array(write, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 6 }),
-        (first, request, later) => {
-          const replica = new TestReplica({ headCacheEntriesMax: 4 });
-          const model = new Model();
-          const send = (writes: readonly WriteRequest[]): void => {
-            const valid = writes.filter((one) => validate(one, DEFAULT_LIMITS) === undefined);
-            replica.batch(valid.map((one) => ({ request: one })));
-            for (const one of valid) model.write(one);
-          };
-          send(first);
-          const possible = [model.range(request)];
-          const queue = [...later];
-          const shown = overtaken(replica, replica.engine.range(request), () => {
-            const writes = queue.shift();
-            if (writes === undefined) return;
-            send(writes);
-            replica.compactPhysically();
-            possible.push(model.range(request));
-          });
-          const text = shown.ok ? showResponse(shown.value).join('\n') : errorName(shown.error);
-          expect(possible).toContain(text);
-        },
-      ),
-      { seed: SEED, numRuns: 400 },
+      fc.property(fc.array(write, { minLength: 1, maxLength: 12 }), range, later, (first, request, queue) => {
+        const race = new Race();
+        race.send(first);
+        const possible = [race.model.range(request)];
+        const shown = race.overtaken(race.replica.engine.range(request), [...queue], () =>
+          possible.push(race.model.range(request)),
+        );
+        const text = shown.ok ? showResponse(shown.value).join('\n') : errorName(shown.error);
+        expect(possible).toContain(text);
+        race.check();
+      }),
+      { seed: SEED, numRuns: 500 },
+    );
+  });
+
+  it('keeps a read-only txn and a batch of gets to one revision', () => {
+    const later = fc.array(meanwhile, { minLength: 1, maxLength: 6 });
+    const keys = fc.array(key, { minLength: 1, maxLength: 4 });
+    fc.assert(
+      fc.property(fc.array(write, { minLength: 1, maxLength: 12 }), keys, later, (first, names, queue) => {
+        const race = new Race();
+        race.send(first);
+        const success = names.map((name) => ({ op: 'range' as const, key: name }));
+        const txn: TxnRequest = { op: 'txn', compare: [], success, failure: [] };
+        const possible = [race.model.write(txn)];
+        const note = (): number => possible.push(race.model.write(txn));
+        const result = race.overtaken(race.replica.engine.readTxn(txn), [...queue], note);
+        expect(possible).toContain(result.ok ? showResponse(result.value).join('\n') : 'error');
+        const gets = race.overtaken(race.replica.engine.getBatch(names), [...queue], note);
+        const responses = gets.kvs.map((kv) => {
+          const kvs = kv === undefined ? [] : [kv];
+          const { revision } = gets;
+          return { op: 'range' as const, revision, kvs, more: false, count: kvs.length };
+        });
+        const { revision } = gets;
+        const asTxn = showResponse({ op: 'txn', revision, succeeded: true, responses });
+        expect(possible).toContain(asTxn.join('\n'));
+        race.check();
+      }),
+      { seed: SEED, numRuns: 500 },
+    );
+  });
+
+  it('never removes a key that is written while its tombstone is compacted', () => {
+    const later = fc.array(meanwhile, { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(fc.array(write, { minLength: 3, maxLength: 12 }), later, (first, queue) => {
+        const race = new Race();
+        race.send([...first, { op: 'put', key: utf8('z'), value: utf8('1') }]);
+        race.send([{ op: 'compact', revision: race.model.revision }]);
+        const step = race.replica.engine.compactionStep();
+        const writes = queue.map((one) => ({ ...one, compact: false }));
+        const chunk = race.overtaken(step, writes, () => undefined);
+        for (const storeKey of chunk.deletes) race.replica.store.delete(storeKey);
+        race.check();
+      }),
+      { seed: SEED, numRuns: 500 },
     );
   });
 });
 
-/** Drives a reading with something happening before each answer, and again after it. */
-function overtaken<T>(replica: TestReplica, reading: Reading<T>, meanwhile: () => void): T {
-  let next = reading.next();
-  while (next.done !== true) {
-    const request = next.value;
-    meanwhile();
-    const answer: ReadAnswer = replica.store.answer(request);
-    meanwhile();
-    next = reading.next(answer);
+const meanwhile = fc.record({
+  writes: fc.array(write, { minLength: 1, maxLength: 3 }),
+  compact: fc.boolean(),
+});
+type Meanwhile = { readonly writes: readonly WriteRequest[]; readonly compact: boolean };
+
+/** A replica that goes on while one of its readings is under way. */
+class Race {
+  readonly model = new Model();
+  readonly replica = new TestReplica({ headCacheEntriesMax: 4 });
+
+  constructor() {
+    this.replica.store.scanRowsMax = 3;
   }
-  return next.value;
+
+  send(writes: readonly WriteRequest[]): void {
+    const valid = writes.filter((one) => validate(one, DEFAULT_LIMITS) === undefined);
+    this.replica.batch(valid.map((request) => ({ request })));
+    for (const request of valid) this.model.write(request);
+  }
+
+  /** Drives a reading with something happening before each answer, and again after it. */
+  overtaken<T>(reading: Reading<T>, queue: Meanwhile[], then: () => unknown): T {
+    const proceed = (): void => {
+      const one = queue.shift();
+      if (one === undefined) return;
+      this.send(one.writes);
+      if (one.compact) {
+        this.send([{ op: 'compact', revision: this.model.revision }]);
+        this.replica.compactPhysically();
+      }
+      then();
+    };
+    let next = reading.next();
+    while (next.done !== true) {
+      const request = next.value;
+      proceed();
+      const answer: ReadAnswer = this.replica.store.answer(request);
+      proceed();
+      next = reading.next(answer);
+    }
+    return next.value;
+  }
+
+  /** Newest values through the cache, and everything through a scan. */
+  check(): void {
+    const { replica, model } = this;
+    const requests: RangeRequest[] = KEYS.map((name) => ({ op: 'range', key: name }));
+    requests.push({ op: 'range', key: new Uint8Array([0]), rangeEnd: RANGE_END_OPEN });
+    for (const request of requests) {
+      const result = replica.run(replica.engine.range(request));
+      expect(result.ok && showResponse(result.value).join('\n')).toBe(model.range(request));
+    }
+  }
 }
 
 describe('write set rows', () => {

@@ -12,14 +12,16 @@ import {
   type Reading,
   type ReadRequest,
   type StoredRow,
+  WatchHub,
+  type WatchSink,
 } from '@kvorum/mvcc';
-import { WatchHub, type WatchSink } from '@kvorum/mvcc';
 
 /** A sorted store in memory; rows are copies, as a real store's are. */
 export class MemoryStore {
   private readonly rows = new Map<string, StoredRow>();
   private order: string[] | undefined;
-  reads = 0;
+  /** Rows of one scan at most, below what was asked for: a store may stop early by bytes. */
+  scanRowsMax = Number.POSITIVE_INFINITY;
 
   put(key: Uint8Array, value: Uint8Array): void {
     const text = toHex(key);
@@ -41,7 +43,6 @@ export class MemoryStore {
   }
 
   answer(request: ReadRequest): ReadAnswer {
-    this.reads += 1;
     if (request.kind === 'get-many') return request.keys.map((key) => this.get(key)?.slice());
     const out: StoredRow[] = [];
     let bytes = 0;
@@ -52,7 +53,8 @@ export class MemoryStore {
       if (compareBytes(key, request.gte) < 0 || compareBytes(key, request.lt) >= 0) continue;
       out.push([key.slice(), value.slice()]);
       bytes += key.length + value.length;
-      if (out.length >= request.limit || bytes >= request.bytesMax) break;
+      const full = out.length >= Math.min(request.limit, this.scanRowsMax);
+      if (full || bytes >= request.bytesMax) break;
     }
     return out;
   }
