@@ -1,1 +1,8 @@
-export {};
+export type {
+  PeerAddress,
+  PeerTls,
+  PeerTransportOptions,
+  PeerWarning,
+  TcpPeerTransport,
+} from './peer-options.ts';
+export { openPeerTransport } from './peer-transport.ts';

@@ -13,6 +13,7 @@ import {
   leadershipTransfers,
   leaderTargets,
   parseShardMap,
+  type Route,
   type RoutingRule,
   routeRequest,
   routingPart,
@@ -158,23 +159,24 @@ function parseRequest(line: string): KvRequest {
   return { op: 'txn', compare, success: ops.slice(0, -1), failure: ops.slice(-1) };
 }
 
+function describeRoute(route: Route): string {
+  switch (route.kind) {
+    case 'shard':
+      return route.shard;
+    case 'fan-out':
+      return route.shards.join(' and ');
+    case 'refused':
+      expect(route.error.details.hint).toContain('{user1}/name');
+      return `${route.error.code} ${route.error.message.split(': ').at(-1)}`;
+  }
+}
+
 it('route-request.txt', () => {
   runDataDriven(script('route-request'), ({ args, input }: DataDrivenCommand) => {
     const map = newMap(3, Number(args['shards'] ?? 2));
     return input
       .split('\n')
-      .map((line) => {
-        const route = routeRequest(map, parseRequest(line));
-        switch (route.kind) {
-          case 'shard':
-            return `${line} -> ${route.shard}`;
-          case 'fan-out':
-            return `${line} -> ${route.shards.join(' and ')}`;
-          case 'refused':
-            expect(route.error.details.hint).toContain('{user1}/name');
-            return `${line} -> ${route.error.code} ${route.error.message.split(': ').at(-1)}`;
-        }
-      })
+      .map((line) => `${line} -> ${describeRoute(routeRequest(map, parseRequest(line)))}`)
       .join('\n');
   });
 });
@@ -185,7 +187,7 @@ it('leader-placement.txt', () => {
     const shards = input.split('\n').map((line) => {
       const [id = '', voters = '', leader = '-'] = line.split(' ');
       if (leader !== '-') leaders.set(shardId(id), leader);
-      return { id: shardId(id), uid: '', generation: 0, voters: [...voters] };
+      return { id: shardId(id), uid: '', generation: 0, voters: voters.split('') };
     });
     const map: ShardMap = { ...newMap(3, 1), shards };
     const healthy = new Set((args['healthy'] ?? '').split(','));

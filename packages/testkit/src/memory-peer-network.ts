@@ -177,7 +177,7 @@ class MemoryPeerTransport implements PeerTransport {
   ): Promise<unknown> {
     const { signal } = options;
     return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
+      if (signal.aborted) return reject(signal.reason as Error);
       if (this.#closed || !this.#network.isReachable(this.self, to)) {
         return reject(unreachable(to, 'not-applied'));
       }
@@ -188,11 +188,11 @@ class MemoryPeerTransport implements PeerTransport {
         signal.removeEventListener('abort', onAbort);
         act();
       };
-      const onAbort = (): void => settle(() => reject(signal.reason));
+      const onAbort = (): void => settle(() => reject(signal.reason as Error));
       signal.addEventListener('abort', onAbort, { once: true });
       this.#pending.set(id, { to, reject: (error) => settle(() => reject(error)) });
       this.#transmitRequest(to, payload, (answer) =>
-        settle(() => ('error' in answer ? reject(answer.error) : resolve(answer.value))),
+        settle(() => ('error' in answer ? reject(answer.error as Error) : resolve(answer.value))),
       );
     });
   }

@@ -8,7 +8,7 @@ export interface PeerTransportFixture {
   readonly b: PeerTransport;
   readonly absent: MemberId;
   /** Lets time pass (virtual or real) until `condition` holds; rejects when it never does. */
-  until(condition: () => boolean): Promise<void>;
+  readonly until: (condition: () => boolean) => Promise<void>;
   dispose(): Promise<void>;
 }
 
