@@ -10,8 +10,11 @@ export interface BenchArgs {
   readonly json: string | undefined;
   /** Path of an etcd to use instead of the one on the PATH. */
   readonly etcd: string | undefined;
-  /** Leave out the table of all loads that no row needs. */
+  /** Measure the loads that no row needs as well. */
   readonly sweep: boolean;
+  /** Profile the members under this load instead of measuring rows. */
+  readonly profile: 'put' | 'get' | 'mixed' | undefined;
+  readonly inFlight: number;
 }
 
 export const USAGE: string = `npm run bench -- [--quick] [--strict] [--only ROW[,ROW]] [--json FILE] [--etcd PATH] [--no-sweep]
@@ -21,6 +24,8 @@ export const USAGE: string = `npm run bench -- [--quick] [--strict] [--only ROW[
   --only ROW    only these rows: ${ROW_IDS.join(', ')}
   --json FILE   append the JSON lines here instead of bench/results.jsonl
   --etcd PATH   compare with this etcd
+  --profile OP  instead of the rows: run put, get or mixed under V8's profiler and print where the time goes
+  --in-flight N operations in flight while profiling (5000)
   --no-sweep    skip the loads that belong to no row (mixed, embedded, 1 shard)`;
 
 /** Reads the command line. Throws with a message for people. */
@@ -33,16 +38,24 @@ export function readArgs(argv: readonly string[]): BenchArgs | 'help' {
       only: { type: 'string', multiple: true, default: [] },
       json: { type: 'string' },
       etcd: { type: 'string' },
+      profile: { type: 'string' },
+      'in-flight': { type: 'string', default: '5000' },
       'no-sweep': { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
   if (values.help) return 'help';
-  const only = values.only.flatMap((text) => text.split(',')).map((text) => {
-    const row = ROW_IDS.find((id) => id === text);
-    if (row === undefined) throw new Error(`unknown row "${text}"; one of ${ROW_IDS.join(', ')}`);
-    return row;
-  });
+  const only = values.only
+    .flatMap((text) => text.split(','))
+    .map((text) => {
+      const row = ROW_IDS.find((id) => id === text);
+      if (row === undefined) throw new Error(`unknown row "${text}"; one of ${ROW_IDS.join(', ')}`);
+      return row;
+    });
+  const profile = (['put', 'get', 'mixed'] as const).find((op) => op === values.profile);
+  if (values.profile !== undefined && profile === undefined) {
+    throw new Error(`--profile takes put, get or mixed, not "${values.profile}"`);
+  }
   return {
     quick: values.quick,
     strict: values.strict,
@@ -50,5 +63,7 @@ export function readArgs(argv: readonly string[]): BenchArgs | 'help' {
     json: values.json,
     etcd: values.etcd,
     sweep: !values['no-sweep'] && only.length === 0,
+    profile,
+    inFlight: Number(values['in-flight']),
   };
 }

@@ -18,7 +18,7 @@ export async function measure(
   measureMs: number,
   turn: number = 0,
 ): Promise<Measurement> {
-  return await side.load.run({
+  return side.load.run({
     op: side.op,
     inFlight: side.inFlight,
     warmUpMs: sizes.warmUpMs,

@@ -1,7 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePorts, logTail, progress, type Started, waitUntil, type Workspace } from './processes.ts';
+import {
+  freePorts,
+  logTail,
+  progress,
+  type Started,
+  type Workspace,
+  waitUntil,
+} from './processes.ts';
 import { REPO_ROOT } from './repo-root.ts';
 
 /** Under node_modules, so that git ignores it and a fresh install removes it. */
@@ -51,7 +58,10 @@ export function findEtcd(): string | undefined {
 
 function versionOf(command: string): string | undefined {
   try {
-    const text = execFileSync(command, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    const text = execFileSync(command, ['--version'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     return /etcd Version: (\S+)/.exec(text)?.[1];
   } catch {
     return undefined; // not there, or not for this machine
@@ -94,7 +104,7 @@ export async function startEtcd(workspace: Workspace, command: string): Promise<
     get pids() {
       return members.map((member) => member.pid);
     },
-    leader: async () => await findLeader(client),
+    leader: async () => findLeader(client),
     restart: async () => {
       await stop();
       await start();
@@ -103,7 +113,10 @@ export async function startEtcd(workspace: Workspace, command: string): Promise<
   };
 }
 
-async function untilHealthy(endpoints: readonly string[], members: readonly Started[]): Promise<void> {
+async function untilHealthy(
+  endpoints: readonly string[],
+  members: readonly Started[],
+): Promise<void> {
   const healthy = async (endpoint: string): Promise<boolean> =>
     (await readPage(`http://${endpoint}/health`)).includes('true');
   try {
@@ -118,7 +131,7 @@ async function untilHealthy(endpoints: readonly string[], members: readonly Star
 
 async function readPage(url: string): Promise<string> {
   const answer = await fetch(url, { signal: AbortSignal.timeout(PAGE_TIMEOUT_MS) });
-  return await answer.text();
+  return answer.text();
 }
 
 async function findLeader(endpoints: readonly string[]): Promise<string> {

@@ -32,5 +32,5 @@ export async function openKafkaFloor(workspace: Workspace, brokers: Brokers): Pr
   } finally {
     await admin.disconnect();
   }
-  return await Load.open(workspace, { system: 'kafka', brokers: brokers.addresses, topic });
+  return Load.open(workspace, { system: 'kafka', brokers: brokers.addresses, topic });
 }

@@ -4,10 +4,10 @@ import {
   freePorts,
   logTail,
   progress,
-  sleep,
   type Started,
-  waitUntil,
+  sleep,
   type Workspace,
+  waitUntil,
 } from './processes.ts';
 import { REPO_ROOT } from './repo-root.ts';
 import { benchKey } from './worker/load-spec.ts';
@@ -27,6 +27,7 @@ interface Launch {
   readonly name: string;
   readonly args: readonly string[];
   readonly endpoint: string;
+  readonly environment?: NodeJS.ProcessEnv;
 }
 
 /** A running Kvorum: its kvd processes and where they listen. */
@@ -58,7 +59,7 @@ export class KvorumCluster {
       args: [...args, '--client-port', String(port)],
       endpoint: `127.0.0.1:${port}`,
     };
-    return await new KvorumCluster(workspace, 'embedded', [launch]).#startAll();
+    return new KvorumCluster(workspace, 'embedded', [launch]).#startAll();
   }
 
   /** Three kvd processes whose shards are topics of these brokers. */
@@ -66,6 +67,7 @@ export class KvorumCluster {
     workspace: Workspace,
     brokers: readonly string[],
     shards: number,
+    environment: NodeJS.ProcessEnv = {},
   ): Promise<KvorumCluster> {
     const name = `kafka-${shards}`;
     const dir = mkdtempSync(join(workspace.dir, `${name}-`));
@@ -92,9 +94,14 @@ export class KvorumCluster {
         logLevel: 'warn',
       };
       writeFileSync(file, JSON.stringify(config, undefined, 2));
-      return { name: `kvd-${name}-${member.name}`, args: ['--config', file], endpoint: member.client };
+      return {
+        name: `kvd-${name}-${member.name}`,
+        args: ['--config', file],
+        endpoint: member.client,
+        environment,
+      };
     });
-    return await new KvorumCluster(workspace, name, launches).#startAll();
+    return new KvorumCluster(workspace, name, launches).#startAll();
   }
 
   async #startAll(): Promise<this> {
@@ -116,10 +123,10 @@ export class KvorumCluster {
 
   /** Starts every process that does not run, without waiting for anything. */
   launch(): void {
-    this.#members = this.#launches.map(({ name, args }, i) => {
+    this.#members = this.#launches.map(({ name, args, environment }, i) => {
       const member = this.#members[i];
       if (member !== undefined && this.#workspace.isRunning(member)) return member;
-      return this.#workspace.spawn(name, process.execPath, [KVD, ...args]);
+      return this.#workspace.spawn(name, process.execPath, [KVD, ...args], environment);
     });
   }
 
@@ -155,7 +162,8 @@ export class KvorumCluster {
     );
     let turn = 0;
     while (open.size > 0) {
-      if (performance.now() - startedAt > READY_TIMEOUT_MS) throw new Error('the cluster does not serve');
+      if (performance.now() - startedAt > READY_TIMEOUT_MS)
+        throw new Error('the cluster does not serve');
       const endpoint = this.endpoints[turn % this.endpoints.length] ?? '';
       turn += 1;
       const found = await Promise.all(
@@ -169,14 +177,19 @@ export class KvorumCluster {
 
   /** Kills the member that leads most data shards. Answers which shards it led. */
   async killBusiestLeader(): Promise<readonly string[]> {
-    const shards = (await readShards(this.endpoints[0] ?? '')).filter(({ shard }) => shard !== 'meta');
+    const shards = (await readShards(this.endpoints[0] ?? '')).filter(
+      ({ shard }) => shard !== 'meta',
+    );
     const led = await Promise.all(
       this.endpoints.map(async (endpoint) => {
         const id = await memberIdOf(endpoint);
         return shards.filter(({ leader }) => leader === id).map(({ shard }) => shard);
       }),
     );
-    const victim = led.reduce((best, mine, i) => (mine.length > (led[best]?.length ?? 0) ? i : best), 0);
+    const victim = led.reduce(
+      (best, mine, i) => (mine.length > (led[best]?.length ?? 0) ? i : best),
+      0,
+    );
     const member = this.#members[victim];
     if (member === undefined) throw new Error('the cluster has no member to kill');
     await this.#workspace.kill(member);
@@ -209,7 +222,7 @@ async function portPair(): Promise<number> {
 }
 
 async function fetchQuick(url: string): Promise<Response> {
-  return await fetch(url, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
+  return fetch(url, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
 }
 
 async function isReady(endpoint: string): Promise<boolean> {
@@ -222,7 +235,9 @@ interface ShardLeader {
 }
 
 async function readShards(endpoint: string): Promise<readonly ShardLeader[]> {
-  return (await (await fetchQuick(`http://${endpoint}/v1/shards`)).json()) as readonly ShardLeader[];
+  return (await (
+    await fetchQuick(`http://${endpoint}/v1/shards`)
+  ).json()) as readonly ShardLeader[];
 }
 
 async function memberIdOf(endpoint: string): Promise<string> {

@@ -45,7 +45,7 @@ class LoadProcess {
       this.#child.once('exit', onExit);
     });
     this.#child.send(request);
-    return await answered;
+    return answered;
   }
 
   async close(): Promise<void> {
@@ -64,7 +64,11 @@ export class Load {
   }
 
   /** Starts `processCount` load processes and connects each. Rejects when the system does not answer. */
-  static async open(workspace: Workspace, driver: DriverSpec, processCount: number = 1): Promise<Load> {
+  static async open(
+    workspace: Workspace,
+    driver: DriverSpec,
+    processCount: number = 1,
+  ): Promise<Load> {
     const processes = Array.from(
       { length: processCount },
       (_, i) => new LoadProcess(workspace, `load-${driver.system}-${i}`),
@@ -157,6 +161,9 @@ function sumByName(parts: readonly Readonly<Record<string, number>>[]): Record<s
 
 function perOp(seconds: Readonly<Record<string, number>>, ops: number): Record<string, number> {
   return Object.fromEntries(
-    Object.entries(seconds).map(([name, value]) => [name, ops === 0 ? Number.NaN : (value * 1e6) / ops]),
+    Object.entries(seconds).map(([name, value]) => [
+      name,
+      ops === 0 ? Number.NaN : (value * 1e6) / ops,
+    ]),
   );
 }

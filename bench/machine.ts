@@ -17,7 +17,11 @@ export interface Setting {
   readonly keys: number;
 }
 
-export function settingOf(quick: boolean, keys: number, versions: Readonly<Record<string, string>>): Setting {
+export function settingOf(
+  quick: boolean,
+  keys: number,
+  versions: Readonly<Record<string, string>>,
+): Setting {
   const processors = cpus();
   return {
     at: new Date().toISOString(),
@@ -37,8 +41,13 @@ export function settingOf(quick: boolean, keys: number, versions: Readonly<Recor
 function commitOf(): string {
   try {
     const git = (...args: string[]): string =>
-      execFileSync('git', args, { cwd: REPO_ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-    const changed = git('status', '--porcelain', '--untracked-files=no', '--', 'packages', 'bench').trim() !== '';
+      execFileSync('git', args, {
+        cwd: REPO_ROOT,
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+    const changed =
+      git('status', '--porcelain', '--untracked-files=no', '--', 'packages', 'bench').trim() !== '';
     return `${git('rev-parse', '--short=12', 'HEAD').trim()}${changed ? '+changes' : ''}`;
   } catch {
     return 'unknown'; // not a git checkout

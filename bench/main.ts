@@ -7,6 +7,7 @@ import { settingOf } from './machine.ts';
 import { type Bench, MEASURE } from './measure-rows.ts';
 import { FULL, QUICK } from './plan.ts';
 import { progress, Workspace } from './processes.ts';
+import { profileMembers } from './profile-run.ts';
 import { REPO_ROOT } from './repo-root.ts';
 import { appendResults, cellsTable, microsecondsTable, rowsTable } from './report.ts';
 import { ROW_IDS, type RowId, type RowResult, skipped } from './rows.ts';
@@ -58,7 +59,9 @@ async function measureAll(args: BenchArgs, workspace: Workspace): Promise<readon
     results.set(row, await measureRow(bench, row));
   }
   if (args.sweep && !args.quick) {
-    await sweep(bench).catch((error: unknown) => progress(`table of loads cut short: ${String(error)}`));
+    await sweep(bench).catch((error: unknown) =>
+      progress(`table of loads cut short: ${String(error)}`),
+    );
   }
   const rows = ROW_IDS.flatMap((row) => results.get(row) ?? []);
   const setting = settingOf(args.quick, sizes.keys, systems.versions);
@@ -86,6 +89,10 @@ async function main(): Promise<number> {
   const workspace = new Workspace();
   workspace.closeOnSignals();
   try {
+    if (args.profile !== undefined) {
+      await profileMembers(workspace, args.profile, args.inFlight);
+      return 0;
+    }
     const rows = await measureAll(args, workspace);
     return args.strict && rows.some(({ verdict }) => verdict !== 'ok') ? 1 : 0;
   } finally {

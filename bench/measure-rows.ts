@@ -1,4 +1,4 @@
-import { cellOf, type Cell, troubleOf } from './cells.ts';
+import { type Cell, cellOf, troubleOf } from './cells.ts';
 import { best, inTurn, measure, type Side } from './comparison.ts';
 import { LARGE_RECORD_BYTES, openKafkaFloor } from './kafka-floor.ts';
 import { Load } from './load.ts';
@@ -41,7 +41,12 @@ export async function kvorumGroups(bench: Bench, filled: Filled): Promise<Side['
   return { members: filled.cluster.pids, brokers: (await bench.systems.brokers()).pids };
 }
 
-async function kvorumSide(bench: Bench, shards: number, op: Side['op'], inFlight: number): Promise<Side> {
+async function kvorumSide(
+  bench: Bench,
+  shards: number,
+  op: Side['op'],
+  inFlight: number,
+): Promise<Side> {
   const filled = await bench.systems.kvorum(shards);
   return { load: filled.load, op, inFlight, groups: await kvorumGroups(bench, filled) };
 }
@@ -51,7 +56,7 @@ async function bestKvorum(bench: Bench, shards: number, op: Side['op']): Promise
   for (const inFlight of bench.sizes.kvorumInFlight) {
     candidates.push(await kvorumSide(bench, shards, op, inFlight));
   }
-  return await best(candidates, bench.sizes);
+  return best(candidates, bench.sizes);
 }
 
 type EtcdSide = Side & { readonly how: string };
@@ -66,7 +71,13 @@ async function bestEtcd(bench: Bench, etcd: FilledEtcd, op: Side['op']): Promise
     for (const connectionsPerMember of sizes.etcdConnections) {
       const load = await Load.open(workspace, { system: 'etcd', endpoints, connectionsPerMember });
       const how = `${targets}, ${connectionsPerMember} connections each`;
-      const candidates = sizes.etcdInFlight.map((inFlight) => ({ load, op, inFlight, groups, how }));
+      const candidates = sizes.etcdInFlight.map((inFlight) => ({
+        load,
+        op,
+        inFlight,
+        groups,
+        how,
+      }));
       winners.push(await best(candidates, sizes));
     }
   }
@@ -110,7 +121,10 @@ async function latencyRow(bench: Bench): Promise<RowResult> {
   return rowOf('p50', cell.p50Us / bareCell.p50Us, {
     measured: sampleOf(ours.map((run) => run.p50Us)),
     against: sampleOf(bare.map((run) => run.p50Us)),
-    note: joined(`µs; p99 ${Math.round(cell.p99Us)} : ${Math.round(bareCell.p99Us)}`, troubleOf(cell)),
+    note: joined(
+      `µs; p99 ${Math.round(cell.p99Us)} : ${Math.round(bareCell.p99Us)}`,
+      troubleOf(cell),
+    ),
   });
 }
 
@@ -198,7 +212,9 @@ async function failoverRow(bench: Bench): Promise<RowResult> {
     const { lanes, errors } = await running;
     cluster.launch();
     await cluster.untilSpread();
-    gapsMs.push(Math.max(...lanes.filter(({ lane }) => led.includes(lane)).map((l) => l.longestGapMs)));
+    gapsMs.push(
+      Math.max(...lanes.filter(({ lane }) => led.includes(lane)).map((l) => l.longestGapMs)),
+    );
     detail.push({ led, lanes, errors });
   }
   const sample = sampleOf(gapsMs.map((ms) => ms / 1000));

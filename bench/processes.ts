@@ -19,13 +19,20 @@ export interface Started {
 /** Every process and directory of one run, so that all of them can be ended by id, whatever happens. */
 export class Workspace {
   readonly dir: string = mkdtempSync(join(tmpdir(), 'kvorum-bench-'));
-  readonly #children = new Map<number, { readonly child: ChildProcess; readonly started: Started }>();
+  readonly #children = new Map<
+    number,
+    { readonly child: ChildProcess; readonly started: Started }
+  >();
   readonly #onClose: (() => Promise<void>)[] = [];
   #closing: Promise<void> | undefined;
 
   /** Stops everything when the user interrupts the run; the exit code is the shell's for that signal. */
   closeOnSignals(): void {
-    for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+    for (const [signal, code] of [
+      ['SIGINT', 130],
+      ['SIGTERM', 143],
+      ['SIGHUP', 129],
+    ] as const) {
       process.once(signal, () => {
         progress(`${signal}: stopping every process of this run`);
         void this.close().finally(() => process.exit(code));

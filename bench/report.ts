@@ -76,7 +76,9 @@ export function microsecondsTable(cells: readonly Cell[], cores: number): string
 function sampleText(sample: Sample | undefined): string {
   if (sample === undefined) return '';
   const middle = rounded(sample.median);
-  return sample.n === 1 ? middle : `${middle} (${rounded(sample.min)}–${rounded(sample.max)}, n=${sample.n})`;
+  return sample.n === 1
+    ? middle
+    : `${middle} (${rounded(sample.min)}–${rounded(sample.max)}, n=${sample.n})`;
 }
 
 function rounded(value: number): string {
@@ -89,6 +91,11 @@ function table(rows: readonly (readonly string[])[]): string {
     Math.max(...rows.map((row) => (row[column] ?? '').length)),
   );
   return rows
-    .map((row) => row.map((text, column) => text.padEnd(widths[column] ?? 0)).join('  ').trimEnd())
+    .map((row) =>
+      row
+        .map((text, column) => text.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
     .join('\n');
 }

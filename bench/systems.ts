@@ -50,13 +50,15 @@ export class Systems {
   /** Undefined when there is no etcd to be had. */
   async etcd(): Promise<FilledEtcd | undefined> {
     this.#etcd ??= this.#startEtcd();
-    return await this.#etcd;
+    return this.#etcd;
   }
 
   async #startEtcd(): Promise<FilledEtcd | undefined> {
     const command = this.#etcdPath ?? findEtcd();
     if (command === undefined) {
-      progress('SKIPPED: every row against etcd. Install etcd (Debian: etcd-server) or give --etcd PATH');
+      progress(
+        'SKIPPED: every row against etcd. Install etcd (Debian: etcd-server) or give --etcd PATH',
+      );
       return undefined;
     }
     const cluster = await startEtcd(this.#workspace, command);
@@ -82,19 +84,19 @@ export class Systems {
       found = this.#startKvorum(shards);
       this.#clusters.set(shards, found);
     }
-    return await found;
+    return found;
   }
 
   async #startKvorum(shards: number): Promise<Filled> {
     const brokers = await this.brokers();
     progress(`kvorum with ${shards} shards on ${brokers.addresses.length} brokers: starting`);
     const cluster = await KvorumCluster.startOnKafka(this.#workspace, brokers.addresses, shards);
-    return await this.fill(cluster);
+    return this.fill(cluster);
   }
 
   async embedded(): Promise<Filled> {
     progress('kvorum, one embedded member: starting');
-    return await this.fill(await KvorumCluster.startEmbedded(this.#workspace, 4));
+    return this.fill(await KvorumCluster.startEmbedded(this.#workspace, 4));
   }
 
   /** Stops a cluster that no later row needs, so that it does not take from them. */
@@ -110,7 +112,10 @@ export class Systems {
   }
 
   async fill(cluster: KvorumCluster): Promise<Filled> {
-    const load = await Load.open(this.#workspace, { system: 'kvorum', endpoints: cluster.endpoints });
+    const load = await Load.open(this.#workspace, {
+      system: 'kvorum',
+      endpoints: cluster.endpoints,
+    });
     const { valueBytes, fillInFlight, measureMs, keys } = this.#sizes;
     await load.run({
       op: 'put',

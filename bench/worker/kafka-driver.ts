@@ -16,7 +16,13 @@ export async function openKafka(brokers: readonly string[], topic: string): Prom
   await producer.connect();
   return {
     put: async (_key, value) => {
-      const messages = [{ partition: 0, key: null, value: Buffer.from(value.buffer, value.byteOffset, value.length) }];
+      const messages = [
+        {
+          partition: 0,
+          key: null,
+          value: Buffer.from(value.buffer, value.byteOffset, value.length),
+        },
+      ];
       await producer.send({ topic, acks: -1, messages });
     },
     get: async () => false,

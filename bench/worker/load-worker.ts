@@ -22,7 +22,8 @@ async function open(spec: DriverSpec): Promise<Driver> {
 let driver: Driver | undefined;
 
 function opened(): Driver {
-  if (driver === undefined) throw new Error('the load process was asked to run before it was opened');
+  if (driver === undefined)
+    throw new Error('the load process was asked to run before it was opened');
   return driver;
 }
 

@@ -21,7 +21,8 @@ export interface Memory {
 export function memoryOf(pid: number): Memory | undefined {
   const text = readProc(`/proc/${pid}/status`);
   if (text === undefined) return undefined;
-  const kib = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1]);
+  const kib = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1]);
   return { rssBytes: kib('VmRSS') * 1024, rssPeakBytes: kib('VmHWM') * 1024 };
 }
 
