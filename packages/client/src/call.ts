@@ -1,6 +1,13 @@
 import type { KvError, KvRequest } from '@kvorum/base';
 import { OP, type RequestItem, type ResponseItem } from '@kvorum/wire';
-import { entryOf, type KvResult, kvResultOf, MalformedAnswer, type PutResult, revisionOf } from './answer.ts';
+import {
+  entryOf,
+  type KvResult,
+  kvResultOf,
+  MalformedAnswer,
+  type PutResult,
+  revisionOf,
+} from './answer.ts';
 import type { Connection } from './connection.ts';
 import type { Entry } from './entry.ts';
 
@@ -121,9 +128,7 @@ export class GetCall extends Call {
     }
     // An absent key is [id, 0, null], or has a revision and nothing after it.
     this.#resolve(
-      item.length <= 3
-        ? undefined
-        : entryOf(this.key, item[3], item[4], item[5], item[6], item[7]),
+      item.length <= 3 ? undefined : entryOf(this.key, item[3], item[4], item[5], item[6], item[7]),
     );
   }
 
@@ -201,4 +206,3 @@ export function requestBytes(request: KvRequest): number {
       return request.key.length + (request.rangeEnd?.length ?? 0) + 64;
   }
 }
-

@@ -8,12 +8,26 @@ import {
   type SortTarget,
 } from '@kvorum/base';
 import type { HealthStatus, MemberInfo, ShardHash, ShardInfo } from '@kvorum/wire';
-import type { CompactResult, DeleteResult, KvResult, PutResult, ShardRangeResult, TxnResult } from './answer.ts';
+import type {
+  CompactResult,
+  DeleteResult,
+  KvResult,
+  PutResult,
+  ShardRangeResult,
+  TxnResult,
+} from './answer.ts';
 import { GetCall, isReadOnly, PutCall, RequestCall, requestBytes } from './call.ts';
 import { Control, type EndpointStatus } from './control.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { Entry } from './entry.ts';
-import { type Bytes, type KeyRange, type Span, spanOf, spanOfTarget, toBytes } from './key-range.ts';
+import {
+  type Bytes,
+  type KeyRange,
+  type Span,
+  spanOf,
+  spanOfTarget,
+  toBytes,
+} from './key-range.ts';
 import { type CallOptions, type ConnectOptions, settingsOf } from './options.ts';
 import { mergeRanges, type RangeResult } from './range-merge.ts';
 import { scanRange } from './scan.ts';
@@ -183,7 +197,9 @@ export class KvorumClient {
     const flags = prevKv === undefined ? {} : { prevKv };
     const request: KvRequest = { op: 'delete-range', ...span, ...flags };
     const shards = router.shardsOf(span);
-    const results = await Promise.all(shards.map((shard) => this.#request(request, options, shard)));
+    const results = await Promise.all(
+      shards.map((shard) => this.#request(request, options, shard)),
+    );
     return results as DeleteResult[];
   }
 
@@ -205,7 +221,9 @@ export class KvorumClient {
       revision,
       ...(physical === undefined ? {} : { physical }),
     };
-    const results = await Promise.all(shards.map((shard) => this.#request(request, options, shard)));
+    const results = await Promise.all(
+      shards.map((shard) => this.#request(request, options, shard)),
+    );
     return results as CompactResult[];
   }
 
@@ -301,7 +319,11 @@ export class KvorumClient {
     return result.entries[0];
   }
 
-  #request(request: KvRequest, options: CallOptions | undefined, shard?: string): Promise<KvResult> {
+  #request(
+    request: KvRequest,
+    options: CallOptions | undefined,
+    shard?: string,
+  ): Promise<KvResult> {
     const dispatcher = this.#dispatcher;
     return new Promise((resolve, reject) => {
       const key = request.op === 'compact' || request.op === 'txn' ? EMPTY_BYTES : request.key;

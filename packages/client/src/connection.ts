@@ -92,7 +92,9 @@ export class Connection {
     this.#socket.on('pong', () => this.#heard());
     this.#socket.on('ping', () => this.#heard());
     this.#socket.on('error', (error: Error) => this.#close(reasonOf(url, error)));
-    this.#socket.on('close', (code: number, reason: Buffer) => this.#close(closeReason(url, code, reason)));
+    this.#socket.on('close', (code: number, reason: Buffer) =>
+      this.#close(closeReason(url, code, reason)),
+    );
   }
 
   get open(): boolean {

@@ -47,7 +47,11 @@ export class Control {
   /** Resolves once any member is welcomed. Errors: KV_UNAVAILABLE with every endpoint's failure, KV_CANCELLED. */
   async connected(options: CallOptions): Promise<Connection> {
     const { pool } = this.#dispatcher;
-    await this.#until(() => pool.anyOpen() !== undefined, options, () => pool.failures());
+    await this.#until(
+      () => pool.anyOpen() !== undefined,
+      options,
+      () => pool.failures(),
+    );
     const connection = pool.anyOpen();
     if (connection === undefined) throw pool.failures();
     return connection;
@@ -131,7 +135,8 @@ export class Control {
   /** Polled as well as told: back-off ends without an event. */
   #until(wanted: () => boolean, options: CallOptions, late: () => KvError): Promise<void> {
     if (wanted()) return Promise.resolve();
-    if (this.#dispatcher.closed) return Promise.reject(new KvError('KV_CANCELLED', 'the client is closed'));
+    if (this.#dispatcher.closed)
+      return Promise.reject(new KvError('KV_CANCELLED', 'the client is closed'));
     return new Promise((resolve, reject) => {
       const { signal } = options;
       const end = (error?: KvError): void => {
@@ -144,7 +149,10 @@ export class Control {
       };
       const onAbort = (): void => end(aborted(signal));
       const waiter: Waiter = { wanted, resolve: () => end() };
-      const timer = setTimeout(() => end(late()), options.timeoutMs ?? this.#dispatcher.settings.timeoutMs);
+      const timer = setTimeout(
+        () => end(late()),
+        options.timeoutMs ?? this.#dispatcher.settings.timeoutMs,
+      );
       const poll = setInterval(() => {
         if (wanted()) end();
         else if (this.#dispatcher.closed) end(new KvError('KV_CANCELLED', 'the client was closed'));

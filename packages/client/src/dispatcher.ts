@@ -100,7 +100,8 @@ export class Dispatcher {
   }
 
   #refuse(call: Call): KvError | undefined {
-    if (this.#closed) return new KvError('KV_CANCELLED', 'the client is closed', { outcome: 'not-applied' });
+    if (this.#closed)
+      return new KvError('KV_CANCELLED', 'the client is closed', { outcome: 'not-applied' });
     if (call.key.length === 0 && call.request?.op !== 'compact' && call.request?.op !== 'txn') {
       return new KvError('KV_EMPTY_KEY');
     }
@@ -111,14 +112,23 @@ export class Dispatcher {
       });
     }
     const { inflightMax, inflightBytesMax } = this.settings;
-    if (this.#inflight < inflightMax && this.#inflightBytes + call.bytes <= inflightBytesMax) return undefined;
+    if (this.#inflight < inflightMax && this.#inflightBytes + call.bytes <= inflightBytesMax)
+      return undefined;
     const full =
       this.#inflight >= inflightMax
         ? { what: 'calls', limit: inflightMax, actual: this.#inflight }
         : { what: 'bytes', limit: inflightBytesMax, actual: this.#inflightBytes };
-    return new KvError('KV_TOO_MANY_REQUESTS', `${full.actual} ${full.what} under way in this client`, {
-      details: { limit: full.limit, actual: full.actual, hint: 'await some calls before making more' },
-    });
+    return new KvError(
+      'KV_TOO_MANY_REQUESTS',
+      `${full.actual} ${full.what} under way in this client`,
+      {
+        details: {
+          limit: full.limit,
+          actual: full.actual,
+          hint: 'await some calls before making more',
+        },
+      },
+    );
   }
 
   /** False when the signal is aborted already. */
@@ -141,7 +151,8 @@ export class Dispatcher {
     }
     let shard = given ?? call.shard;
     if (shard === '') {
-      const routed = call.request === undefined ? router.shardOf(call.key) : router.route(call.request);
+      const routed =
+        call.request === undefined ? router.shardOf(call.key) : router.route(call.request);
       if (typeof routed !== 'string') {
         this.#reject(call, routed);
         return;
@@ -201,7 +212,8 @@ export class Dispatcher {
   #onResponses(from: Connection, items: readonly ResponseItem[]): void {
     const { pending } = from;
     for (const item of items) {
-      if (!Array.isArray(item) || typeof item[0] !== 'number') throw new MalformedAnswer('an answer has an id');
+      if (!Array.isArray(item) || typeof item[0] !== 'number')
+        throw new MalformedAnswer('an answer has an id');
       const call = pending.get(item[0]);
       if (call === undefined) continue; // abandoned: its late answer changes nothing
       if (item[1] === 2) {
@@ -319,7 +331,10 @@ export class Dispatcher {
   #cancel(call: Call, detail: string, cause: unknown): void {
     const sent = call.write && (call.maybeApplied || call.state === 'sent');
     const outcome = sent ? 'unknown' : 'not-applied';
-    this.#reject(call, new KvError('KV_CANCELLED', detail, { outcome, ...(cause === undefined ? {} : { cause }) }));
+    this.#reject(
+      call,
+      new KvError('KV_CANCELLED', detail, { outcome, ...(cause === undefined ? {} : { cause }) }),
+    );
   }
 
   #reject(call: Call, error: KvError): void {

@@ -1,5 +1,12 @@
 export { isKvError, KvError } from '@kvorum/base';
-export type { HealthStatus, MemberInfo, MemberStatus, ReplicaInfo, ShardHash, ShardInfo } from '@kvorum/wire';
+export type {
+  HealthStatus,
+  MemberInfo,
+  MemberStatus,
+  ReplicaInfo,
+  ShardHash,
+  ShardInfo,
+} from '@kvorum/wire';
 export type {
   CompactResult,
   DeleteResult,

@@ -192,7 +192,9 @@ export class MemberPool {
     const detail = seen.map((error) => error.message.replace(/^kv: no member answers: /, ''));
     return new KvError('KV_UNAVAILABLE', detail.length === 0 ? undefined : detail.join('; '), {
       cause: seen[0],
-      details: { hint: `check that kvd runs and listens at ${this.#settings.endpoints.join(', ')}` },
+      details: {
+        hint: `check that kvd runs and listens at ${this.#settings.endpoints.join(', ')}`,
+      },
     });
   }
 
@@ -237,7 +239,8 @@ export class MemberPool {
     endpoint.backoff.reset();
     endpoint.lastFailure = undefined;
     this.#dropTwins(endpoint);
-    if (Number.isSafeInteger(welcome.requestBytesMax)) this.#requestBytesMax = welcome.requestBytesMax;
+    if (Number.isSafeInteger(welcome.requestBytesMax))
+      this.#requestBytesMax = welcome.requestBytesMax;
     this.#onMap(welcome.map, welcome.leaders);
   }
 

@@ -53,7 +53,10 @@ const MIB = 1024 * 1024;
 /** Fills in defaults. Errors: KV_CONFIG for a missing or malformed endpoint or a number that is not positive. */
 export function settingsOf(options: ConnectOptions): Settings {
   if (options.endpoints.length === 0) {
-    throw new KvError('KV_CONFIG', 'connect needs at least one endpoint, e.g. http://127.0.0.1:2379');
+    throw new KvError(
+      'KV_CONFIG',
+      'connect needs at least one endpoint, e.g. http://127.0.0.1:2379',
+    );
   }
   return {
     endpoints: [...new Set(options.endpoints.map(normalEndpoint))],

@@ -51,7 +51,9 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
   readonly #onEnd: (watch: Watch) => void;
   readonly #onAbort = (): void => {
     const cause: unknown = this.#signal?.reason;
-    this.#finish(new KvError('KV_CANCELLED', 'aborted by its signal', { outcome: 'not-applied', cause }));
+    this.#finish(
+      new KvError('KV_CANCELLED', 'aborted by its signal', { outcome: 'not-applied', cause }),
+    );
   };
   #resolveReady: () => void = () => {};
   #rejectReady: (error: KvError) => void = () => {};
@@ -104,7 +106,8 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
 
   async next(): Promise<IteratorResult<WatchEvent>> {
     const result = await this.#queue.next();
-    if (this.#queue.length < QUEUE_EVENTS_MAX / 2) for (const stream of this.#streams) stream.drained();
+    if (this.#queue.length < QUEUE_EVENTS_MAX / 2)
+      for (const stream of this.#streams) stream.drained();
     return result;
   }
 
@@ -202,7 +205,8 @@ class ShardStream {
     this.#connection = connection;
     this.#watchId = this.#dispatcher.nextId();
     connection.watches.set(this.#watchId, this.#target(connection));
-    const request = this.next === undefined ? this.#request : { ...this.#request, startRevision: this.next };
+    const request =
+      this.next === undefined ? this.#request : { ...this.#request, startRevision: this.next };
     connection.send([FRAME.watchCreate, this.#watchId, this.shard, request]);
   }
 

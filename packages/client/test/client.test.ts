@@ -38,6 +38,8 @@ describe('put and get', () => {
     expect(frames.map((frame) => frame.items.length)).toEqual([1000]);
     expect(frames[0]?.ackedThrough).toBe(0);
     await kv.put('last', 'v');
-    expect(fake.member(0).sessions.flatMap((session) => session.frames)[1]?.ackedThrough).toBe(1000);
+    expect(fake.member(0).sessions.flatMap((session) => session.frames)[1]?.ackedThrough).toBe(
+      1000,
+    );
   });
 });

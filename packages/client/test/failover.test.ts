@@ -45,7 +45,10 @@ describe('failover', () => {
     fake.lead('0', fake.member(2), false);
     expect(await kv.put('a', '2')).toMatchObject({ revision: 3 });
     expect(fake.member(2).sessions.flatMap((session) => session.frames)).toHaveLength(1);
-    const refused = fake.member(0).sessions.flatMap((session) => session.frames).at(-1);
+    const refused = fake
+      .member(0)
+      .sessions.flatMap((session) => session.frames)
+      .at(-1);
     const retried = fake.member(2).sessions[0]?.frames[0];
     // It certainly was not applied: the same sequence number, but no doubt about it.
     expect(refused?.items[0]?.slice(2, 4)).toEqual([2, false]);
@@ -122,7 +125,8 @@ describe('session window', () => {
     const member = fake.member(0);
     let late: (() => void) | undefined;
     member.reply = (session, frame, item) => {
-      late = () => session.send([FRAME.responses, frame.shard, [member.execute(session, frame, item)]]);
+      late = () =>
+        session.send([FRAME.responses, frame.shard, [member.execute(session, frame, item)]]);
       return undefined;
     };
     const error = await failure(kv.put('slow', '1', { timeoutMs: 60 }));
@@ -149,7 +153,10 @@ describe('back-pressure', () => {
       details: { limit: 2, actual: 2 },
     });
     await kv.close();
-    expect((await Promise.all(under)).map((error) => error.code)).toEqual(['KV_CANCELLED', 'KV_CANCELLED']);
+    expect((await Promise.all(under)).map((error) => error.code)).toEqual([
+      'KV_CANCELLED',
+      'KV_CANCELLED',
+    ]);
   });
 
   it('retries when a member is full', async () => {
@@ -222,16 +229,27 @@ describe('bad answers', () => {
 
   it('reports an error of a newer member as unknown', async () => {
     const fake = await cluster(1, 1);
-    fake.member(0).reply = (_session, _frame, item) => [item[0], 2, ['KV_FROM_THE_FUTURE', 'x', {}, '?']];
+    fake.member(0).reply = (_session, _frame, item) => [
+      item[0],
+      2,
+      ['KV_FROM_THE_FUTURE', 'x', {}, '?'],
+    ];
     const kv = await client(fake);
-    expect(await failure(kv.put('a', '1'))).toMatchObject({ code: 'KV_MALFORMED', outcome: 'unknown' });
+    expect(await failure(kv.put('a', '1'))).toMatchObject({
+      code: 'KV_MALFORMED',
+      outcome: 'unknown',
+    });
   });
 
   it('refuses a member of another cluster', async () => {
     const [one, other] = [await cluster(1, 1), await cluster(1, 1)];
     const stranger = other.member(0);
     const welcome = stranger.welcome();
-    stranger.welcome = () => ({ ...welcome, clusterId: '00000000000000c2', memberId: 'f'.repeat(16) });
+    stranger.welcome = () => ({
+      ...welcome,
+      clusterId: '00000000000000c2',
+      memberId: 'f'.repeat(16),
+    });
     const kv = await client(one, { endpoints: [one.member(0).url, stranger.url] });
     await expect(kv.health(stranger.url)).rejects.toThrow('another cluster');
     await sleep(0);

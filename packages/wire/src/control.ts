@@ -135,7 +135,11 @@ function list<T>(check: Check<T>): Check<readonly T[]> {
 }
 
 /** `{ [name]: value }` when there is one, else nothing: keeps optional fields absent. */
-function maybe<K extends string>(name: K, from: Plain, path: string): { readonly [P in K]?: string } {
+function maybe<K extends string>(
+  name: K,
+  from: Plain,
+  path: string,
+): { readonly [P in K]?: string } {
   const value = from[name];
   if (value === undefined || value === null) return {};
   return { [name]: text(value, `${path}.${name}`) } as { readonly [P in K]?: string };

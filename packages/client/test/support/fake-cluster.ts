@@ -96,7 +96,8 @@ export class FakeSession {
     this.ws = ws;
     ws.on('message', (data: Buffer) => this.#onMessage(data));
     ws.on('close', () => {
-      for (const listener of this.#watches.values()) member.cluster.store.listeners.delete(listener);
+      for (const listener of this.#watches.values())
+        member.cluster.store.listeners.delete(listener);
     });
   }
 
@@ -289,7 +290,8 @@ export class FakeMember {
         const found = store
           .keysOf(shard, this.cluster.map)
           .filter(({ key }) => covers(request, key));
-        const limit = request.limit !== undefined && request.limit > 0 ? request.limit : found.length;
+        const limit =
+          request.limit !== undefined && request.limit > 0 ? request.limit : found.length;
         const kvs = found.slice(0, limit).map(({ key, row }) => ({
           key,
           value: row.value,

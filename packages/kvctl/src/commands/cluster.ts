@@ -1,0 +1,272 @@
+import { compareBytes, isKvError, utf8 } from '@kvorum/base';
+import type { EndpointStatus, KvorumClient } from '@kvorum/client';
+import type { Command } from 'commander';
+import { type Context, flag, parseCount } from '../context.ts';
+import { EXIT, Exit } from '../exit.ts';
+import { jsonLine } from '../output.ts';
+import { drawTable } from '../table.ts';
+
+/** Rows in the format asked for: JSON objects, a table, or `a, b, c` lines as etcdctl's. */
+export function printRows(
+  context: Context,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  json: unknown,
+): void {
+  const { format } = context.globals();
+  if (format === 'json') context.io.out(jsonLine(json));
+  else if (format === 'table') context.io.out(drawTable(head, rows));
+  else context.io.out(rows.map((row) => `${row.join(', ')}\n`).join(''));
+}
+
+const bytesText = (bytes: number): string =>
+  bytes < 1024 * 1024 ? `${Math.ceil(bytes / 1024)} kB` : `${(bytes / 1024 / 1024).toFixed(1)} MB`;
+
+export function addCompaction(program: Command, context: Context): void {
+  const command = program
+    .command('compaction')
+    .argument('<revision>')
+    .description('Forget the history below a revision')
+    .addHelpText(
+      'after',
+      '\nEach shard has its own revisions; without --shard it is done in every shard that has got that far.',
+    );
+  flag(command, '--shard <shard>', 'only this shard');
+  flag(command, '--physical', 'wait until the space is free');
+  command.action(async (text: string, flags: { shard?: string; physical?: boolean }) => {
+    const revision = parseCount(text);
+    const done = await context.withClient((client) =>
+      compactShards(client, context, revision, flags),
+    );
+    const rows = done.map((one) => [one.shard, one.error ?? `compacted revision ${revision}`]);
+    if (flags.shard === undefined && done.length > 1) {
+      printRows(context, ['SHARD', 'RESULT'], rows, { revision, shards: done });
+    } else if (context.globals().format === 'json') {
+      context.io.out(jsonLine({ revision, shards: done }));
+    } else {
+      context.io.out(`compacted revision ${revision}\n`);
+    }
+  });
+}
+
+interface ShardOutcome {
+  readonly shard: string;
+  readonly error?: string;
+}
+
+/** A shard that has not got to the revision, or is past it, is no failure of the others; if all are, it is one. */
+async function compactShards(
+  client: KvorumClient,
+  context: Context,
+  revision: number,
+  flags: { readonly shard?: string; readonly physical?: boolean },
+): Promise<readonly ShardOutcome[]> {
+  const { physical } = flags;
+  const shards =
+    flags.shard === undefined
+      ? await client.shardsOf({ all: true }, context.call())
+      : [flags.shard];
+  let firstError: unknown;
+  const outcomes = await Promise.all(
+    shards.map(async (shard): Promise<ShardOutcome> => {
+      try {
+        await client.compact(revision, { ...context.call(), shard, physical });
+        return { shard };
+      } catch (error) {
+        const skipped =
+          isKvError(error) &&
+          (error.code === 'KV_FUTURE_REVISION' || error.code === 'KV_COMPACTED');
+        if (!skipped) throw error;
+        firstError ??= error;
+        return {
+          shard,
+          error: `${error.message.replace('etcdserver: mvcc: ', '')} (${error.code})`,
+        };
+      }
+    }),
+  );
+  if (outcomes.every((outcome) => outcome.error !== undefined)) throw firstError;
+  return outcomes;
+}
+
+function addEndpointHealth(endpoint: Command, context: Context): void {
+  const command = endpoint.command('health').description('Ask members whether they can serve');
+  flag(command, '--cluster', 'every member of the cluster, not only --endpoints');
+  command.action(async (flags: { readonly cluster?: boolean }) => {
+    const results = await context.withClient(async (client) => {
+      const endpoints = flags.cluster === true ? client.endpoints : context.globals().endpoints;
+      return await Promise.all(
+        endpoints.map(async (url) => {
+          const started = performance.now();
+          const health = await client
+            .health(url, context.call())
+            .catch((error: unknown) => ({ healthy: false, reasons: [messageOf(error)] }));
+          return {
+            endpoint: url,
+            ...health,
+            tookMs: Math.round((performance.now() - started) * 100) / 100,
+          };
+        }),
+      );
+    });
+    const { format } = context.globals();
+    if (format === 'simple') {
+      for (const { endpoint: url, healthy, reasons, tookMs } of results) {
+        if (healthy) context.io.out(`${url} is healthy: took ${tookMs} ms\n`);
+        else context.io.err(`${url} is unhealthy: ${reasons.join('; ')}\n`);
+      }
+    } else {
+      const rows = results.map((one) => [
+        one.endpoint,
+        String(one.healthy),
+        `${one.tookMs} ms`,
+        one.reasons.join('; '),
+      ]);
+      printRows(context, ['ENDPOINT', 'HEALTHY', 'TOOK', 'WHY NOT'], rows, results);
+    }
+    if (results.some(({ healthy }) => !healthy)) throw new Exit(EXIT.unhealthyOrInterrupted);
+  });
+}
+
+export function messageOf(error: unknown): string {
+  if (isKvError(error)) return error.message.replace(/^(etcdserver|kv): /, '');
+  throw error;
+}
+
+function addEndpointStatus(endpoint: Command, context: Context): void {
+  const command = endpoint.command('status').description('What members say of themselves');
+  flag(command, '--cluster', 'every member of the cluster, not only --endpoints');
+  command.action(async (flags: { readonly cluster?: boolean }) => {
+    const all = await context.withClient((client) => client.status(context.call()));
+    const asked = context.globals().endpoints.map((url) => url.replace(/\/$/, ''));
+    const isAsked = (one: EndpointStatus): boolean =>
+      flags.cluster === true || asked.some((url) => one.endpoint.endsWith(url));
+    const shown = all.filter(isAsked);
+    const head = ['ENDPOINT', 'ID', 'NAME', 'VERSION', 'STORE', 'RSS', 'LEADS', 'ERRORS'];
+    printRows(context, head, shown.map(statusRow), shown.map(jsonOfStatus));
+    if (shown.some((one) => one.error !== undefined)) throw new Exit(EXIT.unhealthyOrInterrupted);
+  });
+}
+
+export function jsonOfStatus(one: EndpointStatus): unknown {
+  const { endpoint, status, error } = one;
+  return status === undefined
+    ? { endpoint, error: error.message, code: error.code }
+    : { endpoint, ...status };
+}
+
+function statusRow({ endpoint, status, error }: EndpointStatus): readonly string[] {
+  if (status === undefined) return [endpoint, '', '', '', '', '', '', messageOf(error)];
+  const { replicas, member } = status;
+  const leads = replicas.filter(({ role }) => role === 'leader').length;
+  const halted = replicas.flatMap(({ shard, halted: why }) =>
+    why === undefined ? [] : `shard ${shard} halted: ${why}`,
+  );
+  const bytes = replicas.reduce((sum, { storeBytes }) => sum + storeBytes, 0);
+  return [
+    endpoint,
+    member.id,
+    member.name,
+    status.version,
+    bytesText(bytes),
+    bytesText(status.residentBytes),
+    `${leads} of ${replicas.length}`,
+    halted.join('; '),
+  ];
+}
+
+export function addEndpoint(program: Command, context: Context): void {
+  const endpoint = program.command('endpoint').description('Members by their address');
+  addEndpointHealth(endpoint, context);
+  addEndpointStatus(endpoint, context);
+}
+
+export function addMember(program: Command, context: Context): void {
+  const member = program.command('member').description('Members of the cluster');
+  member
+    .command('list')
+    .description('List the members')
+    .action(async () => {
+      const members = await context.withClient((client) => client.members(context.call()));
+      const rows = members.map(({ id, name, peerAddress, clientUrls }) => [
+        id,
+        name,
+        peerAddress,
+        clientUrls.join(' '),
+      ]);
+      printRows(context, ['ID', 'NAME', 'PEER ADDRESS', 'CLIENT ADDRESSES'], rows, members);
+    });
+}
+
+export function addShard(program: Command, context: Context): void {
+  const shard = program.command('shard').description('Shards and where keys live');
+  shard
+    .command('list')
+    .description('List the shards with their slots and leaders')
+    .action(async () => {
+      const { shards, names } = await context.withClient(async (client) => ({
+        shards: await client.shards(context.call()),
+        names: await memberNames(client, context),
+      }));
+      const rows = shards.map((one) => [
+        one.shard,
+        one.slots.map(([from, to]) => `${from}-${to}`).join(' '),
+        one.leader === undefined ? 'none' : (names.get(one.leader) ?? one.leader),
+        String(one.term),
+        String(one.revision),
+        one.voters.map((id) => names.get(id) ?? id).join(' '),
+      ]);
+      printRows(context, ['SHARD', 'SLOTS', 'LEADER', 'TERM', 'REVISION', 'VOTERS'], rows, shards);
+    });
+  const where = shard
+    .command('where')
+    .argument('<key>')
+    .description('Which shard holds a key (or, with --prefix, a range), and who leads it');
+  flag(where, '--prefix', 'every key that starts with KEY');
+  where.action(async (key: string, flags: { readonly prefix?: boolean }) => {
+    const found = await context.withClient(async (client) => {
+      const prefixed = flags.prefix === true;
+      const ids = prefixed
+        ? await client.shardsOf({ prefix: key }, context.call())
+        : [await client.shardOf(key, context.call())];
+      const [shards, names] = [
+        await client.shards(context.call()),
+        await memberNames(client, context),
+      ];
+      return ids.map((id) => {
+        const leader = shards.find((one) => one.shard === id)?.leader;
+        return {
+          key,
+          shard: id,
+          ...(leader === undefined ? {} : { leader: names.get(leader) ?? leader }),
+        };
+      });
+    });
+    const rows = found.map((one) => [one.key, one.shard, one.leader ?? 'none']);
+    printRows(context, ['KEY', 'SHARD', 'LEADER'], rows, found);
+  });
+}
+
+/** Member id → name. */
+export async function memberNames(
+  client: KvorumClient,
+  context: Context,
+): Promise<ReadonlyMap<string, string>> {
+  const members = await client.members(context.call());
+  const sorted = [...members].sort((a, b) => compareBytes(utf8(a.name), utf8(b.name)));
+  return new Map(sorted.map(({ id, name }) => [id, name]));
+}
+
+export function addLeader(program: Command, context: Context): void {
+  const leader = program.command('leader').description('Leadership of shards');
+  leader
+    .command('transfer')
+    .argument('<shard>')
+    .argument('<member>', 'name or id')
+    .description("Hand a shard's leadership to a member")
+    .action(async (shard: string, member: string) => {
+      await context.withClient((client) => client.transferLeader(shard, member, context.call()));
+      if (context.globals().format === 'json') context.io.out(jsonLine({ shard, leader: member }));
+      else context.io.out(`Leadership of shard ${shard} transferred to ${member}\n`);
+    });
+}

@@ -1,0 +1,175 @@
+import { leaseId } from '@kvorum/base';
+import type { KeyRange, RangeOptions } from '@kvorum/client';
+import type { Command } from 'commander';
+import { type Context, flag, parseCount } from '../context.ts';
+import { InputError } from '../exit.ts';
+import { printDelete, printPut, printRange } from '../output.ts';
+import { parseLease, targetOf } from '../txn-grammar.ts';
+
+interface RangeFlags {
+  readonly prefix?: boolean;
+  readonly fromKey?: boolean;
+}
+
+function addRangeFlags(command: Command): void {
+  flag(command, '--prefix', 'every key that starts with KEY');
+  flag(command, '--from-key', 'every key from KEY on, in byte order');
+}
+
+const EXAMPLES_PUT = `
+Examples:
+  kvctl put greeting hello
+  kvctl put config - < app.yaml       the value from standard input`;
+
+export function addPut(program: Command, context: Context): void {
+  const command = program
+    .command('put')
+    .argument('<key>')
+    .argument('[value]', 'absent or "-": read it from standard input')
+    .description('Store a value under a key')
+    .addHelpText('after', EXAMPLES_PUT);
+  flag(command, '--prev-kv', 'print what the key held before');
+  flag(command, '--lease <id>', 'lease to attach the key to (hex)');
+  flag(command, '--ignore-value', "keep the key's value, change only its lease");
+  flag(command, '--ignore-lease', "keep the key's lease");
+  interface Flags {
+    readonly prevKv?: boolean;
+    readonly lease?: string;
+    readonly ignoreValue?: boolean;
+    readonly ignoreLease?: boolean;
+  }
+  command.action(async (key: string, value: string | undefined, flags: Flags) => {
+    const fromStdin = flags.ignoreValue !== true && (value === undefined || value === '-');
+    const stored = fromStdin ? await context.io.stdin() : (value ?? '');
+    const result = await context.withClient((client) =>
+      client.put(key, stored, {
+        ...context.call(),
+        prevKv: flags.prevKv,
+        lease: flags.lease === undefined ? undefined : leaseId(parseLease(flags.lease)),
+        ignoreValue: flags.ignoreValue,
+        ignoreLease: flags.ignoreLease,
+      }),
+    );
+    context.io.out(printPut(context.globals().format, result));
+  });
+}
+
+const SORT_TARGETS = {
+  create: 'create',
+  key: 'key',
+  modify: 'mod',
+  value: 'value',
+  version: 'version',
+} as const;
+
+interface GetFlags extends RangeFlags {
+  readonly limit?: string;
+  readonly rev?: string;
+  readonly sortBy?: keyof typeof SORT_TARGETS;
+  readonly order?: 'ASCEND' | 'DESCEND';
+  readonly keysOnly?: boolean;
+  readonly countOnly?: boolean;
+  readonly printValueOnly?: boolean;
+  readonly consistency: 'l' | 's';
+  readonly shard?: string;
+}
+
+function rangeOptions(flags: GetFlags): RangeOptions {
+  if (flags.keysOnly === true && flags.countOnly === true) {
+    throw new InputError('--keys-only and --count-only exclude each other');
+  }
+  const sortTarget = flags.sortBy === undefined ? undefined : SORT_TARGETS[flags.sortBy];
+  const ascend = sortTarget === undefined ? undefined : 'ascend';
+  return {
+    limit: flags.limit === undefined ? undefined : parseCount(flags.limit),
+    revision: flags.rev === undefined ? undefined : parseCount(flags.rev),
+    sortTarget,
+    sortOrder:
+      flags.order === undefined ? ascend : flags.order === 'DESCEND' ? 'descend' : 'ascend',
+    keysOnly: flags.keysOnly,
+    countOnly: flags.countOnly,
+    serializable: flags.consistency === 's' ? true : undefined,
+    shard: flags.shard,
+  };
+}
+
+export function addGet(program: Command, context: Context): void {
+  const command = program
+    .command('get')
+    .argument('<key>')
+    .argument('[rangeEnd]', 'first key behind the range')
+    .description('Read a key or a range; prints nothing for what does not exist')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  kvctl get greeting\n  kvctl get user/ --prefix --keys-only',
+    );
+  addRangeFlags(command);
+  flag(command, '--limit <n>', 'keys to print at most');
+  flag(command, '--rev <revision>', "read as of this revision of the keys' shard");
+  flag(command, '--sort-by <target>', 'order of the keys', (option) =>
+    option.choices(Object.keys(SORT_TARGETS)),
+  );
+  flag(command, '--order <order>', 'direction of the order', (option) =>
+    option.choices(['ASCEND', 'DESCEND']),
+  );
+  flag(command, '--keys-only', 'print keys without their values');
+  flag(command, '--count-only', 'print how many keys there are');
+  flag(command, '--print-value-only', 'print values without their keys');
+  flag(
+    command,
+    '--consistency <level>',
+    'l = linearizable, s = serializable (maybe stale)',
+    (option) => option.choices(['l', 's']).default('l'),
+  );
+  flag(command, '--shard <shard>', 'only what this shard holds (needed for --rev over several)');
+  command.action(async (key: string, rangeEnd: string | undefined, flags: GetFlags) => {
+    const target = targetOf(key, rangeEnd, flags.prefix === true, flags.fromKey === true);
+    const options = rangeOptions(flags);
+    const result = await context.withClient((client) =>
+      client.range(target, { ...options, ...context.call() }),
+    );
+    const view = {
+      valueOnly: flags.printValueOnly === true,
+      countOnly: flags.countOnly === true,
+    };
+    context.io.out(printRange(context.globals().format, result, view));
+  });
+}
+
+interface DelFlags extends RangeFlags {
+  readonly prevKv?: boolean;
+  readonly eachShard?: boolean;
+}
+
+const EXAMPLES_DEL = `
+A range is deleted atomically when one shard holds it; --each-shard deletes one that spans several, shard by shard.
+
+Examples:
+  kvctl del greeting
+  kvctl del '{user1}/' --prefix`;
+
+export function addDel(program: Command, context: Context): void {
+  const command = program
+    .command('del')
+    .argument('<key>')
+    .argument('[rangeEnd]', 'first key behind the range')
+    .description('Delete a key or a range; prints how many keys are gone')
+    .addHelpText('after', EXAMPLES_DEL);
+  addRangeFlags(command);
+  flag(command, '--prev-kv', 'print what was deleted');
+  flag(command, '--each-shard', 'delete a range that spans shards: atomic in each, not over all');
+  command.action(async (key: string, rangeEnd: string | undefined, flags: DelFlags) => {
+    const target = targetOf(key, rangeEnd, flags.prefix === true, flags.fromKey === true);
+    const options = { ...context.call(), prevKv: flags.prevKv };
+    const results = await context.withClient(async (client) =>
+      flags.eachShard === true && isRange(target)
+        ? await client.deleteEachShard(target, options)
+        : [await client.delete(target, options)],
+    );
+    context.io.out(printDelete(context.globals().format, results));
+  });
+}
+
+function isRange(target: string | Uint8Array | KeyRange): target is KeyRange {
+  return typeof target === 'object' && !(target instanceof Uint8Array);
+}

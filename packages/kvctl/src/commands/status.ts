@@ -1,0 +1,118 @@
+import type { EndpointStatus, MemberStatus, ReplicaInfo } from '@kvorum/client';
+import type { Command } from 'commander';
+import type { Context } from '../context.ts';
+import { EXIT, Exit } from '../exit.ts';
+import { painter } from '../io.ts';
+import { jsonLine } from '../output.ts';
+import { drawColumns, drawTable } from '../table.ts';
+import { jsonOfStatus, messageOf } from './cluster.ts';
+
+type Paint = ReturnType<typeof painter>;
+
+interface Column {
+  readonly title: string;
+  readonly replicas: ReadonlyMap<string, ReplicaInfo> | undefined;
+}
+
+function shardOrder(a: string, b: string): number {
+  return Number(a === 'meta') - Number(b === 'meta') || Number(a) - Number(b);
+}
+
+const isUp = (one: EndpointStatus): one is EndpointStatus & { readonly status: MemberStatus } =>
+  one.status !== undefined;
+
+/** One cell: `*` for the leader, applied index, how far behind the leader, and whatever is out of the ordinary. */
+function cellOf(
+  replica: ReplicaInfo | undefined,
+  leaderIndex: number | undefined,
+  paint: Paint,
+): string {
+  if (replica === undefined) return paint('dim', '-');
+  if (replica.halted !== undefined) return paint('red', `HALTED ${replica.appliedIndex}`);
+  const lag = leaderIndex === undefined ? 0 : leaderIndex - replica.appliedIndex;
+  const late = lag > 0 ? paint('yellow', ` (-${lag})`) : '';
+  const role = replica.role === 'follower' || replica.role === 'leader' ? '' : ` ${replica.role}`;
+  const noLog = replica.logReachable ? '' : paint('red', ' no log');
+  const index = `${replica.appliedIndex}${late}${role}${noLog}`;
+  return replica.role === 'leader' ? `${paint('green', '*')}${index}` : ` ${index}`;
+}
+
+function matrix(members: readonly EndpointStatus[], paint: Paint): string[][] {
+  const columns: Column[] = members.map((one) => ({
+    title: one.status?.member.name ?? one.endpoint,
+    replicas:
+      one.status === undefined
+        ? undefined
+        : new Map(one.status.replicas.map((replica) => [replica.shard, replica])),
+  }));
+  const shards = new Set(columns.flatMap(({ replicas }) => [...(replicas?.keys() ?? [])]));
+  const rows = [...shards].sort(shardOrder).map((shard) => {
+    const replicas = columns.flatMap((column) => column.replicas?.get(shard) ?? []);
+    const leader = replicas.find(({ role }) => role === 'leader');
+    const term = Math.max(...replicas.map((replica) => replica.term));
+    const revision = Math.max(...replicas.map((replica) => replica.revision));
+    const cells = columns.map((column) =>
+      column.replicas === undefined
+        ? paint('red', 'down')
+        : cellOf(column.replicas.get(shard), leader?.index, paint),
+    );
+    const first = leader === undefined ? paint('red', `${shard} no leader`) : shard;
+    return [first, String(term), String(revision), ...cells];
+  });
+  return [['SHARD', 'TERM', 'REVISION', ...columns.map(({ title }) => ` ${title}`)], ...rows];
+}
+
+function headline(up: readonly MemberStatus[], total: number): string {
+  const [first] = up;
+  if (first === undefined) return 'no member answers\n';
+  const shards = first.replicas.filter(({ shard }) => shard !== 'meta').length;
+  return `cluster ${first.clusterId}, ${up.length} of ${total} members up, ${shards} shards, map version ${first.mapVersion}\n`;
+}
+
+/** Members × shards on one screen. */
+export function printStatus(
+  members: readonly EndpointStatus[],
+  table: boolean,
+  paint: Paint,
+): string {
+  const up = members.filter(isUp).map(({ status }) => status);
+  const [head = [], ...rows] = matrix(members, paint);
+  const down = members.flatMap(({ endpoint, error }) =>
+    error === undefined ? [] : `${paint('red', 'down')}  ${endpoint}: ${messageOf(error)}\n`,
+  );
+  const body = table ? drawTable(head, rows) : drawColumns([head, ...rows]);
+  const legend = table
+    ? ''
+    : paint('dim', '* leader, number = applied index, (-n) = behind the leader\n');
+  return `${headline(up, members.length)}\n${body}${legend}${down.join('')}`;
+}
+
+/** Every shard has a leader that answers, no replica is halted, every member is up. */
+function isHealthy(members: readonly EndpointStatus[]): boolean {
+  const replicas = members.flatMap(({ status }) => status?.replicas ?? []);
+  const led = new Set(replicas.filter(({ role }) => role === 'leader').map(({ shard }) => shard));
+  return (
+    members.every(isUp) &&
+    replicas.every((replica) => replica.halted === undefined && led.has(replica.shard))
+  );
+}
+
+export function addStatus(program: Command, context: Context): void {
+  program
+    .command('status')
+    .description(
+      'The whole cluster on one screen; exit code 5 when something is down, halted or without leader',
+    )
+    .action(async () => {
+      const members = await context.withClient((client) => client.status(context.call()));
+      const { format } = context.globals();
+      if (format === 'json') {
+        context.io.out(
+          jsonLine({ healthy: isHealthy(members), members: members.map(jsonOfStatus) }),
+        );
+      } else {
+        context.io.out(printStatus(members, format === 'table', painter(context.io)));
+      }
+      if (!isHealthy(members)) throw new Exit(EXIT.unhealthyOrInterrupted);
+    });
+}

@@ -1,0 +1,128 @@
+import { type ConnectOptions, connect, type KvorumClient } from '@kvorum/client';
+import { type Command, Option } from 'commander';
+import { EXIT, Exit, InputError } from './exit.ts';
+import type { Io } from './io.ts';
+import { FORMATS, type Format } from './output.ts';
+
+export const DEFAULT_ENDPOINTS =
+  'http://127.0.0.1:2379,http://127.0.0.1:2389,http://127.0.0.1:2399';
+
+/** Whoever is there answers in this time; a person waits no longer to read that nobody is. */
+const DIAL_MS_MAX = 2000;
+
+export interface Globals {
+  readonly endpoints: readonly string[];
+  readonly timeoutMs: number;
+  readonly format: Format;
+}
+
+/** What a command works with. */
+export interface Context {
+  readonly io: Io;
+  readonly globals: () => Globals;
+  /** Connects, runs, closes; an interrupt ends it with its exit code. */
+  readonly withClient: <T>(run: (client: KvorumClient) => Promise<T>) => Promise<T>;
+  /** `signal` and `timeoutMs` for a call. */
+  readonly call: () => { readonly signal: AbortSignal; readonly timeoutMs: number };
+}
+
+/** `--prev-kv` of `get` is `KVCTL_GET_PREV_KV`; of kvctl itself `KVCTL_PREV_KV`. */
+export function environmentName(command: Command, flag: string): string {
+  const path: string[] = [];
+  for (let at: Command | null = command; at?.parent; at = at.parent) path.unshift(at.name());
+  return ['KVCTL', ...path, flag].join('_').toUpperCase().replace(/-/g, '_');
+}
+
+/** Adds an option that its environment variable can set too. */
+export function flag(
+  command: Command,
+  flags: string,
+  description: string,
+  more: (option: Option) => Option = (option) => option,
+): void {
+  const option = more(new Option(flags, description));
+  const name = environmentName(command, option.name());
+  // A switch is on when its variable is set; `0`, `false` and nothing leave it off.
+  const isSwitch = !option.required && !option.optional;
+  const switchedOff = isSwitch && ['', '0', 'false'].includes(process.env[name] ?? 'unset');
+  command.addOption(switchedOff ? option : option.env(name));
+}
+
+/** Reads `250ms`, `5s`, `2m` or plain seconds; milliseconds. */
+export function parseDuration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m)?$/.exec(text);
+  const value = Number(match?.[1]);
+  if (match === null || value <= 0) {
+    throw new InputError(`"${text}" is not a duration`, 'write 500ms, 5s or 2m');
+  }
+  return value * { ms: 1, s: 1000, m: 60_000 }[(match[2] ?? 's') as 'ms' | 's' | 'm'];
+}
+
+export function parseCount(text: string): number {
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(Number(text))) {
+    throw new InputError(`"${text}" is not a whole number`);
+  }
+  return Number(text);
+}
+
+export function addGlobals(program: Command): void {
+  flag(program, '--endpoints <list>', 'members to talk to, separated by commas', (option) =>
+    option.default(DEFAULT_ENDPOINTS),
+  );
+  flag(program, '--timeout <duration>', 'time for the whole command, retries included', (option) =>
+    option.default('5s'),
+  );
+  flag(program, '-w, --write-out <format>', 'form of the output', (option) =>
+    option.choices(FORMATS).default('simple'),
+  );
+  flag(program, '--cacert <file>', "CA that signed the members' certificates (PEM)");
+  flag(program, '--cert <file>', 'client certificate (PEM)');
+  flag(program, '--key <file>', 'key of the client certificate (PEM)');
+}
+
+function globalsOf(program: Command): Globals {
+  const options = program.opts<Readonly<Record<string, string>>>();
+  return {
+    endpoints: (options['endpoints'] ?? '').split(',').filter((text) => text !== ''),
+    timeoutMs: parseDuration(options['timeout'] ?? '5s'),
+    format: FORMATS.find((format) => format === options['writeOut']) ?? 'simple',
+  };
+}
+
+export function contextOf(program: Command, io: Io, readFile: (path: string) => string): Context {
+  const globals = (): Globals => globalsOf(program);
+  const call: Context['call'] = () => ({ signal: io.signal, timeoutMs: globals().timeoutMs });
+  return {
+    io,
+    globals,
+    call,
+    withClient: async (run) => {
+      const { endpoints, timeoutMs } = globals();
+      const options: ConnectOptions = {
+        endpoints,
+        timeoutMs: Math.min(timeoutMs, DIAL_MS_MAX),
+        name: 'kvctl',
+        tls: tlsOf(program, readFile),
+      };
+      const client = await connect(options);
+      try {
+        return await run(client);
+      } catch (error) {
+        if (io.signal.aborted) throw new Exit(EXIT.unhealthyOrInterrupted);
+        throw error;
+      } finally {
+        await client.close();
+      }
+    },
+  };
+}
+
+function tlsOf(program: Command, readFile: (path: string) => string): ConnectOptions['tls'] {
+  const { cacert, cert, key } = program.opts<Readonly<Record<string, string | undefined>>>();
+  if (cacert === undefined && cert === undefined && key === undefined) return undefined;
+  return {
+    ...(cacert === undefined ? {} : { ca: readFile(cacert) }),
+    ...(cert === undefined ? {} : { cert: readFile(cert) }),
+    ...(key === undefined ? {} : { key: readFile(key) }),
+  };
+}

@@ -1,0 +1,31 @@
+/** The process around kvctl, so that a test can stand in for it. */
+export interface Io {
+  /** Data: what a pipe wants. */
+  readonly out: (text: string) => void;
+  /** Everything else: progress, warnings, errors. */
+  readonly err: (text: string) => void;
+  /** Standard input, whole. */
+  readonly stdin: () => Promise<Uint8Array>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly outIsTerminal: boolean;
+  readonly errIsTerminal: boolean;
+  /** Aborted by SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+const RESET = '\u001b[0m';
+const COLOURS = {
+  green: '\u001b[32m',
+  red: '\u001b[31m',
+  yellow: '\u001b[33m',
+  dim: '\u001b[2m',
+  bold: '\u001b[1m',
+};
+export type Colour = keyof typeof COLOURS;
+
+/** Colours only on a terminal, and not where NO_COLOR is set (https://no-color.org). */
+export function painter(io: Io): (colour: Colour, text: string) => string {
+  const noColour = io.env['NO_COLOR'];
+  const plain = !io.outIsTerminal || (noColour !== undefined && noColour !== '');
+  return (colour, text) => (plain ? text : `${COLOURS[colour]}${text}${RESET}`);
+}

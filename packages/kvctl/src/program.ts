@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { addBench } from './commands/bench.ts';
+import { addCompaction, addEndpoint, addLeader, addMember, addShard } from './commands/cluster.ts';
+import { addCompletion } from './commands/completion.ts';
+import { addDel, addGet, addPut } from './commands/kv.ts';
+import { addStatus } from './commands/status.ts';
+import { addTxn } from './commands/txn.ts';
+import { addWatch } from './commands/watch.ts';
+import { addGlobals, contextOf } from './context.ts';
+import { EXIT, Exit, type ExitCode, IoError, reportOf } from './exit.ts';
+import type { Io } from './io.ts';
+import { jsonLine } from './output.ts';
+import { kvctlVersion } from './version.ts';
+
+const HELP = `
+Every flag can be set by a variable: --endpoints by KVCTL_ENDPOINTS, --prefix of get by KVCTL_GET_PREFIX.
+
+Exit codes: 0 ok · 1 error · 2 cannot connect · 3 bad input · 4 the server refused · 5 unhealthy or interrupted · 6 input/output
+            8 unknown outcome (the write may have happened)
+
+Examples:
+  kvctl put greeting hello
+  kvctl get greeting
+  kvctl watch greeting
+  kvctl status`;
+
+function readTextFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new IoError(`cannot read ${path}: ${(error as Error).message}`);
+  }
+}
+
+/** The whole command line. `trailing` = the words after `--` of a watch. */
+export function buildProgram(io: Io, trailing: readonly string[]): Command {
+  const program = new Command('kvctl')
+    .description('Command line client of Kvorum')
+    .addHelpText('after', HELP)
+    .showHelpAfterError('(kvctl help shows the commands)')
+    .configureOutput({ writeOut: io.out, writeErr: io.err, getOutHelpWidth: () => 100 })
+    .exitOverride()
+    .enablePositionalOptions(false);
+  addGlobals(program);
+  const context = contextOf(program, io, readTextFile);
+  addPut(program, context);
+  addGet(program, context);
+  addDel(program, context);
+  addTxn(program, context, readTextFile);
+  addWatch(program, context, trailing);
+  addCompaction(program, context);
+  addEndpoint(program, context);
+  addMember(program, context);
+  addShard(program, context);
+  addLeader(program, context);
+  addStatus(program, context);
+  addBench(program, context);
+  addCompletion(program, context);
+  program
+    .command('version')
+    .description('Print the version')
+    .action(() => {
+      const version = kvctlVersion();
+      io.out(
+        context.globals().format === 'json'
+          ? jsonLine({ kvctl: version })
+          : `kvctl version: ${version}\n`,
+      );
+    });
+  for (const command of everyCommand(program)) command.exitOverride();
+  return program;
+}
+
+function everyCommand(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(everyCommand)];
+}
+
+/** Runs one command line (without `node kvctl`) and returns its exit code. Bugs are thrown. */
+export async function run(args: readonly string[], io: Io): Promise<ExitCode> {
+  const split = args.includes('watch') ? args.indexOf('--') : -1;
+  const own = split === -1 ? args : args.slice(0, split);
+  const trailing = split === -1 ? [] : args.slice(split + 1);
+  try {
+    await buildProgram(io, trailing).parseAsync([...own], { from: 'user' });
+    return EXIT.ok;
+  } catch (error) {
+    if (error instanceof Exit) return error.code;
+    // commander has printed its message; help and version are no errors.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.badInput;
+    const report = reportOf(error);
+    if (report === undefined) throw error;
+    io.err(report.text);
+    return io.signal.aborted && report.code !== EXIT.unknownOutcome
+      ? EXIT.unhealthyOrInterrupted
+      : report.code;
+  }
+}

@@ -1,0 +1,210 @@
+import { type Compare, leaseId, type TxnOp } from '@kvorum/base';
+import {
+  type Bytes,
+  type CompareSign,
+  compare,
+  type KeyRange,
+  op,
+  type TxnInit,
+} from '@kvorum/client';
+import { InputError } from './exit.ts';
+
+/**
+ * etcdctl's transaction script: comparisons, a blank line, the operations when all hold, a blank line, the operations otherwise.
+ *
+ * Comparison: `target("key") sign "value"`, target one of c|create, m|mod, ver|version, val|value, lease, sign one of = != < >.
+ * Operation: `put KEY VALUE`, `get KEY [END]`, `del KEY [END]` with the flags of the commands of these names.
+ */
+export function parseTxnScript(text: string): TxnInit {
+  const sections: string[][] = [[], [], []];
+  let at = 0;
+  for (const raw of text.split('\n')) {
+    const line = raw.trim();
+    if (line === '') {
+      at += 1;
+      if (at > 2) break;
+    } else {
+      sections[at]?.push(line);
+    }
+  }
+  const [compares = [], success = [], failure = []] = sections;
+  return {
+    compare: compares.map(parseCompare),
+    success: success.map(parseOperation),
+    failure: failure.map(parseOperation),
+  };
+}
+
+const COMPARE = /^([a-z]+)\s*\(\s*("(?:[^"\\]|\\.)*"|[^\s)"]+)\s*\)\s*(=|!=|<|>)\s*(\S.*)$/;
+
+/** Errors: InputError quoting the line. */
+export function parseCompare(line: string): Compare {
+  const match = COMPARE.exec(line);
+  if (match === null) {
+    throw new InputError(
+      `"${line}" is not a comparison`,
+      'write one like  mod("key") > "0"  or  value("key") = "text"',
+    );
+  }
+  const [, target = '', quotedKey = '', sign = '=', quotedValue = ''] = match;
+  const key = unquote(quotedKey, line);
+  const value = unquote(quotedValue.trim(), line);
+  return compareOf(target, key, sign as CompareSign, value, line);
+}
+
+function compareOf(
+  target: string,
+  key: string,
+  sign: CompareSign,
+  value: string,
+  line: string,
+): Compare {
+  switch (target) {
+    case 'c':
+    case 'create':
+      return compare(key, 'create', sign, wholeNumber(value, line));
+    case 'm':
+    case 'mod':
+      return compare(key, 'mod', sign, wholeNumber(value, line));
+    case 'ver':
+    case 'version':
+      return compare(key, 'version', sign, wholeNumber(value, line));
+    case 'val':
+    case 'value':
+      return compare(key, 'value', sign, value);
+    case 'lease':
+      return compare(key, 'lease', sign, parseLease(value));
+    default:
+      throw new InputError(
+        `"${target}" in "${line}" cannot be compared`,
+        'compare create, mod, version, value or lease',
+      );
+  }
+}
+
+function wholeNumber(text: string, line: string): number {
+  if (!/^-?\d+$/.test(text)) throw new InputError(`"${text}" in "${line}" is not a whole number`);
+  return Number(text);
+}
+
+/** Hexadecimal, as etcdctl writes lease ids. */
+export function parseLease(text: string): bigint {
+  if (!/^(0x)?[0-9a-fA-F]{1,16}$/.test(text))
+    throw new InputError(`"${text}" is not a lease id (hex)`);
+  return BigInt.asIntN(64, BigInt(text.startsWith('0x') ? text : `0x${text}`));
+}
+
+/** `"a \"b\""` → `a "b"`; what is not quoted stays. */
+function unquote(text: string, line: string): string {
+  if (!text.startsWith('"')) return text;
+  const words = splitWords(text, line);
+  if (words.length !== 1) throw new InputError(`"${line}" has text after its value`);
+  return words[0] ?? '';
+}
+
+const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', '0': '\0' };
+
+/** Words as a shell splits them: quotes group, a backslash escapes outside single quotes. */
+export function splitWords(text: string, line: string = text): string[] {
+  const words: string[] = [];
+  let word: string | undefined;
+  let quote: string | undefined;
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text[at] ?? '';
+    if (quote === undefined && /\s/.test(char)) {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+    } else if (char === quote) {
+      quote = undefined;
+    } else if (quote === undefined && (char === '"' || char === "'")) {
+      quote = char;
+      word ??= '';
+    } else if (char === '\\' && quote !== "'") {
+      at += 1;
+      const escaped = text[at] ?? '';
+      word = (word ?? '') + (quote === '"' ? (ESCAPES[escaped] ?? escaped) : escaped);
+    } else {
+      word = (word ?? '') + char;
+    }
+  }
+  if (quote !== undefined) throw new InputError(`a quote is not closed in "${line}"`);
+  if (word !== undefined) words.push(word);
+  return words;
+}
+
+interface Words {
+  readonly operands: readonly string[];
+  readonly flags: ReadonlyMap<string, string>;
+}
+
+const FLAGS_WITH_VALUE = new Set(['lease', 'limit']);
+const FLAGS: Readonly<Record<string, readonly string[]>> = {
+  put: ['prev-kv', 'lease', 'ignore-value', 'ignore-lease'],
+  get: ['prefix', 'from-key', 'limit'],
+  del: ['prefix', 'from-key', 'prev-kv'],
+};
+
+function readWords(name: string, words: readonly string[], line: string): Words {
+  const operands: string[] = [];
+  const flags = new Map<string, string>();
+  for (let at = 0; at < words.length; at += 1) {
+    const word = words[at] ?? '';
+    if (!word.startsWith('--') || word === '--') {
+      if (word !== '--') operands.push(word);
+      continue;
+    }
+    const [flag = '', given] = word.slice(2).split('=', 2);
+    if (FLAGS[name]?.includes(flag) !== true) {
+      throw new InputError(`--${flag} is not a flag of ${name} in "${line}"`);
+    }
+    if (given === undefined && FLAGS_WITH_VALUE.has(flag)) {
+      at += 1;
+      flags.set(flag, words[at] ?? '');
+    } else {
+      flags.set(flag, given ?? 'true');
+    }
+  }
+  return { operands, flags };
+}
+
+/** Errors: InputError quoting the line. */
+export function parseOperation(line: string): TxnOp {
+  const [name = '', ...rest] = splitWords(line);
+  const { operands, flags } = readWords(name, rest, line);
+  const on = (flag: string): boolean => flags.get(flag) === 'true';
+  const [key, second] = operands;
+  if (FLAGS[name] === undefined) {
+    throw new InputError(`"${name}" in "${line}" is not an operation`, 'use put, get or del');
+  }
+  if (key === undefined || operands.length > 2) throw new InputError(`"${line}" needs a key`);
+  if (name === 'put') {
+    if (second === undefined && !on('ignore-value'))
+      throw new InputError(`"${line}" needs a value`);
+    const lease = flags.get('lease');
+    return op.put(key, second ?? '', {
+      ...(on('prev-kv') ? { prevKv: true } : {}),
+      ...(on('ignore-value') ? { ignoreValue: true } : {}),
+      ...(on('ignore-lease') ? { ignoreLease: true } : {}),
+      ...(lease === undefined ? {} : { lease: leaseId(parseLease(lease)) }),
+    });
+  }
+  const target = targetOf(key, second, on('prefix'), on('from-key'));
+  if (name === 'del') return op.delete(target, on('prev-kv') ? { prevKv: true } : {});
+  const limit = flags.get('limit');
+  return op.get(target, limit === undefined ? {} : { limit: wholeNumber(limit, line) });
+}
+
+/** The keys that `KEY [END] --prefix --from-key` name. Errors: InputError when they contradict each other. */
+export function targetOf(
+  key: string,
+  end: string | undefined,
+  prefix: boolean,
+  fromKey: boolean,
+): Bytes | KeyRange {
+  if (Number(prefix) + Number(fromKey) + Number(end !== undefined) > 1) {
+    throw new InputError('give at most one of a range end, --prefix and --from-key');
+  }
+  if (prefix) return { prefix: key };
+  if (fromKey) return { from: key };
+  return end === undefined ? key : { range: [key, end] };
+}
