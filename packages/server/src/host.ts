@@ -33,6 +33,8 @@ export interface Host {
   map(): ShardMap;
   /** This member's replica of a shard, the meta shard's too. */
   replica(shard: string): ReplicaPort | undefined;
+  /** The same for what clients may address: the meta shard holds no client keys, so they cannot reach it. */
+  dataReplica(shard: string): ReplicaPort | undefined;
   /** All replicas of this member, data shards in order, then meta. */
   replicas(): readonly ReplicaPort[];
   /** Whether this member leads the shard at this moment. */

@@ -26,7 +26,8 @@ const BY_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
 export function errorLine(error: KvError): string {
   const what = errorSpec(error.code).message;
   const why = error.message.startsWith(`${what}: `) ? error.message.slice(what.length + 2) : '';
-  const parts = [what.replace(/^(kv|etcdserver): /, ''), why, error.details.hint ?? ''];
+  const hint = error.details.hint ?? '';
+  const parts = [what.replace(/^(kv|etcdserver): /, ''), why, why.includes(hint) ? '' : hint];
   return `kvd: ${parts.filter((part) => part !== '').join(' · ')} (${error.code})`;
 }
 

@@ -13,6 +13,17 @@ export interface OpenedLogs {
   readonly close: () => Promise<void>;
 }
 
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new KvError('KV_DATA_DIR', `${directory}: ${(error as Error).message}`, {
+      cause: error,
+      details: { hint: 'make it a directory this user can write, or set another one' },
+    });
+  }
+}
+
 function readPassword(sasl: SaslConfig): string {
   try {
     if ((statSync(sasl.passwordFile).mode & 0o004) !== 0) {
@@ -45,7 +56,7 @@ export async function openConfiguredLogs(
 ): Promise<OpenedLogs> {
   const { log } = config;
   if (log.kind === 'local') {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
     const local = await openLocalLogs({
       directory,
       limits: config.limits,

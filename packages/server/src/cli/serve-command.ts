@@ -1,7 +1,8 @@
-import { join } from 'node:path';
 import type { LoadedConfig } from '../config/load.ts';
 import { createLogger } from '../logger.ts';
+import { openMemberDirectory } from '../member/data-directory.ts';
 import { type Member, startMember } from '../member/member.ts';
+import { systemRng } from '../member/system.ts';
 import { serverVersion } from '../version.ts';
 import { type OpenedLogs, openConfiguredLogs } from './open-logs.ts';
 import { runUntilSignal } from './run-until-signal.ts';
@@ -14,7 +15,9 @@ export async function serve(loaded: LoadedConfig): Promise<number> {
   let member: Member | undefined;
   return await runUntilSignal({
     async start(signal) {
-      opened = await openConfiguredLogs(config, join(config.dataDir, 'log'), logger);
+      // Whose directory it is comes before opening anything in it.
+      const directory = openMemberDirectory(config, systemRng);
+      opened = await openConfiguredLogs(config, directory.log, logger);
       member = await startMember({
         config,
         version: serverVersion(),

@@ -66,7 +66,7 @@ export class SessionWatches {
       this.#connection.protocolError(request.error);
       return;
     }
-    const replica = this.#host.replica(shard);
+    const replica = this.#host.dataReplica(shard);
     const refusal = this.#refusal(
       shard,
       replica === undefined,
@@ -97,7 +97,7 @@ export class SessionWatches {
     }
     const single = rangeEnd === undefined || rangeEnd.length === 0;
     const router = this.#host.router;
-    if (unknownShard || (single && shard !== 'meta' && router.shardOf(key) !== shard)) {
+    if (unknownShard || (single && router.shardOf(key) !== shard)) {
       return new KvError('KV_WRONG_SHARD', undefined, {
         details: { shard, mapVersion: this.#host.map().version },
       });

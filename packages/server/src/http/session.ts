@@ -162,7 +162,7 @@ export class Session {
 
   #onRequests(frame: RequestsFrame, clientId: string): void {
     const host = this.#host;
-    const replica = host.replica(frame.shard);
+    const replica = host.dataReplica(frame.shard);
     const refusal =
       host.refusal() ?? (replica === undefined ? this.#wrongShard(frame.shard) : undefined);
     if (replica === undefined || refusal !== undefined) {

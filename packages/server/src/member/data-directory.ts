@@ -11,6 +11,8 @@ import {
 import { join, resolve } from 'node:path';
 import { type ClusterId, formatId, KvError, type MemberId, toHex } from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
+import type { KvdConfig } from '../config/schema.ts';
+import { describeCluster } from './cluster.ts';
 
 /** Version of the directory's layout; a newer one is refused. */
 export const DATA_FORMAT = 1;
@@ -99,6 +101,12 @@ function checkOwner(path: string, found: IdentityFile, cluster: string, member: 
       'give every member a dataDir of its own',
     );
   }
+}
+
+/** The data directory of the configured member; see {@link openDataDirectory}. */
+export function openMemberDirectory(config: KvdConfig, rng: Rng): DataDirectory {
+  const { id, self } = describeCluster(config);
+  return openDataDirectory(config.dataDir, { cluster: id, member: self.id, name: self.name }, rng);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { formatId, isKvError, KvError, type Limits, type MemberId } from '@kvorum/base';
+import { formatId, isKvError, KvError, type Limits, META_SHARD, type MemberId } from '@kvorum/base';
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { ReplicaPort } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
@@ -120,6 +120,10 @@ export class MemberHost implements Host {
 
   replica(shard: string): ReplicaPort | undefined {
     return this.#replicas.get(shard);
+  }
+
+  dataReplica(shard: string): ReplicaPort | undefined {
+    return shard === META_SHARD ? undefined : this.#replicas.get(shard);
   }
 
   replicas(): readonly ReplicaPort[] {

@@ -18,7 +18,7 @@ import { type ClientServer, startClientServer } from '../http/server.ts';
 import type { Logger } from '../logger.ts';
 import { createMetrics, type MemberMetrics } from '../metrics.ts';
 import { type Cluster, describeCluster } from './cluster.ts';
-import { type DataDirectory, openDataDirectory } from './data-directory.ts';
+import { type DataDirectory, openMemberDirectory } from './data-directory.ts';
 import { checkMap, firstMap } from './first-map.ts';
 import { deriveMetaUid, freshLeaderId } from './identity.ts';
 import { MemberHost } from './member-host.ts';
@@ -106,11 +106,7 @@ class RunningMember implements Member {
     this.#logger = logger;
     this.#cluster = describeCluster(config);
     this.#leaderId = freshLeaderId(this.#cluster.self.id, systemRng);
-    this.#data = openDataDirectory(
-      config.dataDir,
-      { cluster: this.#cluster.id, member: this.#cluster.self.id, name: config.name },
-      systemRng,
-    );
+    this.#data = openMemberDirectory(config, systemRng);
     this.#metrics = createMetrics(options.version, config.name);
     this.#stores = openLevelStores({ directory: this.#data.replicas });
     this.host = new MemberHost({

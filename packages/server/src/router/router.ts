@@ -7,6 +7,7 @@ import {
   type KvRequest,
   type KvResponse,
   type Limits,
+  META_SHARD,
   type MemberId,
   type RangeRequest,
   type SessionTag,
@@ -42,7 +43,7 @@ export interface RouteOptions {
   /** On the member's monotonic clock. */
   readonly deadlineMs: number;
   readonly session?: SessionTag;
-  /** Names the shard instead of the keys: for a compaction, or the meta shard. */
+  /** Names the data shard instead of the keys: for a compaction. */
   readonly shard?: string;
 }
 
@@ -95,7 +96,8 @@ export class Router {
   #shardsOf(request: KvRequest, options: RouteOptions): readonly ShardId[] {
     const { shard } = options;
     if (shard === undefined) return placeRequest(this.#parts.map(), request);
-    if (!isShardId(shard) || this.#parts.replica(shard) === undefined) {
+    const known = isShardId(shard) && this.#parts.replica(shard) !== undefined;
+    if (!known || shard === META_SHARD) {
       throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
     }
     return [shard];
