@@ -3,9 +3,9 @@ import type { RaftEffect } from '@kvorum/raft';
 import { expect, it } from 'vitest';
 import { Cluster, payloadText, type SimMember } from './cluster.ts';
 
-const SCHEDULE_COUNT = Number(process.env['KV_RAFT_SCHEDULES'] ?? 120);
+const SCHEDULE_COUNT = Number(process.env['KV_RAFT_SCHEDULES'] ?? 200);
 const FIRST_SEED = Number(process.env['KV_RAFT_SEED'] ?? 1);
-const STEPS = 1000;
+const STEPS = 1500;
 
 type Random = (fromInclusive: number, toExclusive: number) => number;
 
@@ -106,6 +106,8 @@ interface Schedule {
   readonly random: Random;
   readonly wipes: boolean;
   nameCount: number;
+  /** Messages from and to this member wait. */
+  cutOff: number | undefined;
 }
 
 function createSchedule(seed: number, wipes: boolean): Schedule {
@@ -117,7 +119,7 @@ function createSchedule(seed: number, wipes: boolean): Schedule {
     random: (_member, from, to) => random(from, to),
     onEffect: (member, effect) => checker.onEffect(member, effect),
   });
-  return { cluster, checker, random, wipes, nameCount: 0 };
+  return { cluster, checker, random, wipes, nameCount: 0, cutOff: undefined };
 }
 
 function anyMember(schedule: Schedule): SimMember {
@@ -142,6 +144,7 @@ function act(schedule: Schedule): void {
   else if (dice < 845) cluster.land(busyMember(schedule, ({ zombies }) => zombies.length > 0));
   else if (dice < 920) propose(schedule);
   else if (dice < 975) read(schedule);
+  else if (dice < 985) cutOff(schedule);
   else disturb(schedule);
 }
 
@@ -150,14 +153,19 @@ function moveMessages(schedule: Schedule): void {
   for (let moved = 0; moved < count; moved += 1) moveMessage(schedule);
 }
 
-function moveMessage({ cluster, random }: Schedule): void {
-  if (cluster.net.length === 0) return;
-  const at = random(0, Math.min(cluster.net.length, 12));
-  const envelope = cluster.net[at];
+function moveMessage({ cluster, random, cutOff }: Schedule): void {
+  const movable = cluster.net.filter(({ from, to }) => from !== cutOff && to !== cutOff);
+  const envelope = movable[random(0, Math.max(1, Math.min(movable.length, 12)))];
   if (envelope === undefined) return;
   const dice = random(0, 100);
-  if (dice >= 3) cluster.net.splice(at, 1);
+  if (dice >= 3) cluster.net.splice(cluster.net.indexOf(envelope), 1);
   if (dice < 97) cluster.deliver(envelope);
+}
+
+/** Mostly the leader, for a while: leaders that are deposed and do not know it are where the bugs are. */
+function cutOff(schedule: Schedule): void {
+  const leads = ({ raft }: SimMember): boolean => raft.status().role === 'leader';
+  schedule.cutOff = schedule.cutOff === undefined ? busyMember(schedule, leads).id : undefined;
 }
 
 function advance(schedule: Schedule): void {
@@ -197,7 +205,9 @@ function read(schedule: Schedule): void {
   schedule.nameCount += 1;
   const readId = schedule.nameCount;
   schedule.checker.reads.set(readId, schedule.checker.ackedIndex);
-  schedule.cluster.step(anyMember(schedule), { kind: 'read', readId });
+  const leads = ({ raft }: SimMember): boolean => raft.status().role === 'leader';
+  const member = schedule.random(0, 2) === 0 ? anyMember(schedule) : busyMember(schedule, leads);
+  schedule.cluster.step(member, { kind: 'read', readId });
 }
 
 function disturb(schedule: Schedule): void {
@@ -223,6 +233,7 @@ function heal(schedule: Schedule): void {
     if (!member.up) cluster.restart(member, { wipeVotes: false });
     cluster.step(member, { kind: 'log-reachable', reachable: true });
   }
+  schedule.cutOff = undefined;
   const before = checker.ackedIndex;
   for (let round = 0; round < 400; round += 1) {
     cluster.nowMs += 50;
