@@ -46,6 +46,7 @@ export interface ReplicaInfo {
   readonly index: number;
   readonly appliedIndex: number;
   readonly revision: number;
+  /** What is older is gone; -1 = never compacted. */
   readonly compactRevision: number;
   readonly queuedCommands: number;
   readonly watchers: number;
@@ -127,6 +128,10 @@ const count: Check<number> = (value, path) => {
     : fail(path, 'a whole number');
 };
 
+/** -1 stands for "never" in places. */
+const integer: Check<number> = (value, path) =>
+  Number.isSafeInteger(value) ? (value as number) : fail(path, 'an integer');
+
 function list<T>(check: Check<T>): Check<readonly T[]> {
   return (value, path) =>
     Array.isArray(value)
@@ -166,7 +171,7 @@ const replica: Check<ReplicaInfo> = (value, path) => {
     index: number('index'),
     appliedIndex: number('appliedIndex'),
     revision: number('revision'),
-    compactRevision: number('compactRevision'),
+    compactRevision: integer(from['compactRevision'], `${path}.compactRevision`),
     queuedCommands: number('queuedCommands'),
     watchers: number('watchers'),
     logName: text(from['logName'], `${path}.logName`),
