@@ -24,8 +24,15 @@ import type { CommandResult } from './command.ts';
 import { readRange, toKeyValues } from './range.ts';
 import type { Reading } from './reading.ts';
 import { rowBytesLength, rowKeyValue, rowValue } from './row-codec.ts';
-import { checkPlan, checkPutState, isPlainGet, isPoint, planTxn, type TxnPlan } from './txn-plan.ts';
-import { VisibleScan } from './visible.ts';
+import {
+  checkPlan,
+  checkPutState,
+  isPlainGet,
+  isPoint,
+  planTxn,
+  type TxnPlan,
+} from './txn-plan.ts';
+import { type Found, VisibleScan } from './visible.ts';
 
 /** Room kept in a record for what frames the payload. */
 const RECORD_FRAME_BYTES = 4096;
@@ -61,7 +68,9 @@ export class Executor {
 
   /** Bytes still free in the record. */
   get room(): number {
-    return this.recordBytesMax - this.state.builder.length - this.sessionBytes - this.ownSessionBytes;
+    return (
+      this.recordBytesMax - this.state.builder.length - this.sessionBytes - this.ownSessionBytes
+    );
   }
 
   /** A put needs no reading once its slot is prefetched: the hot path stays a plain call. */
@@ -166,7 +175,8 @@ export class Executor {
     const overflow = this.claim(put.key, value);
     if (overflow !== undefined) return overflow;
     const lease = put.ignoreLease === true ? (head?.lease ?? NO_LEASE) : (put.lease ?? NO_LEASE);
-    const prevKv = put.prevKv === true && previous !== undefined ? rowKeyValue(previous) : undefined;
+    const prevKv =
+      put.prevKv === true && previous !== undefined ? rowKeyValue(previous) : undefined;
     state.write(slot, { main: cursor.main, sub: cursor.sub, value, lease, deleted: false });
     cursor.sub += 1;
     this.wrote(cursor);
@@ -179,31 +189,45 @@ export class Executor {
     cursor: Cursor,
   ): Reading<DeleteRangeResponse | Overflow> {
     const { state } = this;
+    const wantsPrev = request.prevKv === true;
+    if (isPoint(request)) return this.deleteKey(request.key, wantsPrev, cursor);
     const prevKvs: KeyValue[] = [];
-    let deleted = 0;
-    if (isPoint(request)) {
-      const slot = state.slot(request.key);
-      if (slot.head !== undefined && !slot.head.deleted) {
-        const row = request.prevKv === true ? state.rowOf(slot) : undefined;
-        if (row !== undefined) prevKvs.push(rowKeyValue(row));
-        const overflow = this.writeTombstone(slot, cursor);
-        if (overflow !== undefined) return overflow;
-        deleted = 1;
-      }
-    } else {
-      // `state.revision` moves with the first tombstone; the scan sees what stood before this operation.
-      const scan = new VisibleScan(state, request, state.revision);
-      while (!scan.done) {
-        const found = yield* scan.next();
-        if (request.prevKv === true) prevKvs.push(...(yield* toKeyValues(state, found, false)));
-        for (const { key, head } of found) {
-          const overflow = this.writeTombstone(state.slotOf(key, head), cursor);
-          if (overflow !== undefined) return overflow;
-        }
-        deleted += found.length;
-      }
+    let count = 0;
+    // `state.revision` moves with the first tombstone; the scan sees what stood before this operation.
+    const scan = new VisibleScan(state, request, state.revision);
+    while (!scan.done) {
+      const found = yield* scan.next();
+      if (wantsPrev) prevKvs.push(...(yield* toKeyValues(state, found, false)));
+      const overflow = this.writeTombstones(found, cursor);
+      if (overflow !== undefined) return overflow;
+      count += found.length;
     }
-    return { op: 'delete-range', revision: state.revision as Revision, deleted, prevKvs };
+    return this.deleted(count, prevKvs);
+  }
+
+  private deleteKey(
+    key: Uint8Array,
+    wantsPrev: boolean,
+    cursor: Cursor,
+  ): DeleteRangeResponse | Overflow {
+    const slot = this.state.slot(key);
+    if (slot.head === undefined || slot.head.deleted) return this.deleted(0, []);
+    const row = wantsPrev ? this.state.rowOf(slot) : undefined;
+    const overflow = this.writeTombstone(slot, cursor);
+    return overflow ?? this.deleted(1, row === undefined ? [] : [rowKeyValue(row)]);
+  }
+
+  private deleted(count: number, prevKvs: readonly KeyValue[]): DeleteRangeResponse {
+    const revision = this.state.revision as Revision;
+    return { op: 'delete-range', revision, deleted: count, prevKvs };
+  }
+
+  private writeTombstones(found: readonly Found[], cursor: Cursor): Overflow | undefined {
+    for (const { key, head } of found) {
+      const overflow = this.writeTombstone(this.state.slotOf(key, head), cursor);
+      if (overflow !== undefined) return overflow;
+    }
+    return undefined;
   }
 
   private writeTombstone(slot: Slot, cursor: Cursor): Overflow | undefined {

@@ -1,6 +1,6 @@
 import { err, KvError, ok, type Result } from '@kvorum/base';
-import { byteText, ByteReader, ByteWriter } from './binary.ts';
-import { getMany, type Reading, scanChunk, type StoredRow } from './reading.ts';
+import { ByteReader, ByteWriter, byteText } from './binary.ts';
+import { getMany, type Reading, type StoredRow, scanChunk } from './reading.ts';
 import {
   COMPACTION_KEY,
   decodeHead,
@@ -79,10 +79,7 @@ export function* compactionChunk(
   const start = nextTarget(cursor ?? (yield* loadCursor()), view.compactRevision);
   if (start === undefined) return { deletes: [], progress: undefined, cursor: undefined };
   const { target } = start;
-  const rows = yield* scanChunk(
-    revisionKey(start.atMain, start.atSub),
-    revisionKey(target + 1, 0),
-  );
+  const rows = yield* scanChunk(revisionKey(start.atMain, start.atSub), revisionKey(target + 1, 0));
   const last = rows.at(-1);
   const deletes = yield* superseded(view, rows, target);
   const next: CompactionCursor =

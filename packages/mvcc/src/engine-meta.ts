@@ -67,7 +67,10 @@ export function encodeMeta(meta: EngineMeta): Uint8Array {
   out.u64(meta.index);
   out.u64(meta.term);
   const leader = fromHex(meta.leaderId === '' ? '0'.repeat(32) : meta.leaderId);
-  assert(leader !== undefined && leader.length === LEADER_ID_BYTES, 'leader id: 32 hex digits or empty');
+  assert(
+    leader !== undefined && leader.length === LEADER_ID_BYTES,
+    'leader id: 32 hex digits or empty',
+  );
   out.raw(leader);
   out.u64(meta.seq);
   out.raw(meta.chainHash);
@@ -83,7 +86,9 @@ export function decodeMeta(bytes: Uint8Array): Result<EngineMeta, KvError> {
   const input = new ByteReader(bytes);
   const format = input.u8();
   if (format !== STORE_FORMAT) {
-    return err(new KvError('KV_CORRUPT', `store format ${format}, this build reads ${STORE_FORMAT}`));
+    return err(
+      new KvError('KV_CORRUPT', `store format ${format}, this build reads ${STORE_FORMAT}`),
+    );
   }
   const offset = input.u64() - 1;
   const index = input.u64();

@@ -28,7 +28,6 @@ import {
   type Head,
   headKey,
   prefixRange,
-  revisionKey,
   rowBytesLength,
   rowKey,
   rowKeyValue,
@@ -37,7 +36,7 @@ import {
 import { type SessionBatch, SessionTable } from './session-table.ts';
 import { digestState, type StateDigest } from './state-hash.ts';
 import { isPlainGet, prefetchOp } from './txn-plan.ts';
-import { rowsAt, type Snapshot } from './visible.ts';
+import { type Pointer, rowsAt, type Snapshot } from './visible.ts';
 import {
   applyWriteSet,
   decodeWriteSet,
@@ -217,7 +216,10 @@ export class Engine {
   /** Answers a validated range. Errors: KV_COMPACTED, KV_FUTURE_REVISION. */
   *range(request: RangeRequest): Reading<Result<RangeResponse, KvError>> {
     if (isPlainGet(request) && request.keysOnly !== true && request.countOnly !== true) {
-      const { revision, kvs: [kv] } = yield* this.getBatch([request.key]);
+      const {
+        revision,
+        kvs: [kv],
+      } = yield* this.getBatch([request.key]);
       const kvs = kv === undefined ? [] : [kv];
       return ok({ op: 'range', revision, kvs, more: false, count: kvs.length });
     }
@@ -309,27 +311,18 @@ export class Engine {
     keys: readonly Uint8Array[],
   ): Reading<readonly (KeyValue | undefined)[]> {
     const heads = yield* this.heads(snapshot, keys);
-    const live: { head: Head; index: number }[] = [];
+    const pointers: Pointer[] = [];
+    const indexes: number[] = [];
     for (const [index, head] of heads.entries()) {
-      const late = head !== undefined && head.modMain > snapshot.revision;
-      if (head !== undefined && (late || !head.deleted)) live.push({ head, index });
+      // A tombstone newer than the snapshot hides a version that the snapshot still has.
+      if (head === undefined || (head.deleted && head.modMain <= snapshot.revision)) continue;
+      pointers.push({ main: head.modMain, sub: head.modSub });
+      indexes.push(index);
     }
-    const found: (KeyValue | undefined)[] = new Array<KeyValue | undefined>(
-      keys.length,
-    ).fill(undefined);
-    if (live.some(({ head }) => head.modMain > snapshot.revision)) {
-      const pointers = live.map(({ head }) => ({ main: head.modMain, sub: head.modSub }));
-      const rows = yield* rowsAt(snapshot, pointers, snapshot.revision);
-      for (const [i, { index }] of live.entries()) {
-        const row = rows[i];
-        if (row !== undefined) found[index] = rowKeyValue(row);
-      }
-      return found;
-    }
-    const rows = yield* getMany(live.map(({ head }) => revisionKey(head.modMain, head.modSub)));
-    for (const [i, { head, index }] of live.entries()) {
+    const rows = yield* rowsAt(snapshot, pointers, snapshot.revision);
+    const found = keys.map((): KeyValue | undefined => undefined);
+    for (const [i, index] of indexes.entries()) {
       const row = rows[i];
-      assert(row !== undefined || head.modMain <= this.compactedTo, 'a revision row is missing');
       if (row !== undefined) found[index] = rowKeyValue(row);
     }
     return found;
@@ -387,8 +380,7 @@ function* executeTagged(
   if (admission.kind === 'answer') return admission.result;
   executor.sessionBytes = sessions.bytesMax;
   executor.ownSessionBytes = sessions.costOf(tag);
-  const result =
-    request.op === 'put' ? executor.put(request) : yield* executor.run(request);
+  const result = request.op === 'put' ? executor.put(request) : yield* executor.run(request);
   // Not decided but turned away: the client may send it again under the same seq.
   const turnedAway = !result.ok && result.error.code === 'KV_TOO_MANY_REQUESTS';
   if (!turnedAway) sessions.record(tag, result, executor.room);
@@ -404,4 +396,3 @@ function payloadCapacity(batch: readonly Proposal[]): number {
   }
   return bytes;
 }
-

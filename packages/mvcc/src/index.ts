@@ -29,8 +29,8 @@ export {
   type RowFields,
   revisionKey,
   rowKeyValue,
-  sessionKey,
   STATE_PREFIXES,
+  sessionKey,
 } from './row-codec.ts';
 export type { StateDigest } from './state-hash.ts';
 export { isReadOnly, validate } from './validate.ts';
@@ -41,11 +41,11 @@ export {
   encodeWriteSet,
   type StateChange,
   type StoreSink,
+  WRITE_SET_VERSION,
   type WriteSet,
+  WriteSetBuilder,
   type WriteSetFrame,
   type WriteSetMetadata,
-  WriteSetBuilder,
-  WRITE_SET_VERSION,
   writeSetEvents,
   writeSetRows,
 } from './write-set.ts';

@@ -114,7 +114,13 @@ function readOpResponse(
     case TAG_RANGE: {
       const more = input.u8() === 1;
       const count = input.varint();
-      const range: RangeResponse = { op: 'range', revision, more, count, kvs: readKeyValues(input) };
+      const range: RangeResponse = {
+        op: 'range',
+        revision,
+        more,
+        count,
+        kvs: readKeyValues(input),
+      };
       return range;
     }
     case TAG_TXN:

@@ -8,7 +8,15 @@ import {
   type Revision,
   toHex,
 } from '@kvorum/base';
-import { type ByteWriter, readI64, readU32, readU64, writeI64, writeU32, writeU64 } from './binary.ts';
+import {
+  type ByteWriter,
+  readI64,
+  readU32,
+  readU64,
+  writeI64,
+  writeU32,
+  writeU64,
+} from './binary.ts';
 
 /**
  * Rows of a replica's store (DESIGN §5).

@@ -218,7 +218,9 @@ export class SessionBatch {
     const known = this.drafts.get(tag.clientId) ?? this.table.get(tag.clientId);
     if (!isTag(tag)) return refuse(new KvError('KV_INVALID_ARGUMENT', 'malformed session tag'));
     if (known === undefined) {
-      return tag.retry && tag.ackedThrough > 0 ? refuse(new KvError('KV_SESSION_EXPIRED')) : EXECUTE;
+      return tag.retry && tag.ackedThrough > 0
+        ? refuse(new KvError('KV_SESSION_EXPIRED'))
+        : EXECUTE;
     }
     const result = known.find(tag.seq);
     if (result !== undefined) return { kind: 'answer', result };

@@ -1,5 +1,5 @@
 import { compareBytes } from '@kvorum/base';
-import { getMany, keyAfter, type Reading, scanChunk, type StoredRow } from './reading.ts';
+import { getMany, keyAfter, type Reading, type StoredRow, scanChunk } from './reading.ts';
 import {
   decodeHead,
   prefixRange,
@@ -31,18 +31,13 @@ export interface StateDigest {
  * Rows that compaction may or may not have removed yet do not count, nor do pointers to them. The sum over the rows
  * is the same in any order, so nothing has to be held. Cost: one walk over heads and kept history.
  */
-export function* digestState(
-  revision: number,
-  compactRevision: number,
-): Reading<StateDigest> {
+export function* digestState(revision: number, compactRevision: number): Reading<StateDigest> {
   const sum = new HashSum();
   yield* addHistory(sum, revision, compactRevision);
   yield* addOldHeads(sum, compactRevision);
   for (const prefix of Object.values(STATE_PREFIXES)) {
     const { gte, lt } = prefixRange(prefix);
-    yield* eachChunk(gte, lt, function* addRows(rows) {
-      for (const [key, value] of rows) sum.add(key, value);
-    });
+    yield* addRows(sum, gte, lt);
   }
   return { revision, compactRevision, hash: sum.hex(revision, compactRevision) };
 }
@@ -56,6 +51,17 @@ function* eachChunk(gte: Uint8Array, lt: Uint8Array, visit: ChunkVisitor): Readi
     const last = rows.at(-1);
     if (last === undefined) return;
     yield* visit(rows);
+    from = keyAfter(last[0]);
+  }
+}
+
+function* addRows(sum: HashSum, gte: Uint8Array, lt: Uint8Array): Reading<void> {
+  let from = gte;
+  for (;;) {
+    const rows = yield* scanChunk(from, lt);
+    const last = rows.at(-1);
+    if (last === undefined) return;
+    for (const [key, value] of rows) sum.add(key, value);
     from = keyAfter(last[0]);
   }
 }

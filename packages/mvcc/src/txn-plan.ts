@@ -1,7 +1,7 @@
 import {
-  compareBytes,
   type Compare,
   type CompareResult,
+  compareBytes,
   type DeleteRangeRequest,
   KvError,
   NO_LEASE,
@@ -144,11 +144,7 @@ function* holds(state: BatchState, compare: Compare): Reading<boolean> {
 }
 
 /** A missing key has zeros for numbers and the lease, and never satisfies a compare of its value. */
-function holdsFor(
-  compare: Compare,
-  head: Head | undefined,
-  row: Uint8Array | undefined,
-): boolean {
+function holdsFor(compare: Compare, head: Head | undefined, row: Uint8Array | undefined): boolean {
   switch (compare.target) {
     case 'version':
       return satisfies((head?.version ?? 0) - compare.value, compare.result);

@@ -139,32 +139,34 @@ function checkDuplicates(txn: TxnRequest): KvError | undefined {
  * branches of one nested txn. The order (deletes of this level, nested txns, puts) is etcd's and decides corner cases.
  */
 function collectWrites(ops: readonly TxnOp[]): Writes | DuplicateKey {
-  const puts = new Set<string>();
   const deletes = ops.filter((op) => op.op === 'delete-range');
-  const clashes = (text: string, safe?: Set<string>): boolean =>
-    (puts.has(text) && safe?.has(text) !== true) || isDeleted(textBytes(text), deletes);
+  const writes: Writes = { puts: new Set(), deletes };
   for (const op of ops) {
-    if (op.op !== 'txn') continue;
-    const success = collectWrites(op.success);
-    const failure = collectWrites(op.failure);
-    if (success instanceof DuplicateKey || failure instanceof DuplicateKey) return new DuplicateKey();
-    for (const text of success.puts) {
-      if (clashes(text)) return new DuplicateKey();
-      puts.add(text);
-    }
-    for (const text of failure.puts) {
-      if (clashes(text, success.puts)) return new DuplicateKey();
-      puts.add(text);
-    }
-    deletes.push(...success.deletes, ...failure.deletes);
+    if (op.op === 'txn' && !addNested(writes, op)) return new DuplicateKey();
   }
   for (const op of ops) {
-    if (op.op !== 'put') continue;
-    const text = byteText(op.key);
-    if (clashes(text)) return new DuplicateKey();
-    puts.add(text);
+    if (op.op === 'put' && !addPuts(writes, [byteText(op.key)])) return new DuplicateKey();
   }
-  return { puts, deletes };
+  return writes;
+}
+
+/** Both branches of a nested txn may put the same key; false = a clash with what is there. */
+function addNested(writes: Writes, txn: TxnRequest): boolean {
+  const success = collectWrites(txn.success);
+  const failure = collectWrites(txn.failure);
+  if (success instanceof DuplicateKey || failure instanceof DuplicateKey) return false;
+  const added = addPuts(writes, success.puts) && addPuts(writes, failure.puts, success.puts);
+  writes.deletes.push(...success.deletes, ...failure.deletes);
+  return added;
+}
+
+function addPuts(writes: Writes, texts: Iterable<string>, safe?: ReadonlySet<string>): boolean {
+  for (const text of texts) {
+    const twice = writes.puts.has(text) && safe?.has(text) !== true;
+    if (twice || isDeleted(textBytes(text), writes.deletes)) return false;
+    writes.puts.add(text);
+  }
+  return true;
 }
 
 function isDeleted(key: Uint8Array, deletes: readonly DeleteRangeRequest[]): boolean {

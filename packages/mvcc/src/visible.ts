@@ -14,7 +14,7 @@ import {
 } from './row-codec.ts';
 
 /** Values fetched by one get-many at most: bounds the memory of one answer of the store. */
-const ROWS_PER_FETCH_MAX = 256;
+const ROWS_PER_FETCH_MAX = 1024;
 
 export interface HeadEntry {
   readonly key: Uint8Array;
@@ -63,27 +63,37 @@ export function* rowsAt(
   pointers: readonly Pointer[],
   at: number,
 ): Reading<readonly (Uint8Array | undefined)[]> {
-  const found: (Uint8Array | undefined)[] = new Array<Uint8Array | undefined>(
-    pointers.length,
-  ).fill(undefined);
-  let pending = pointers.map((pointer, index) => ({ ...pointer, index }));
+  const found: (Uint8Array | undefined)[] = new Array<Uint8Array | undefined>(pointers.length).fill(
+    undefined,
+  );
+  let pending: Pointer[] = [...pointers];
+  let indexes = pointers.map((_, index) => index);
   while (pending.length > 0) {
     const rows = yield* fetchRows(snapshot, pending);
-    const next: typeof pending = [];
-    for (const [i, { main, index }] of pending.entries()) {
+    const next: Pointer[] = [];
+    const nextIndexes: number[] = [];
+    for (const [i, { main }] of pending.entries()) {
       const row = rows[i];
-      if (row === undefined) {
-        assert(main <= snapshot.compactRevision(), `revision row ${main} is missing`);
-      } else if (rowMain(row) > at) {
-        const prevMain = rowPrevMain(row);
-        if (prevMain > 0) next.push({ main: prevMain, sub: rowPrevSub(row), index });
-      } else if (!rowIsTombstone(row)) {
+      const index = indexes[i] as number;
+      const older = row === undefined ? undefined : olderThan(row, at);
+      assert(row !== undefined || main <= snapshot.compactRevision(), `row ${main} is missing`);
+      if (older !== undefined) {
+        next.push(older);
+        nextIndexes.push(index);
+      } else if (row !== undefined && rowMain(row) <= at && !rowIsTombstone(row)) {
         found[index] = row;
       }
     }
     pending = next;
+    indexes = nextIndexes;
   }
   return found;
+}
+
+/** Where to look on when a row is newer than `at`; undefined = it is not, or it is the first of its key. */
+function olderThan(row: Uint8Array, at: number): Pointer | undefined {
+  const main = rowPrevMain(row);
+  return rowMain(row) > at && main > 0 ? { main, sub: rowPrevSub(row) } : undefined;
 }
 
 /** The rows at exactly these positions, undefined where there is none. */
@@ -162,7 +172,10 @@ export class VisibleScan {
     const rows = yield* scanChunk(this.gte, this.lt);
     const last = rows.at(-1);
     const boundary = last === undefined ? this.lt : keyAfter(last[0]);
-    const stored = rows.map(([key, value]) => ({ key: userKeyOfHead(key), head: decodeHead(value) }));
+    const stored = rows.map(([key, value]) => ({
+      key: userKeyOfHead(key),
+      head: decodeHead(value),
+    }));
     const entries = merge(stored, this.snapshot.overlay(this.gte, boundary));
     this.gte = boundary;
     this.done = last === undefined || compareBytes(boundary, this.lt) >= 0;

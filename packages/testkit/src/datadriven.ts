@@ -27,7 +27,11 @@ export function runDataDriven(
     if (actual !== script) writeFileSync(path, actual);
     return;
   }
-  deepEqual(actual.split('\n'), script.split('\n'), `${String(path)} differs from what the code does`);
+  deepEqual(
+    actual.split('\n'),
+    script.split('\n'),
+    `${String(path)} differs from what the code does`,
+  );
 }
 
 function replay(lines: readonly string[], handler: (command: DataDrivenCommand) => string): string {

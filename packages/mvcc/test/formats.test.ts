@@ -1,0 +1,280 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fromHex, KvError, type LeaseId, NO_LEASE, term, toHex, utf8 } from '@kvorum/base';
+import {
+  decodeHead,
+  decodeLease,
+  decodeMeta,
+  decodeWriteSet,
+  Engine,
+  encodeLease,
+  encodeMeta,
+  encodeWriteSet,
+  headKey,
+  initialMeta,
+  type Proposal,
+  type RowFields,
+  revisionKey,
+  sessionKey,
+  writeSetEvents,
+} from '@kvorum/mvcc';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { decodeResult, encodeResult } from '../src/result-codec.ts';
+import { MemoryStore, TestReplica } from './harness.ts';
+
+const CLIENT = '00112233445566778899aabbccddeeff';
+
+const put: RowFields = {
+  modMain: 2 ** 40 + 1,
+  modSub: 0,
+  create: 7,
+  version: 3,
+  lease: -5n as LeaseId,
+  deleted: false,
+  prevMain: 2 ** 33,
+  prevSub: 4,
+  key: utf8('key'),
+  value: utf8('value'),
+};
+const tombstone: RowFields = {
+  ...put,
+  modSub: 1,
+  create: 0,
+  version: 0,
+  lease: NO_LEASE,
+  deleted: true,
+  key: utf8('gone'),
+  value: new Uint8Array(0),
+};
+
+function sample(): Uint8Array {
+  return encodeWriteSet([put, tombstone], {
+    leaderTimeMs: 1_700_000_000_000,
+    baseRevision: 2 ** 40,
+    revisionCount: 1,
+    compactRevision: 12,
+    sessions: [
+      { storeKey: sessionKey(CLIENT), value: utf8('row') },
+      { storeKey: sessionKey('f'.repeat(32)), value: undefined },
+    ],
+    leases: [{ storeKey: utf8('l1234567'), value: new Uint8Array(0) }],
+    metadata: { user: 'alice', client: '10.0.0.1' },
+  });
+}
+
+/** Compares with checked-in bytes: what a version wrote stays readable for ever. */
+function expectGolden(name: string, bytes: Uint8Array): void {
+  const path = new URL(`./golden/${name}`, import.meta.url);
+  if (process.env['KV_REWRITE'] === '1') writeFileSync(path, `${toHex(bytes)}\n`);
+  expect(toHex(bytes)).toBe(readFileSync(path, 'utf8').trim());
+}
+
+describe('write set', () => {
+  it('keeps its bytes', () => {
+    expectGolden('write-set-v1.hex', sample());
+  });
+
+  it('applies by slices: heads, rows, sessions, leases', () => {
+    const decoded = decodeWriteSet(sample());
+    if (!decoded.ok) throw decoded.error;
+    const { leaderTimeMs, baseRevision, revisionCount, compactRevision, metadata } = decoded.value;
+    expect({ leaderTimeMs, baseRevision, revisionCount, compactRevision, metadata }).toEqual({
+      leaderTimeMs: 1_700_000_000_000,
+      baseRevision: 2 ** 40,
+      revisionCount: 1,
+      compactRevision: 12,
+      metadata: { user: 'alice', client: '10.0.0.1' },
+    });
+    const events = [...writeSetEvents(decoded.value)];
+    expect(events.map(({ type, kv }) => [type, kv.modRevision, kv.lease])).toEqual([
+      ['put', 2 ** 40 + 1, -5n],
+      ['delete', 2 ** 40 + 1, 0n],
+    ]);
+  });
+
+  it('reads heads back, with revisions above 2^32 and negative leases', () => {
+    const store = new MemoryStore();
+    const engine = Engine.load(
+      { ...initialMeta(), revision: (2 ** 40) as never },
+      new TestReplica().limits,
+    );
+    const applied = engine.apply(sample());
+    if (!applied.ok) throw applied.error;
+    applied.value.writeTo(store);
+    const head = store.get(headKey(utf8('key'))) ?? new Uint8Array(0);
+    expect(decodeHead(head)).toEqual({
+      modMain: 2 ** 40 + 1,
+      modSub: 0,
+      create: 7,
+      version: 3,
+      lease: -5n,
+      deleted: false,
+    });
+    expect(store.get(revisionKey(2 ** 40 + 1, 1))).toBeDefined();
+    expect(store.get(sessionKey(CLIENT))).toEqual(utf8('row'));
+  });
+
+  it('refuses damage and other versions with an error, never an exception', () => {
+    const good = sample();
+    expect(decodeWriteSet(good.slice(0, -1)).ok).toBe(false);
+    expect(decodeWriteSet(new Uint8Array([...good, 0])).ok).toBe(false);
+    const newer = good.slice();
+    newer[0] = 2;
+    const refused = decodeWriteSet(newer);
+    expect(!refused.ok && refused.error.message).toContain('unknown version 2');
+    const flip = fc.tuple(fc.nat(good.length - 1), fc.integer({ min: 1, max: 255 }));
+    fc.assert(
+      fc.property(
+        fc.array(flip, { minLength: 1, maxLength: 6 }),
+        fc.nat(good.length),
+        (flips, cut) => {
+          const bad = good.slice(0, cut);
+          for (const [at, mask] of flips) if (at < cut) bad[at] = (bad[at] ?? 0) ^ mask;
+          const result = decodeWriteSet(bad);
+          if (result.ok)
+            expect([...writeSetEvents(result.value)]).toHaveLength(result.value.changeCount);
+          else expect(result.error.code).toBe('KV_CORRUPT');
+        },
+      ),
+      { seed: 7, numRuns: 2000 },
+    );
+  });
+
+  it('is refused on another state than it was made for', () => {
+    const replica = new TestReplica();
+    replica.batch([{ request: { op: 'put', key: utf8('a'), value: utf8('1') } }]);
+    const again = replica.engine.apply(replica.lastPayload ?? new Uint8Array(0));
+    expect(!again.ok && again.error.code).toBe('KV_CORRUPT');
+  });
+});
+
+describe('meta row', () => {
+  it('keeps its bytes and reads back', () => {
+    const meta = {
+      ...initialMeta(),
+      term: term(9),
+      leaderId: 'ab'.repeat(16),
+      seq: 3,
+      chainHash: fromHex('cd'.repeat(32)) ?? new Uint8Array(0),
+      compactRevision: 0,
+    };
+    expectGolden('meta-v1.hex', encodeMeta(meta));
+    for (const one of [meta, initialMeta()]) {
+      const decoded = decodeMeta(encodeMeta(one));
+      expect(decoded.ok && decoded.value).toEqual(one);
+    }
+    expect(decodeMeta(new Uint8Array([9])).ok).toBe(false);
+    expect(decodeMeta(encodeMeta(meta).slice(0, -1)).ok).toBe(false);
+  });
+});
+
+describe('lease row', () => {
+  it('reads back', () => {
+    const lease = { id: 77n as LeaseId, ttlSeconds: 60, grantedAtMs: 5 };
+    expect(decodeLease(encodeLease(lease))).toEqual({ ok: true, value: lease });
+    expect(decodeLease(new Uint8Array(3)).ok).toBe(false);
+  });
+});
+
+describe('stored results', () => {
+  it('read back every kind of answer, nested too', () => {
+    const replica = new TestReplica();
+    const key = utf8('k');
+    const write = { op: 'put' as const, key, value: utf8('v'), prevKv: true };
+    const proposals: Proposal[] = [
+      { request: write },
+      { request: write },
+      {
+        request: {
+          op: 'txn',
+          compare: [],
+          success: [
+            { op: 'range', key },
+            { op: 'delete-range', key, prevKv: true },
+            {
+              op: 'txn',
+              compare: [],
+              success: [{ op: 'put', key: utf8('n'), value: key }],
+              failure: [],
+            },
+          ],
+          failure: [],
+        },
+      },
+      { request: { op: 'compact', revision: 3 } },
+      { request: { op: 'compact', revision: 2 } },
+    ];
+    for (const result of replica.batch(proposals)) {
+      const back = decodeResult(encodeResult(result));
+      expect(back).toEqual(result);
+      if (!result.ok && back?.ok === false) {
+        expect(back.error.details).toEqual(result.error.details);
+        expect(back.error.message).toBe(result.error.message);
+      }
+    }
+    const error = new KvError('KV_INVALID_ARGUMENT', 'why: so', { details: { limit: 3 } });
+    const back = decodeResult(encodeResult({ ok: false, error }));
+    expect(back?.ok === false && back.error.message).toBe(error.message);
+    expect(decodeResult(new Uint8Array([99]))).toBeUndefined();
+  });
+});
+
+describe('record size', () => {
+  const big = new Uint8Array(100_000).fill(1);
+  const limits = { recordBytesMax: 350_000 };
+  const write = (name: string): Proposal => ({
+    request: { op: 'put', key: utf8(name), value: big },
+  });
+
+  it('turns away what no longer fits, and only that', () => {
+    const replica = new TestReplica(limits);
+    const results = replica.batch([
+      write('a'),
+      write('b'),
+      write('c'),
+      write('d'),
+      { request: { op: 'put', key: utf8('e'), value: utf8('1') } },
+    ]);
+    expect(results.map((one) => (one.ok ? 'ok' : one.error.code))).toEqual([
+      'ok',
+      'ok',
+      'ok',
+      'KV_TOO_MANY_REQUESTS',
+      'ok',
+    ]);
+    expect(replica.engine.revision).toBe(5);
+    expect(replica.lastPayload?.length).toBeLessThan(limits.recordBytesMax);
+  });
+
+  it('undoes a txn that outgrows the record, in a batch that goes on', () => {
+    const replica = new TestReplica(limits);
+    replica.batch([write('a')]);
+    const key = utf8('a');
+    const ops = ['a', 'b', 'c', 'd'].map((name) => ({
+      op: 'put' as const,
+      key: utf8(name),
+      value: big,
+    }));
+    const results = replica.batch([
+      { request: { op: 'txn', compare: [], success: ops, failure: [] } },
+      { request: { op: 'put', key, value: utf8('after'), prevKv: true } },
+    ]);
+    expect(results[0]?.ok === false && results[0].error.code).toBe('KV_REQUEST_TOO_LARGE');
+    const second = results[1];
+    const prevKv =
+      second?.ok === true && second.response.op === 'put' ? second.response.prevKv : undefined;
+    expect(prevKv?.value.length).toBe(big.length);
+    expect(prevKv?.version).toBe(1);
+    const range = replica.run(replica.engine.range({ op: 'range', key, rangeEnd: utf8('z') }));
+    expect(range.ok && range.value.count).toBe(1);
+  });
+
+  it('does not remember a command that was turned away: its retry is executed', () => {
+    const replica = new TestReplica(limits);
+    const session = { clientId: CLIENT, seq: 4, ackedThrough: 0, retry: false };
+    const tagged = { ...write('d'), session };
+    const results = replica.batch([write('a'), write('b'), write('c'), tagged]);
+    expect(results[3]?.ok).toBe(false);
+    expect(replica.batch([{ ...tagged, session: { ...session, retry: true } }])[0]?.ok).toBe(true);
+  });
+});
