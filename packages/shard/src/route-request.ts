@@ -87,7 +87,10 @@ function routeTxn(map: ShardMap, txn: TxnRequest): Route {
     const [shard] = shards;
     assert(shard !== undefined, 'a key without a shard');
     if (shards.length > 1) {
-      return crossShard(map, `a range from "${fromUtf8(key)}" spans ${shards.length} shards`);
+      return crossShard(
+        map,
+        `a range starting at "${fromUtf8(key)}" spans ${shards.length} shards`,
+      );
     }
     first ??= { key, shard };
     if (shard !== first.shard) {
@@ -113,7 +116,7 @@ export function routeRequest(map: ShardMap, request: KvRequest): Route {
       const shards = shardsOfRange(map, request.key, request.rangeEnd);
       if (shards.length === 1) return route(shards);
       const key = fromUtf8(request.key);
-      return crossShard(map, `a delete from "${key}" spans ${shards.length} shards`);
+      return crossShard(map, `a delete starting at "${key}" spans ${shards.length} shards`);
     }
     case 'txn':
       return routeTxn(map, request);
