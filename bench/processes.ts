@@ -57,6 +57,8 @@ export class Workspace {
   /** Takes charge of a child process that was started elsewhere. */
   track(name: string, child: ChildProcess, logFile: string): Started {
     const { pid } = child;
+    // Told by the missing pid; without a listener the event would end the run.
+    child.once('error', () => undefined);
     if (pid === undefined) throw new Error(`${name} could not be started`);
     const exited = new Promise<void>((resolve) => {
       child.once('exit', () => {
