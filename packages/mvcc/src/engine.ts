@@ -86,11 +86,11 @@ export interface BatchOfGets {
  * answers reads.
  *
  * What the shell must keep to:
- * - one `execute` at a time, and none between the start of an `apply` and the end of its store write;
- * - a reading *starts* only when the store holds exactly what is applied. Readings that are under way may overlap an
- *   apply and its write: they keep to the revision at their start;
- * - the deletes of a compaction step are handed to the store in the same turn in which the step returned them, ahead
- *   of any later apply's write.
+ * - one `execute` at a time, and only while the store holds exactly what is applied;
+ * - other readings start when the store holds at least what is applied: write the store, then `take`; or `apply`, and
+ *   start none until the write is done. They keep to the revision at their start, whatever is written meanwhile;
+ * - `stateHash` runs over a view of a store that holds exactly what is applied;
+ * - the deletes of a compaction step go to the store before any write set that is applied after the step.
  */
 export class Engine {
   private readonly limits: Limits;
