@@ -11,8 +11,9 @@ interface OpenWatch {
 
 /** What the watches need of their connection. */
 export interface WatchConnection {
-  /** Sends; true while the client keeps up. */
-  readonly send: (bytes: Uint8Array) => boolean;
+  readonly send: (bytes: Uint8Array) => void;
+  /** Whether the client reads what it is sent; when false a later drain calls {@link SessionWatches.resume}. */
+  readonly hasRoom: () => boolean;
   readonly protocolError: (error: KvError) => void;
 }
 
@@ -111,10 +112,12 @@ export class SessionWatches {
         this.#connection.send(packFrame([FRAME.watchCreated, watchId, revision]));
       },
       events: (events, revision) => {
+        // Refused events are not lost: they come again, from disk, after resume().
+        watch.paused = !this.#connection.hasRoom();
+        if (watch.paused) return false;
         const frame = [FRAME.watchEvents, watchId, revision, events.map(plainEvent)];
-        const keepsUp = this.#connection.send(packFrame(frame));
-        watch.paused = !keepsUp;
-        return keepsUp;
+        this.#connection.send(packFrame(frame));
+        return true;
       },
       cancelled: (error) => {
         this.#open.delete(watchId);

@@ -21,6 +21,8 @@ import { errorItem, getItem, putItem, ResponseBatch, requestItem } from './respo
 import { SessionWatches } from './session-watches.ts';
 
 const HELLO_TIMEOUT_MS = 5000;
+/** Above every socket's high-water mark: a socket that holds so much will say `drain`. */
+const DRAIN_BYTES_MIN = 131_072;
 const TIMEOUT_MS_MAX = 3_600_000;
 const CLOSE_POLICY = 1008;
 const CLOSE_OVERLOAD = 1013;
@@ -54,13 +56,12 @@ export class Session {
     this.#host = host;
     this.#ws = ws;
     const { watchBufferBytesMax, connectionSendBufferBytesMax } = host.limits;
-    this.#watchBytesMax = Math.min(watchBufferBytesMax, connectionSendBufferBytesMax / 2);
+    const wanted = Math.min(watchBufferBytesMax, connectionSendBufferBytesMax / 2);
+    this.#watchBytesMax = Math.max(wanted, DRAIN_BYTES_MIN);
     this.#answers = new ResponseBatch((bytes) => this.#send(bytes));
     this.#watches = new SessionWatches(host, {
-      send: (bytes) => {
-        this.#send(bytes);
-        return this.#ws.bufferedAmount < this.#watchBytesMax;
-      },
+      send: (bytes) => this.#send(bytes),
+      hasRoom: () => this.#ws.bufferedAmount < this.#watchBytesMax,
       protocolError: (error) => this.#protocolError(error),
     });
     this.#cancelHello = host.clock.setTimer(HELLO_TIMEOUT_MS, () => {
@@ -359,7 +360,7 @@ export class Session {
       this.#ws.terminate();
       return;
     }
-    if (buffered > limit / 4 && !this.#pausedReading) {
+    if (buffered > Math.max(limit / 4, DRAIN_BYTES_MIN) && !this.#pausedReading) {
       this.#pausedReading = true;
       this.#ws.pause();
     }

@@ -8,6 +8,8 @@ import { errorBody } from './error-reply.ts';
 import { eventToJson, fromBase64, rangeFromJson } from './json-forms.ts';
 import { WATCH_QUERY } from './rest-schemas.ts';
 
+/** Above every stream's high-water mark: a stream that holds so much will say `drain`. */
+const DRAIN_BYTES_MIN = 131_072;
 const HEARTBEAT_MS = 15_000;
 /** A reader that takes nothing for so long is gone. */
 const STALLED_MS_MAX = 60_000;
@@ -68,7 +70,7 @@ class EventStream {
 
   constructor(out: ServerResponse, bytesMax: number) {
     this.#out = out;
-    this.#bytesMax = bytesMax;
+    this.#bytesMax = Math.max(bytesMax, DRAIN_BYTES_MIN);
     out.writeHead(200, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store',
@@ -77,10 +79,13 @@ class EventStream {
     out.flushHeaders();
   }
 
-  send(event: string, data: unknown, id: string | undefined): boolean {
+  get hasRoom(): boolean {
+    return this.#out.writableLength < this.#bytesMax;
+  }
+
+  send(event: string, data: unknown, id: string | undefined): void {
     const idLine = id === undefined ? '' : `id: ${id}\n`;
     this.#out.write(`event: ${event}\n${idLine}data: ${JSON.stringify(data)}\n\n`);
-    return this.#out.writableLength < this.#bytesMax;
   }
 
   /** Returns false when the reader has been stalled for too long. */
@@ -100,20 +105,19 @@ function serve(host: Host, http: FastifyRequest, out: ServerResponse, open: Set<
   let stream: EventStream | undefined;
   const early: (() => void)[] = [];
   /** Before the watch stands nothing has been written, so that a refusal is a proper HTTP error. */
-  const whenOpen = (action: (stream: EventStream) => boolean): boolean => {
-    if (stream !== undefined) return action(stream);
-    early.push(() => stream !== undefined && action(stream));
-    return true;
+  const whenOpen = (action: (stream: EventStream) => void): void => {
+    if (stream === undefined) early.push(() => stream !== undefined && action(stream));
+    else action(stream);
   };
   const watch = new MultiWatch(host, watchRequest(query), resumePosition(http, query), {
     created: (token) => whenOpen((s) => s.send('created', {}, token)),
     event: (shard, event, token) =>
       whenOpen((s) => s.send(event.type, eventToJson(event, shard), token)),
+    hasRoom: () => stream?.hasRoom ?? true,
     cancelled: (error) => {
       whenOpen((s) => {
         s.send('error', errorBody(error), undefined);
         out.end();
-        return false;
       });
     },
   });

@@ -8,8 +8,10 @@ import { encodeResumeToken, type WatchPosition } from './resume-token.ts';
 export interface MultiWatchSink {
   /** Every shard's watch stands; called once. */
   readonly created: (token: string) => void;
-  /** One event; `token` is set on the last one of a revision: the place to go on from. Returns false when full. */
-  readonly event: (shard: string, event: WatchEvent, token: string | undefined) => boolean;
+  /** One event; `token` is set on the last one of a revision: the place to go on from. */
+  readonly event: (shard: string, event: WatchEvent, token: string | undefined) => void;
+  /** Whether the consumer takes events; when false it calls {@link MultiWatch.resume} later. */
+  readonly hasRoom: () => boolean;
   readonly cancelled: (error: KvError) => void;
 }
 
@@ -66,7 +68,8 @@ export class MultiWatch {
   }
 
   #onEvents(shard: string, events: readonly WatchEvent[], revision: number): boolean {
-    let keepsUp = true;
+    // Refused events are not lost: they come again, from disk, after resume().
+    if (!this.#sink.hasRoom()) return false;
     for (let i = 0; i < events.length; i += 1) {
       const event = events[i];
       if (event === undefined) continue;
@@ -74,10 +77,10 @@ export class MultiWatch {
       const last = events[i + 1]?.kv.modRevision !== at;
       if (last) this.#position.set(shard, at + 1);
       const token = last && this.#missing === 0 ? encodeResumeToken(this.#position) : undefined;
-      keepsUp = this.#sink.event(shard, event, token) && keepsUp;
+      this.#sink.event(shard, event, token);
     }
     this.#position.set(shard, revision + 1);
-    return keepsUp;
+    return true;
   }
 
   /** The consumer has room again. */

@@ -1,0 +1,98 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isKvError } from '@kvorum/base';
+import { afterEach, describe, expect, it } from 'vitest';
+import { startOneMember, temporaryDirectory } from './support/one-member.ts';
+
+let directories: { remove(): void }[] = [];
+afterEach(() => {
+  for (const directory of directories) directory.remove();
+  directories = [];
+});
+
+function temporary(): string {
+  const directory = temporaryDirectory();
+  directories.push(directory);
+  return directory.path;
+}
+
+async function refusal(start: Promise<{ stop(): Promise<void> }>): Promise<string> {
+  try {
+    await (await start).stop();
+  } catch (error) {
+    if (isKvError(error)) return `${error.code}: ${error.message}`;
+    throw error;
+  }
+  return 'started';
+}
+
+async function used(path: string): Promise<string> {
+  const member = await startOneMember(path);
+  await member.stop();
+  return join(path, 'm1', 'identity.json');
+}
+
+describe('a data directory is refused with the reason', () => {
+  it.each([
+    ['another cluster', { clusterName: 'other' }, /KV_DATA_DIR: .*belongs to cluster/],
+    ['another number of shards', { shards: 3 }, /KV_CONFIG: .*shards is 3, but this cluster has 2/],
+  ])('of %s', async (_name, values, expected) => {
+    const path = temporary();
+    await used(path);
+    expect(await refusal(startOneMember(path, values))).toMatch(expected);
+    expect(await refusal(startOneMember(path))).toBe('started');
+  });
+
+  it('of another member', async () => {
+    const path = temporary();
+    const file = await used(path);
+    const identity = JSON.parse(readFileSync(file, 'utf8')) as object;
+    writeFileSync(
+      file,
+      JSON.stringify({ ...identity, memberId: '0000000000000001', memberName: 'm7' }),
+    );
+    expect(await refusal(startOneMember(path))).toMatch(/KV_DATA_DIR: .*belongs to member "m7"/);
+  });
+
+  it.each([
+    ['cut off', '{"format": 1, "clus', /damaged \(not JSON\)/],
+    ['without its fields', '{"format": 1}', /damaged \(fields missing\)/],
+    ['not an object', 'null', /damaged/],
+    ['of a newer format', '{"format": 99}', /has format 99; this kvd knows 1/],
+  ])('whose identity file is %s', async (_name, text, expected) => {
+    const path = temporary();
+    writeFileSync(await used(path), text);
+    expect(await refusal(startOneMember(path))).toMatch(expected);
+  });
+
+  it('that is a file', async () => {
+    const path = temporary();
+    writeFileSync(join(path, 'm1'), '');
+    expect(await refusal(startOneMember(path))).toMatch(/KV_DATA_DIR: .*m1/);
+  });
+
+  it('that another process uses', async () => {
+    const path = temporary();
+    const first = await startOneMember(path);
+    const own = join(path, 'elsewhere');
+    mkdirSync(own);
+    const second = startOneMember(own, { dataDir: join(path, 'm1') });
+    expect(await refusal(second)).toMatch(/KV_DATA_DIR: .*another process uses it/);
+    await first.stop();
+  });
+});
+
+it('keeps its data over a restart', async () => {
+  const path = temporary();
+  const first = await startOneMember(path);
+  const key = '/v1/kv/keys/kept';
+  await fetch(`${first.url}${key}`, {
+    method: 'PUT',
+    body: 'v',
+    headers: { 'content-type': 'text/plain' },
+  });
+  await first.stop();
+  const second = await startOneMember(path);
+  expect(await (await fetch(`${second.url}${key}`)).json()).toMatchObject({ value: 'v' });
+  await second.stop();
+});
