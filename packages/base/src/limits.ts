@@ -32,7 +32,6 @@ export interface Limits {
   readonly requestTimeoutMs: number;
   readonly logReadBytesMax: number;
   readonly logPollMs: number;
-  readonly headCacheEntriesMax: number;
   readonly shardsMax: number;
   readonly peerFrameBytesMax: number;
   readonly peerQueueBytesMax: number;
@@ -67,7 +66,6 @@ export const DEFAULT_LIMITS: Limits = {
   requestTimeoutMs: 7000,
   logReadBytesMax: 8 * MIB,
   logPollMs: 500,
-  headCacheEntriesMax: 65_536,
   shardsMax: 1024,
   peerFrameBytesMax: 16 * MIB,
   peerQueueBytesMax: 32 * MIB,

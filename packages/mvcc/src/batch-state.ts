@@ -1,6 +1,5 @@
 import { compareBytes, type LeaseId, NO_LEASE } from '@kvorum/base';
 import { byteText } from './binary.ts';
-import type { HeadCache } from './head-cache.ts';
 import { attachmentKey, leaseKey } from './lease-codec.ts';
 import { getMany, type Reading } from './reading.ts';
 import {
@@ -64,7 +63,6 @@ export class BatchState implements Snapshot {
   revision: number;
   compactedTo: number;
   private readonly appliedCompactRevision: () => number;
-  private readonly cache: HeadCache;
   private readonly slots = new Map<string, Slot>();
   private readonly leases = new Map<LeaseId, boolean>();
   private readonly written: Slot[] = [];
@@ -72,14 +70,12 @@ export class BatchState implements Snapshot {
 
   constructor(
     base: { readonly revision: number; readonly compactRevision: () => number },
-    cache: HeadCache,
     capacity: number,
   ) {
     this.baseRevision = base.revision;
     this.revision = base.revision;
     this.compactedTo = base.compactRevision();
     this.appliedCompactRevision = base.compactRevision;
-    this.cache = cache;
     this.builder = new WriteSetBuilder(capacity);
   }
 
@@ -91,12 +87,10 @@ export class BatchState implements Snapshot {
     const text = byteText(key);
     let slot = this.slots.get(text);
     if (slot === undefined) {
-      const cached = this.cache.get(text);
-      const usable = cached !== undefined && cached.modMain <= this.baseRevision;
       slot = {
         key,
-        head: usable ? cached : undefined,
-        known: usable,
+        head: undefined,
+        known: false,
         wantsRow: false,
         row: undefined,
         rowAt: -1,
@@ -198,13 +192,6 @@ export class BatchState implements Snapshot {
     this.undo = [];
     this.builder.rollback(mark.length, mark.changeCount);
     this.leaseChanges.length = mark.leaseCount;
-  }
-
-  /** For the cache: the heads read from the store that this batch did not change. */
-  *readHeads(): Generator<readonly [string, Head], void, undefined> {
-    for (const [text, slot] of this.slots) {
-      if (slot.rowAt < 0 && slot.head !== undefined) yield [text, slot.head];
-    }
   }
 
   knownHead(key: Uint8Array): Head | undefined {

@@ -20,12 +20,10 @@ import { byteText } from './binary.ts';
 import type { CommandResult, Proposal } from './command.ts';
 import { type CompactionChunk, type CompactionCursor, compactionChunk } from './compaction.ts';
 import type { EngineMeta } from './engine-meta.ts';
-import { HeadCache } from './head-cache.ts';
 import { readRange } from './range.ts';
 import { getMany, keyAfter, type Reading, scanChunk } from './reading.ts';
 import {
   decodeHead,
-  type Head,
   headKey,
   prefixRange,
   rowBytesLength,
@@ -94,7 +92,6 @@ export interface BatchOfGets {
  */
 export class Engine {
   private readonly limits: Limits;
-  private readonly cache: HeadCache;
   private readonly sessions = new SessionTable();
   private currentRevision: number;
   private compactedTo: number;
@@ -102,7 +99,6 @@ export class Engine {
 
   private constructor(meta: EngineMeta, limits: Limits) {
     this.limits = limits;
-    this.cache = new HeadCache(limits.headCacheEntriesMax);
     this.currentRevision = meta.revision;
     this.compactedTo = meta.compactRevision;
   }
@@ -152,7 +148,7 @@ export class Engine {
    */
   *execute(batch: readonly Proposal[], leaderTimeMs: number): Reading<Execution> {
     const before = this.snapshot();
-    const state = new BatchState(before, this.cache, payloadCapacity(batch));
+    const state = new BatchState(before, payloadCapacity(batch));
     for (const { request } of batch) if (request.op !== 'compact') prefetchOp(state, request);
     yield* state.prefetch();
     const tagged = batch.some(({ session }) => session !== undefined);
@@ -167,7 +163,6 @@ export class Engine {
       }
     }
     assert(this.currentRevision === before.revision, 'a batch must not overlap an apply');
-    for (const [text, head] of state.readHeads()) this.cache.set(text, head);
     return this.finish(state, sessions, results, leaderTimeMs);
   }
 
@@ -197,10 +192,8 @@ export class Engine {
     this.currentRevision += writeSet.revisionCount;
     const compacted = writeSet.compactRevision !== undefined;
     if (writeSet.compactRevision !== undefined) this.compactedTo = writeSet.compactRevision;
-    for (const row of writeSetRows(writeSet)) {
-      const text = byteText(rowKey(row));
-      this.cache.set(text, decodeHead(row));
-      this.touched?.add(text);
+    if (this.touched !== undefined) {
+      for (const row of writeSetRows(writeSet)) this.touched.add(byteText(rowKey(row)));
     }
     this.sessions.apply(writeSet.sessions);
     return {
@@ -249,7 +242,7 @@ export class Engine {
   *readTxn(txn: TxnRequest): Reading<Result<TxnResponse, KvError>> {
     for (;;) {
       const base = this.snapshot();
-      const state = new BatchState(base, this.cache, 0);
+      const state = new BatchState(base, 0);
       prefetchOp(state, txn);
       yield* state.prefetch();
       const result = yield* new Executor(state, this.limits).txn(txn);
@@ -310,7 +303,8 @@ export class Engine {
     snapshot: Snapshot,
     keys: readonly Uint8Array[],
   ): Reading<readonly (KeyValue | undefined)[]> {
-    const heads = yield* this.heads(snapshot, keys);
+    const values = yield* getMany(keys.map(headKey));
+    const heads = values.map((value) => (value === undefined ? undefined : decodeHead(value)));
     const pointers: Pointer[] = [];
     const indexes: number[] = [];
     for (const [index, head] of heads.entries()) {
@@ -328,42 +322,12 @@ export class Engine {
     return found;
   }
 
-  /** Newest heads from the cache, the missing ones from the store. */
-  private *heads(
-    snapshot: Snapshot,
-    keys: readonly Uint8Array[],
-  ): Reading<readonly (Head | undefined)[]> {
-    const texts = keys.map(byteText);
-    const heads: (Head | undefined)[] = [];
-    const missing: number[] = [];
-    for (const [index, text] of texts.entries()) {
-      const cached = this.cache.get(text);
-      const usable = cached !== undefined && cached.modMain <= snapshot.revision;
-      heads.push(usable ? cached : undefined);
-      if (!usable) missing.push(index);
-    }
-    const values = yield* getMany(missing.map((index) => headKey(keys[index] as Uint8Array)));
-    // Only a head of today's state may enter the cache: an older one would outlive the write that replaced it.
-    const current = this.currentRevision === snapshot.revision;
-    for (const [i, index] of missing.entries()) {
-      const value = values[i];
-      if (value === undefined) continue;
-      const head = decodeHead(value);
-      heads[index] = head;
-      if (current) this.cache.set(texts[index] as string, head);
-    }
-    return heads;
-  }
-
   private snapshot(): Snapshot {
     const revision = this.currentRevision;
     return {
       revision,
       compactRevision: () => this.compactedTo,
-      knownHead: (key) => {
-        const head = this.cache.get(byteText(key));
-        return head !== undefined && head.modMain <= revision ? head : undefined;
-      },
+      knownHead: () => undefined,
       overlay: () => [],
       localRow: () => undefined,
     };

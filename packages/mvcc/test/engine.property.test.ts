@@ -149,7 +149,7 @@ class Pair {
   readonly watched = new Map<number, Watched>();
   private full = false;
   readonly replica = new TestReplica(
-    { headCacheEntriesMax: 4 },
+    {},
     {
       deliver: (id, batch) => {
         if (this.full) return false;
@@ -258,7 +258,7 @@ class Pair {
 }
 
 describe('engine', () => {
-  it('answers as the naive model, whatever is compacted, cached or watched', () => {
+  it('answers as the naive model, whatever is compacted or watched', () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 1, maxLength: 40 }), (steps) => {
         new Pair().run(steps);
@@ -273,7 +273,7 @@ describe('engine', () => {
         fc.array(fc.array(write, { minLength: 1, maxLength: 4 }), { maxLength: 15 }),
         (batches) => {
           const leader = new TestReplica();
-          const follower = new TestReplica({ headCacheEntriesMax: 2 });
+          const follower = new TestReplica();
           for (const writes of batches) {
             leader.batch(
               writes
@@ -380,7 +380,7 @@ type Meanwhile = { readonly writes: readonly WriteRequest[]; readonly compact: b
 /** A replica that goes on while one of its readings is under way. */
 class Race {
   readonly model = new Model();
-  readonly replica = new TestReplica({ headCacheEntriesMax: 4 });
+  readonly replica = new TestReplica();
 
   constructor() {
     this.replica.store.scanRowsMax = 3;

@@ -119,7 +119,6 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   requestTimeoutMs: 'Deadline of a request that names none, milliseconds.',
   logReadBytesMax: 'Bytes asked of the log in one read.',
   logPollMs: 'Longest wait of one read of the log, milliseconds.',
-  headCacheEntriesMax: 'Keys whose newest version is cached per shard.',
   shardsMax: 'Most shards of a cluster.',
   peerFrameBytesMax: 'Largest frame between members, bytes.',
   peerQueueBytesMax: 'Bytes waiting for one other member before messages are dropped.',
