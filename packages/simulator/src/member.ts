@@ -1,0 +1,229 @@
+import { createHash } from 'node:crypto';
+import {
+  assert,
+  formatId,
+  leaderId,
+  type MemberId,
+  memberId,
+  type ShardId,
+  utf8,
+} from '@kvorum/base';
+import type { Rng, SharedLog, SharedLogs } from '@kvorum/ports';
+import { openReplica, type Replica, type ReplicaLogger, type ReplicaMetrics } from '@kvorum/replica';
+import { type MemoryStateStores, memoryStateStores } from '@kvorum/testkit';
+import { SimProcess } from './process.ts';
+import type { World } from './world.ts';
+
+/** SHA-256 over the parts, one after the other; 32 bytes. */
+export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return new Uint8Array(hash.digest());
+}
+
+/** The identity every record of a shard's log carries. */
+export function shardUidOf(shard: ShardId): Uint8Array {
+  return sha256(utf8(`simulated shard ${shard}`)).slice(0, 16);
+}
+
+/** Something that must not happen in a simulation, found while it runs. */
+export interface Alarm {
+  readonly member: string;
+  readonly shard: ShardId;
+  readonly text: string;
+}
+
+const RESTART_RETRY_MS = 200;
+
+interface Life {
+  readonly process: SimProcess;
+  readonly logs: SharedLogs;
+  readonly peers: { close(): Promise<void> };
+  readonly replicas: Map<ShardId, Replica>;
+}
+
+/** A member of the simulated cluster over its lives: the disks stay, processes come and go. */
+export class SimMember {
+  readonly index: number;
+  readonly id: MemberId;
+  readonly name: string;
+  readonly stores: MemoryStateStores = memoryStateStores();
+  readonly skew: { readonly nowMs: number; readonly wallMs: number };
+  readonly #world: World;
+  readonly #rng: Rng;
+  #life: Life | undefined;
+  #boots = 0;
+
+  constructor(world: World, index: number, rng: Rng) {
+    this.#world = world;
+    this.index = index;
+    this.id = memberId(BigInt(index + 1));
+    this.name = `m${index + 1}`;
+    this.#rng = rng;
+    // Nothing may rest on clocks that agree: monotonic ones start anywhere, wall clocks are days apart.
+    this.skew = { nowMs: rng.integer(0, 100_000), wallMs: rng.integer(0, 3) * 86_400_000 };
+  }
+
+  get running(): boolean {
+    return this.#life !== undefined;
+  }
+
+  get paused(): boolean {
+    return this.#life?.process.paused === true;
+  }
+
+  /** The replica of the current life; undefined while the member is down or starting. */
+  replica(shard: ShardId): Replica | undefined {
+    return this.#life?.replicas.get(shard);
+  }
+
+  nowMs(): number {
+    return this.#world.clock.nowMs() + this.skew.nowMs;
+  }
+
+  start(): void {
+    assert(this.#life === undefined, `${this.name} runs already`);
+    this.#boots += 1;
+    const process = new SimProcess();
+    const peers = this.#world.network.join(this.id);
+    const life: Life = {
+      process,
+      peers,
+      logs: this.#world.broker.forMember(this.name),
+      replicas: new Map(),
+    };
+    this.#life = life;
+    peers.onMessage((from, { shard, payload }) =>
+      process.run(() => life.replicas.get(shard)?.deliver(from, payload)),
+    );
+    peers.onReachability((peer, reachable) =>
+      process.run(() => {
+        for (const replica of life.replicas.values()) replica.peerReachability(peer, reachable);
+      }),
+    );
+    this.#world.trace.line(this.name, `start, boot ${this.#boots}`);
+    for (const shard of this.#world.shards) {
+      const send = (to: MemberId, payload: unknown): void => {
+        if (process.alive) peers.send(to, { shard, payload });
+      };
+      process.seen(this.#open(life, shard, send)).catch((error: unknown) => {
+        this.#alarm(shard, `does not open: ${String(error)}`);
+      });
+    }
+  }
+
+  /** kill -9 when `keep` keeps everything; else the machine dies and its stores lose what was not synced. */
+  crash(keep: (unsynced: number) => number = (unsynced) => unsynced): void {
+    const life = this.#life;
+    if (life === undefined) return;
+    this.#life = undefined;
+    life.process.kill();
+    void life.peers.close();
+    void life.logs.close();
+    this.stores.crash(keep);
+    this.#world.trace.line(this.name, 'crash');
+  }
+
+  pause(): void {
+    this.#life?.process.pause();
+    this.#world.trace.line(this.name, 'pause');
+  }
+
+  resume(): void {
+    this.#world.trace.line(this.name, 'resume');
+    this.#life?.process.resume();
+  }
+
+  /** An orderly stop. */
+  async stop(): Promise<void> {
+    const life = this.#life;
+    if (life === undefined) return;
+    this.#life = undefined;
+    await Promise.all([...life.replicas.values()].map((replica) => replica.stop()));
+    life.process.kill();
+    await life.peers.close();
+    await life.logs.close();
+  }
+
+  async #open(
+    life: Life,
+    shard: ShardId,
+    send: (to: MemberId, payload: unknown) => void,
+  ): Promise<void> {
+    const { process } = life;
+    const world = this.#world;
+    const log = await this.#openLog(life, shard);
+    const clock = process.clock(world.clock, this.skew);
+    const inner = await this.stores.open(shard);
+    const store = process.store(inner, clock, (call) => world.storeDelayMs(this, call));
+    const { members } = world;
+    const rank = (this.index - Number(shard) + members.length * 1000) % members.length;
+    const boot = this.#boots.toString(16).padStart(16, '0');
+    const replica = await openReplica({
+      shard,
+      shardUid: shardUidOf(shard),
+      generation: 0,
+      self: this.id,
+      leaderId: leaderId(formatId(this.id) + boot),
+      voters: members.map((member) => member.id),
+      preferenceRank: rank,
+      log: world.wrapLog(process.log(log), this),
+      store,
+      transport: { send },
+      clock,
+      rng: this.#rng,
+      limits: world.limits,
+      metrics: quietMetrics,
+      logger: this.#logger(shard, process),
+      sha256,
+    });
+    life.replicas.set(shard, replica);
+    replica.onChange(({ raft: { role, term, leader } }) => {
+      world.trace.line(this.name, `shard ${shard} ${role} term ${term} leader ${leader ?? '-'}`);
+    });
+  }
+
+  async #openLog(life: Life, shard: ShardId): Promise<SharedLog> {
+    for (;;) {
+      try {
+        return await life.logs.open({ shard, generation: 0 }, { create: true });
+      } catch {
+        // The log does not answer: a starting member waits for it.
+        await new Promise<void>((resolve) => {
+          this.#world.clock.setTimer(RESTART_RETRY_MS, () => life.process.run(resolve));
+        });
+      }
+    }
+  }
+
+  #logger(shard: ShardId, process: SimProcess): ReplicaLogger {
+    const { trace } = this.#world;
+    const note = (fields: object, text: string): void => {
+      if (process.alive) trace.line(this.name, `shard ${shard} ${text} ${JSON.stringify(fields)}`);
+    };
+    return {
+      debug: note,
+      info: note,
+      warn: note,
+      error: (fields, text) => {
+        note(fields, text);
+        if (process.alive) this.#alarm(shard, `${text} ${JSON.stringify(fields)}`);
+      },
+    };
+  }
+
+  #alarm(shard: ShardId, text: string): void {
+    this.#world.alarms.push({ member: this.name, shard, text });
+  }
+}
+
+const quietMetrics: ReplicaMetrics = {
+  proposalCommitted: () => undefined,
+  proposalFailed: () => undefined,
+  appendMs: () => undefined,
+  applyMs: () => undefined,
+  batchCommands: () => undefined,
+  fenced: () => undefined,
+  readRound: () => undefined,
+  unknownOutcome: () => undefined,
+};

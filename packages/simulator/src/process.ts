@@ -1,0 +1,135 @@
+import type { Clock, SharedLog, StateStore, StoreBatch } from '@kvorum/ports';
+
+/** Time that a store call takes before and after it touches the data, in whole milliseconds. */
+export type StoreDelay = (call: 'read' | 'write') => number;
+
+/**
+ * One life of a member's process: whatever comes back to it (timers, answers, messages) waits while it is paused and is lost
+ * once it is killed. What it sent out before stays on its way, as in the real world.
+ */
+export class SimProcess {
+  #alive = true;
+  #paused = false;
+  readonly #backlog: (() => void)[] = [];
+
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** Runs an event of this process now, after the pause, or never. */
+  run(event: () => void): void {
+    if (!this.#alive) return;
+    if (this.#paused) this.#backlog.push(event);
+    else event();
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    while (!this.#paused && this.#backlog.length > 0) this.#backlog.shift()?.();
+  }
+
+  kill(): void {
+    this.#alive = false;
+    this.#backlog.length = 0;
+  }
+
+  /** The same outcome, seen by this process; never settles once it is dead. */
+  seen<T>(promise: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      promise.then(
+        (value) => this.run(() => resolve(value)),
+        (error: Error) => this.run(() => reject(error)),
+      );
+    });
+  }
+
+  /** The world's clock as this process reads it. Skews are whole milliseconds: timers must not drift by rounding. */
+  clock(world: Clock, skew: { readonly nowMs: number; readonly wallMs: number }): Clock {
+    return {
+      nowMs: () => world.nowMs() + skew.nowMs,
+      wallMs: () => world.wallMs() + skew.wallMs,
+      setTimer: (delayMs, callback) => {
+        let cancelled = false;
+        const cancel = world.setTimer(delayMs, () =>
+          this.run(() => {
+            if (!cancelled) callback();
+          }),
+        );
+        return () => {
+          cancelled = true;
+          cancel();
+        };
+      },
+    };
+  }
+
+  log(inner: SharedLog): SharedLog {
+    const never = new Promise<never>(() => undefined);
+    return {
+      name: inner.name,
+      append: (record) => (this.#alive ? this.seen(inner.append(record)) : never),
+      read: (from, options) => this.seen(inner.read(from, options)),
+      bounds: () => this.seen(inner.bounds()),
+      truncate: (before) => this.seen(inner.truncate(before)),
+      close: () => inner.close(),
+    };
+  }
+
+  /** The store as this process sees it: each call takes `delay` before and after it touches the data. */
+  store(inner: StateStore, clock: Clock, delay: StoreDelay): StateStore {
+    const slow = async <T>(call: 'read' | 'write', act: () => Promise<T>): Promise<T> => {
+      await pause(clock, delay(call));
+      const result = await act();
+      await pause(clock, delay(call));
+      return result;
+    };
+    return {
+      getMany: (keys) => this.seen(slow('read', () => inner.getMany(keys))),
+      scan: (range, options) => this.seen(slow('read', () => inner.scan(range, options))),
+      write: (fill, options) => {
+        // The batch is filled at once, as by the real adapter: its buffers may be reused later.
+        const changes = collect(fill);
+        return this.seen(
+          slow('write', () =>
+            inner.write((batch) => {
+              for (const change of changes) change(batch);
+            }, options),
+          ),
+        );
+      },
+      readView: () => inner.readView(),
+      sizeBytes: () => this.seen(inner.sizeBytes()),
+      close: () => inner.close(),
+    };
+  }
+}
+
+function collect(fill: (batch: StoreBatch) => void): ((batch: StoreBatch) => void)[] {
+  const changes: ((batch: StoreBatch) => void)[] = [];
+  fill({
+    put: (key, value) => {
+      const copy = [key.slice(), value.slice()] as const;
+      changes.push((batch) => batch.put(...copy));
+    },
+    delete: (key) => {
+      const copy = key.slice();
+      changes.push((batch) => batch.delete(copy));
+    },
+  });
+  return changes;
+}
+
+function pause(clock: Clock, delayMs: number): Promise<void> {
+  if (delayMs === 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    clock.setTimer(delayMs, resolve);
+  });
+}

@@ -1,0 +1,183 @@
+import { assert, DEFAULT_LIMITS, type Limits, logTopic, type ShardId, shardId } from '@kvorum/base';
+import type { LogEntry, LogName, Rng, SharedLog } from '@kvorum/ports';
+import type { Replica } from '@kvorum/replica';
+import {
+  MemoryLogBroker,
+  MemoryPeerNetwork,
+  type PeerLinkFaults,
+  seededRng,
+  VirtualClock,
+} from '@kvorum/testkit';
+import { drain } from './drain.ts';
+import { type Alarm, SimMember } from './member.ts';
+import { Trace } from './trace.ts';
+
+export interface WorldOptions {
+  /** Decides everything that is left to chance. */
+  readonly seed: number;
+  readonly members?: number;
+  readonly shards?: number;
+  readonly limits?: Partial<Limits>;
+  /** Time until an append lands, [min, max] ms. */
+  readonly appendMs?: readonly [number, number];
+  /** Time until a waiting reader sees a new record, [min, max] ms. */
+  readonly readMs?: readonly [number, number];
+  /** A store call takes up to this long before and after it touches the data. */
+  readonly storeMsMax?: number;
+  /** Decides the time of each store call instead. */
+  readonly storeMs?: (member: SimMember, call: 'read' | 'write') => number;
+  readonly peerFaults?: Partial<PeerLinkFaults>;
+  readonly print?: (line: string) => void;
+  /** Planted bugs: replaces a member's log by one that misbehaves. For tests of the simulation itself. */
+  readonly wrapLog?: (log: SharedLog, member: SimMember) => SharedLog;
+}
+
+/** Streams of chance that must not disturb each other: a fault more must not move everybody's elections. */
+const STREAMS = ['broker', 'network', 'stores', 'members', 'faults', 'clients'] as const;
+export type Stream = (typeof STREAMS)[number];
+
+/** How long a cluster may take for what it must do at once in a healthy world. */
+const SETTLE_MS_MAX = 30_000;
+
+/**
+ * A whole cluster in one thread: the unmodified replica code of members × shards on simulated ports, under one seed. Time moves only
+ * in `run`; between two timers everything that can happen happens.
+ */
+export class World {
+  readonly clock: VirtualClock = new VirtualClock();
+  readonly trace: Trace;
+  readonly broker: MemoryLogBroker;
+  readonly network: MemoryPeerNetwork;
+  readonly members: readonly SimMember[];
+  readonly shards: readonly ShardId[];
+  readonly limits: Limits;
+  /** Breaks and halts reported by replicas. A run in which the log is not damaged must have none. */
+  readonly alarms: Alarm[] = [];
+  readonly #options: WorldOptions;
+  readonly #streams: ReadonlyMap<Stream, Rng>;
+  /** Checks after every event; throws when the world is wrong. */
+  #watcher: () => void = () => undefined;
+
+  constructor(options: WorldOptions) {
+    this.#options = options;
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.trace = new Trace(() => this.clock.nowMs(), options.print);
+    const root = seededRng(options.seed);
+    this.#streams = new Map(STREAMS.map((name) => [name, seededRng(root.integer(0, 2 ** 48))]));
+    const { appendMs = [1, 5], readMs = [0, 3] } = options;
+    this.broker = new MemoryLogBroker({
+      clock: this.clock,
+      rng: this.rng('broker'),
+      limits: this.limits,
+      appendMs,
+      readMs,
+    });
+    this.network = new MemoryPeerNetwork({
+      clock: this.clock,
+      rng: this.rng('network'),
+      ...(options.peerFaults === undefined ? {} : { faults: options.peerFaults }),
+    });
+    this.shards = Array.from({ length: options.shards ?? 1 }, (_, i) => shardId(i));
+    const memberRng = this.rng('members');
+    this.members = Array.from(
+      { length: options.members ?? 3 },
+      (_, i) => new SimMember(this, i, seededRng(memberRng.integer(0, 2 ** 48))),
+    );
+  }
+
+  rng(stream: Stream): Rng {
+    const rng = this.#streams.get(stream);
+    assert(rng !== undefined, `no stream ${stream}`);
+    return rng;
+  }
+
+  onEvent(watcher: () => void): void {
+    this.#watcher = watcher;
+  }
+
+  start(): void {
+    for (const member of this.members) member.start();
+  }
+
+  async stop(): Promise<void> {
+    const stopping = Promise.all(this.members.map((member) => member.stop()));
+    let stopped = false;
+    void stopping.then(() => {
+      stopped = true;
+    });
+    assert(await this.runUntil(() => stopped, SETTLE_MS_MAX), 'the members do not stop');
+  }
+
+  /** Lets `ms` of virtual time pass. */
+  async run(ms: number): Promise<void> {
+    await this.runUntil(() => false, ms);
+  }
+
+  /** Lets time pass until `done`, at most `msMax`; returns whether it came. */
+  async runUntil(done: () => boolean, msMax: number = SETTLE_MS_MAX): Promise<boolean> {
+    const untilMs = this.clock.nowMs() + msMax;
+    await drain();
+    for (;;) {
+      this.#watcher();
+      if (done()) return true;
+      const nextMs = this.clock.nextTimerMs();
+      if (nextMs === undefined || nextMs > untilMs) {
+        this.clock.advance(untilMs - this.clock.nowMs());
+        return false;
+      }
+      this.clock.advanceToNextTimer();
+      await drain();
+    }
+  }
+
+  /** The member that serves a shard as its leader; of several that think so, the one of the highest term. */
+  leader(shard: ShardId): SimMember | undefined {
+    let best: SimMember | undefined;
+    let bestTerm = -1;
+    for (const member of this.members) {
+      const raft = member.replica(shard)?.status().raft;
+      if (raft?.role !== 'leader' || raft.term <= bestTerm) continue;
+      best = member;
+      bestTerm = raft.term;
+    }
+    return best;
+  }
+
+  /** Runs until the shard has a leader (another one than `not`, when given). */
+  async awaitLeader(shard: ShardId, not?: SimMember): Promise<SimMember> {
+    const led = (): boolean => {
+      const leader = this.leader(shard);
+      return leader !== undefined && leader !== not;
+    };
+    assert(await this.runUntil(led), `shard ${shard} elects no leader`);
+    const leader = this.leader(shard);
+    assert(leader !== undefined, 'a leader was just there');
+    return leader;
+  }
+
+  replica(member: SimMember, shard: ShardId): Replica {
+    const replica = member.replica(shard);
+    assert(replica !== undefined, `${member.name} has no replica of shard ${shard}`);
+    return replica;
+  }
+
+  logName(shard: ShardId): LogName {
+    return logTopic('raft-log-', shard, 0);
+  }
+
+  records(shard: ShardId): readonly LogEntry[] {
+    return this.broker.records(this.logName(shard));
+  }
+
+  /** @internal */
+  storeDelayMs(member: SimMember, call: 'read' | 'write'): number {
+    const { storeMs, storeMsMax = 0 } = this.#options;
+    if (storeMs !== undefined) return storeMs(member, call);
+    return storeMsMax === 0 ? 0 : this.rng('stores').integer(0, storeMsMax + 1);
+  }
+
+  /** @internal */
+  wrapLog(log: SharedLog, member: SimMember): SharedLog {
+    return this.#options.wrapLog?.(log, member) ?? log;
+  }
+}
