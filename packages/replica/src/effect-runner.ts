@@ -43,6 +43,7 @@ export class EffectRunner {
   readonly #inputs: RaftInput[] = [];
   #stepping = false;
   #stopped = false;
+  #probing = false;
   #persisting = 0;
   #persistChain: Promise<void> = Promise.resolve();
   #heldMessages: { readonly to: MemberId; readonly message: RaftMessage }[] = [];
@@ -78,6 +79,9 @@ export class EffectRunner {
         this.#runAll(this.#options.raft.step(next, this.#options.clock.nowMs()));
       }
     } catch (error) {
+      // A core that broke an invariant must not take another step but the one that halts it.
+      this.#inputs.length = 0;
+      this.#stepping = false;
       this.#options.broken(error);
     } finally {
       this.#stepping = false;
@@ -148,8 +152,29 @@ export class EffectRunner {
       .then((outcome) => {
         this.#options.appended(this.#options.clock.nowMs() - startedMs, outcome.kind);
         this.input({ kind: 'append-settled', outcome, digest: sent.digest });
+        if (outcome.kind === 'absent' && !outcome.oversize) this.#probe();
       })
       .catch((error: unknown) => this.#options.broken(error));
+  }
+
+  /**
+   * A leader whose appends are refused reads nothing, so nobody would tell the core whether the log answers at all: ask the log
+   * until it does. The core hands leadership over when that takes too long and others do reach the log.
+   */
+  #probe(): void {
+    if (this.#probing || this.#stopped) return;
+    this.#probing = true;
+    this.input({ kind: 'log-reachable', reachable: false });
+    this.#options.clock.setTimer(this.#options.limits.logPollMs, () => {
+      this.#askLog().catch((error: unknown) => this.#options.broken(error));
+    });
+  }
+
+  async #askLog(): Promise<void> {
+    const bounds = await this.#options.log.bounds();
+    this.#probing = false;
+    if ('kind' in bounds) this.#probe();
+    else this.input({ kind: 'log-reachable', reachable: true });
   }
 
   #encode(record: Extract<RaftEffect, { kind: 'append' }>['record']): {

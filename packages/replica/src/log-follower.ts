@@ -70,6 +70,8 @@ export class LogFollower {
       }
       backoffMs = BACKOFF_MS_MIN;
       this.#sink.reachable(true);
+      // Back after an outage the consumer starts over, to see the last record it knows once more.
+      if (signal.aborted) return;
       const last = outcome.entries.at(-1);
       if (last === undefined) continue;
       next = (last.offset + 1) as LogOffset;
