@@ -26,7 +26,10 @@ export interface ReadPathHost {
   readonly ask: (readId: number) => void;
   /** Runs the callback once everything up to `index` is applied. */
   readonly whenApplied: (index: LogIndex, run: () => void) => void;
-  readonly serve: (group: ReadGroup) => void;
+  /** Answers the group's reads, taking each out of the group with its answer: what is left in it is not answered yet. */
+  readonly serve: (group: ReadGroup) => Promise<void>;
+  /** Reading the store failed: the shard must stop. */
+  readonly broken: (error: unknown) => void;
 }
 
 /** What a linearizable read that could not be served in time says: it changed nothing. */
@@ -42,6 +45,7 @@ export class ReadPath {
   readonly #host: ReadPathHost;
   readonly #limits: Limits;
   readonly #waiting = new Map<number, ReadGroup>();
+  readonly #serving = new Set<ReadGroup>();
   #open: ReadGroup | undefined;
   #nextId = 1;
   #count = 0;
@@ -77,8 +81,20 @@ export class ReadPath {
     this.#host.whenApplied(index, () => {
       if (!this.#waiting.delete(readId)) return;
       this.#count -= size(group);
-      this.#host.serve(group);
+      this.serveNow(group);
     });
+  }
+
+  /** Serves without proof that the applied state is current: what a serializable read asks for. */
+  serveNow(group: ReadGroup): void {
+    this.#serving.add(group);
+    this.#host
+      .serve(group)
+      .catch((error: unknown) => {
+        failGroup(group, () => new KvError('KV_UNAVAILABLE', 'the store cannot be read', { cause: error }));
+        this.#host.broken(error);
+      })
+      .finally(() => this.#serving.delete(group));
   }
 
   failed(readId: number): void {
@@ -90,7 +106,7 @@ export class ReadPath {
   }
 
   failAll(error: () => KvError): void {
-    const groups = [...this.#waiting.values()];
+    const groups = [...this.#waiting.values(), ...this.#serving];
     if (this.#open !== undefined) groups.push(this.#open);
     this.#open = undefined;
     this.#waiting.clear();
@@ -151,7 +167,7 @@ function size(group: ReadGroup): number {
 }
 
 function failGroup(group: ReadGroup, error: () => KvError): void {
-  for (const read of group.gets) read.done({ ok: false, error: error() });
-  for (const read of group.reads) read.done({ ok: false, error: error() });
-  for (const read of group.barriers) read.done(error());
+  for (const read of group.gets.splice(0)) read.done({ ok: false, error: error() });
+  for (const read of group.reads.splice(0)) read.done({ ok: false, error: error() });
+  for (const read of group.barriers.splice(0)) read.done(error());
 }

@@ -167,9 +167,8 @@ class ReplicaShell implements Replica {
       {
         ask: (readId) => this.#runner.input({ kind: 'read', readId }),
         whenApplied: (index, run) => this.#apply.whenApplied(index, run),
-        serve: (group) => {
-          machine.serve(group).catch((error: unknown) => this.#broken(error));
-        },
+        serve: (group) => machine.serve(group),
+        broken: (error) => this.#broken(error),
       },
       limits,
     );
@@ -216,9 +215,8 @@ class ReplicaShell implements Replica {
     deadlineMs: number,
     done: (result: CommandResult) => void,
   ): void {
-    if (this.#machine.isSerializable(request)) {
-      const group = { gets: [], reads: [{ request, deadlineMs, done }], barriers: [] };
-      this.#machine.serve(group).catch((error: unknown) => this.#broken(error));
+    if (this.#machine.isSerializable(request) && !this.#stopped) {
+      this.#reads.serveNow({ gets: [], reads: [{ request, deadlineMs, done }], barriers: [] });
       return;
     }
     const refusal = this.#readRefusal();
@@ -247,10 +245,12 @@ class ReplicaShell implements Replica {
 
   transferLeadership(target: MemberId): Promise<void> {
     const { voters } = this.#raft.status();
-    if (this.#role !== 'leader') return Promise.reject(this.#notLeader());
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
     if (!voters.includes(target)) return Promise.reject(new KvError('KV_BAD_TRANSFEREE'));
     if (target === this.#options.self) return Promise.resolve();
     return new Promise((resolve, reject) => {
+      const underWay = this.#transfers.some((transfer) => transfer.target === target);
       this.#transfers.push({
         target,
         settle: (moved) => {
@@ -258,7 +258,7 @@ class ReplicaShell implements Replica {
           else reject(new KvError('KV_TIMEOUT', 'leadership was not taken over', { outcome: 'not-applied' }));
         },
       });
-      this.#runner.input({ kind: 'transfer', target });
+      if (!underWay) this.#runner.input({ kind: 'transfer', target });
     });
   }
 
@@ -286,9 +286,9 @@ class ReplicaShell implements Replica {
     this.#stopped = true;
     this.#cancelTick();
     this.#failAll(() => new KvError('KV_STOPPED'));
-    this.#machine.watches.stop();
-    await this.#runner.stop();
-    await this.#apply.stop();
+    this.#machine.watches.stop(() => new KvError('KV_STOPPED'));
+    // Together: the reading of the log may be waiting for room in the apply backlog.
+    await Promise.all([this.#runner.stop(), this.#apply.stop()]);
     await this.#options.log.close();
     await this.#options.store.close();
   }
@@ -299,7 +299,8 @@ class ReplicaShell implements Replica {
       nowMs: () => clock.nowMs(),
       canPropose: () =>
         this.#raft.canPropose() && this.#apply.appliedIndex === this.#raft.status().accepted.index,
-      execute: (proposals) => this.#machine.execute(proposals, Math.floor(clock.wallMs())),
+      execute: (proposals, isCurrent) =>
+        this.#machine.execute(proposals, Math.floor(clock.wallMs()), isCurrent),
       propose: (payload) => this.#runner.input({ kind: 'propose', record: 'batch', payload }),
       confirm: (deadlineMs, done) => this.#reads.barrier(deadlineMs, done),
       broken: (error) => this.#broken(error),
@@ -334,7 +335,7 @@ class ReplicaShell implements Replica {
         this.#onRoleChanged(effect);
         break;
       case 'transfer-settled':
-        for (const transfer of this.#transfers.splice(0)) transfer.settle(effect.moved);
+        this.#settleTransfers(effect.target, effect.moved);
         break;
       case 'fenced':
         this.#options.metrics.fenced(this.shard);
@@ -344,8 +345,17 @@ class ReplicaShell implements Replica {
         this.#haltReport = effect.report;
         this.#options.logger.error({ report: effect.report }, 'shard halted: log and replica contradict each other');
         this.#failAll(() => this.#halted());
+        this.#machine.watches.stop(() => this.#halted());
         this.#changed();
         break;
+    }
+  }
+
+  #settleTransfers(target: MemberId, moved: boolean): void {
+    const settled = this.#transfers.filter((transfer) => transfer.target === target);
+    for (const transfer of settled) {
+      this.#transfers.splice(this.#transfers.indexOf(transfer), 1);
+      transfer.settle(moved);
     }
   }
 
@@ -447,6 +457,8 @@ class ReplicaShell implements Replica {
       this.#runner.input({ kind: 'tick' });
       const nowMs = clock.nowMs();
       this.#writes.expire(nowMs);
+      // Whatever kept the next batch back (a transfer that failed, a late answer) may be over.
+      this.#writes.pump();
       this.#reads.expire(nowMs);
     });
   }

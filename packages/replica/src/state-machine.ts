@@ -26,7 +26,7 @@ import type { AcceptedState } from '@kvorum/raft';
 import type { CommandResult } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
 import type { PendingRead, ReadGroup } from './read-path.ts';
-import { drive } from './reading.ts';
+import { drive, driveWhile } from './reading.ts';
 import { WatchService } from './watch-service.ts';
 import type { ExecutedBatch } from './write-path.ts';
 
@@ -90,12 +90,14 @@ export class StateMachine {
     return drive(this.#engine.loadSessions(), this.#store);
   }
 
-  async execute(proposals: readonly Proposal[], leaderTimeMs: number): Promise<ExecutedBatch> {
-    const { payload, results } = await drive(
-      this.#engine.execute(proposals, leaderTimeMs),
-      this.#store,
-    );
-    return { payload, results };
+  /** Undefined when `isCurrent` no longer held at a read: an applied record may have changed the state under the batch. */
+  async execute(
+    proposals: readonly Proposal[],
+    leaderTimeMs: number,
+    isCurrent: () => boolean,
+  ): Promise<ExecutedBatch | undefined> {
+    const reading = this.#engine.execute(proposals, leaderTimeMs);
+    return await driveWhile(reading, this.#store, isCurrent);
   }
 
   /** Writes accepted records in one batch with the position after the last, then takes them into memory. */
@@ -159,15 +161,21 @@ export class StateMachine {
     return ops.length > 0 && ops.every((op) => op.op === 'range' && op.serializable === true);
   }
 
-  /** Answers reads whose index is applied: the point gets together, the rest one by one. */
+  /**
+   * Answers reads whose index is applied: the point gets together, the rest one by one. What was failed meanwhile is gone
+   * from the group.
+   */
   async serve(group: ReadGroup): Promise<void> {
-    for (const barrier of group.barriers) barrier.done(undefined);
+    for (const barrier of group.barriers.splice(0)) barrier.done(undefined);
     if (group.gets.length > 0) {
       const gets = this.#engine.getBatch(group.gets.map((get) => get.key));
       const { revision, kvs } = await drive(gets, this.#store);
-      group.gets.forEach((get, i) => get.done({ ok: true, kv: kvs[i], revision }));
+      group.gets.splice(0).forEach((get, i) => get.done({ ok: true, kv: kvs[i], revision }));
     }
-    for (const read of group.reads) read.done(await this.#read(read));
+    for (let read = group.reads[0]; read !== undefined; read = group.reads[0]) {
+      const result = await this.#read(read);
+      group.reads.shift()?.done(result);
+    }
   }
 
   /** A digest of the whole logical state with the index it belongs to, from one view of the store. */

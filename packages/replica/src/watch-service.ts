@@ -14,7 +14,8 @@ export class WatchService {
   readonly #sinks = new Map<number, WatchSink>();
   #nextId = 1;
   #catchingUp = false;
-  #stopped = false;
+  /** Why no watch is served any more. */
+  #ended: (() => KvError) | undefined;
 
   constructor(
     engine: Engine,
@@ -75,14 +76,14 @@ export class WatchService {
     this.#hub.progressTick();
   }
 
-  /** Ends every watch; their clients go on with another member. */
-  stop(): void {
-    this.#stopped = true;
-    for (const id of [...this.#sinks.keys()]) this.#end(id, new KvError('KV_STOPPED'));
+  /** Ends every watch and refuses new ones; their clients go on with another member. */
+  stop(error: () => KvError): void {
+    this.#ended = error;
+    for (const id of [...this.#sinks.keys()]) this.#end(id, error());
   }
 
   #start(id: number, request: WatchRequest): KvError | undefined {
-    if (this.#stopped) return new KvError('KV_STOPPED');
+    if (this.#ended !== undefined) return this.#ended();
     const limit = this.#limits.watchersPerReplicaMax;
     if (this.#hub.size >= limit) {
       return new KvError('KV_TOO_MANY_REQUESTS', 'too many watches on this replica', {
@@ -101,7 +102,7 @@ export class WatchService {
   }
 
   #catchUp(): void {
-    if (this.#catchingUp || this.#stopped || !this.#hub.hasUnsynced) return;
+    if (this.#catchingUp || this.#ended !== undefined || !this.#hub.hasUnsynced) return;
     this.#catchingUp = true;
     this.#catchUpLoop()
       .catch((error: unknown) => this.#broken(error))
@@ -112,6 +113,6 @@ export class WatchService {
   }
 
   async #catchUpLoop(): Promise<void> {
-    while (!this.#stopped && this.#hub.hasUnsynced) await drive(this.#hub.catchUp(), this.#reader);
+    while (this.#ended === undefined && this.#hub.hasUnsynced) await drive(this.#hub.catchUp(), this.#reader);
   }
 }

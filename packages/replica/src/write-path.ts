@@ -14,7 +14,11 @@ export interface WritePathHost {
   readonly nowMs: () => number;
   /** The core can take a proposal and everything accepted so far is applied. */
   readonly canPropose: () => boolean;
-  readonly execute: (proposals: readonly Proposal[]) => Promise<ExecutedBatch>;
+  /** Undefined when `isCurrent` stopped holding on the way: the state may have moved under the batch. */
+  readonly execute: (
+    proposals: readonly Proposal[],
+    isCurrent: () => boolean,
+  ) => Promise<ExecutedBatch | undefined>;
   readonly propose: (payload: Uint8Array) => void;
   /** Calls back once the applied state is proven current, or with the reason why it could not be. */
   readonly confirm: (deadlineMs: number, done: (error: KvError | undefined) => void) => void;
@@ -46,6 +50,8 @@ export class WritePath {
   /** Counts leaderships: a batch executed under an earlier one must not be proposed under a later one. */
   #leadership = 0;
   #abandoned = false;
+  /** Commands of the batch that is being executed: in no queue and not logged yet. */
+  #sealed: readonly Command[] = [];
   #open: OpenBatch | undefined;
 
   constructor(host: WritePathHost, limits: Limits) {
@@ -127,6 +133,7 @@ export class WritePath {
   abandon(error: () => KvError): void {
     this.stop(error);
     this.#abandoned = true;
+    for (const command of this.#takeSealed()) answerFailed(command, error());
     const open = this.#open;
     this.#open = undefined;
     open?.commands.forEach((command, i) => {
@@ -159,14 +166,18 @@ export class WritePath {
 
   async #runBatch(commands: readonly Command[]): Promise<void> {
     const leadership = this.#leadership;
-    const executed = await this.#host.execute(commands.map(asProposal));
-    if (!this.#serving || leadership !== this.#leadership || !this.#host.canPropose()) {
+    const leads = (): boolean => this.#serving && leadership === this.#leadership;
+    const isCurrent = (): boolean => leads() && this.#host.canPropose();
+    this.#sealed = commands;
+    const executed = await this.#host.execute(commands.map(asProposal), isCurrent);
+    const unanswered = this.#takeSealed();
+    if (this.#abandoned) return;
+    if (executed === undefined || !isCurrent()) {
       this.#busy = false;
-      for (const command of commands) answerFailed(command, new KvError('KV_DEPOSED'));
-      return;
-    }
-    if (executed.payload === undefined) {
-      this.#confirm(commands, executed.results);
+      for (const command of unanswered) answerFailed(command, new KvError('KV_DEPOSED'));
+      this.pump();
+    } else if (executed.payload === undefined) {
+      this.#confirm(commands, executed.results, leads);
     } else {
       const { length } = executed.payload;
       assert(length <= this.#limits.recordBytesMax, `write set of ${length} bytes`);
@@ -176,9 +187,15 @@ export class WritePath {
   }
 
   /** Answers that rest on reads alone (failed compares, deletes of nothing) must not come from a deposed leader. */
-  #confirm(commands: readonly Command[], results: readonly CommandResult[]): void {
-    const deadlineMs = Math.max(...commands.map((command) => command.deadlineMs));
-    this.#host.confirm(deadlineMs, (error) => {
+  #confirm(
+    commands: readonly Command[],
+    results: readonly CommandResult[],
+    leads: () => boolean,
+  ): void {
+    const deadlineMs = commands.reduce((latest, command) => Math.max(latest, command.deadlineMs), 0);
+    this.#host.confirm(deadlineMs, (fault) => {
+      // Proof given to a follower by the next leader says nothing about the state these results were read from.
+      const error = fault ?? (leads() ? undefined : new KvError('KV_DEPOSED'));
       this.#busy = false;
       commands.forEach((command, i) => {
         if (error === undefined) command.done(results[i] as CommandResult);
@@ -186,6 +203,12 @@ export class WritePath {
       });
       this.pump();
     });
+  }
+
+  #takeSealed(): readonly Command[] {
+    const sealed = this.#sealed;
+    this.#sealed = [];
+    return sealed;
   }
 
   #take(): OpenBatch {
