@@ -1,8 +1,8 @@
 import {
   type LeaseId,
   NO_LEASE,
-  type Revision,
   type WatchEvent as PlainWatchEvent,
+  type Revision,
 } from '@kvorum/base';
 import { Entry } from './entry.ts';
 
@@ -91,35 +91,28 @@ function lease(value: unknown): LeaseId {
   return (typeof value === 'bigint' ? value : BigInt(count(value, 'lease'))) as LeaseId;
 }
 
-/** From positional fields: the fast get answer and watch events. */
-export function entryOf(
-  key: unknown,
-  value: unknown,
-  create: unknown,
-  mod: unknown,
-  version: unknown,
-  leaseId: unknown,
-): Entry {
-  return new Entry(
-    bytes(key, 'key'),
-    bytes(value, 'value'),
-    count(create, 'createRevision') as Revision,
-    count(mod, 'modRevision') as Revision,
-    count(version, 'version'),
-    lease(leaseId),
-  );
+/** From [value, create, mod, version, lease] at `at` of the fast get answer and of watch events. */
+export function entryOf(key: unknown, fields: readonly unknown[], at: number): Entry {
+  return new Entry({
+    key: bytes(key, 'key'),
+    value: bytes(fields[at], 'value'),
+    createRevision: count(fields[at + 1], 'createRevision') as Revision,
+    modRevision: count(fields[at + 2], 'modRevision') as Revision,
+    version: count(fields[at + 3], 'version'),
+    lease: lease(fields[at + 4]),
+  });
 }
 
 function keyValue(value: unknown): Entry {
   const kv = plainObject(value, 'kv');
-  return entryOf(
-    kv['key'],
-    kv['value'],
-    kv['createRevision'],
-    kv['modRevision'],
-    kv['version'],
-    kv['lease'],
-  );
+  return new Entry({
+    key: bytes(kv['key'], 'key'),
+    value: bytes(kv['value'], 'value'),
+    createRevision: count(kv['createRevision'], 'createRevision') as Revision,
+    modRevision: count(kv['modRevision'], 'modRevision') as Revision,
+    version: count(kv['version'], 'version'),
+    lease: lease(kv['lease']),
+  });
 }
 
 function keyValues(value: unknown): readonly Entry[] {
@@ -173,21 +166,24 @@ function txnResult(from: Plain, revision: Revision, shard: string): TxnResult {
   return { op: 'txn', revision, shard, succeeded: from['succeeded'] === true, responses };
 }
 
-/** Reads [deleted, key, value, create, mod, version, lease, prev | null]. Throws {@link MalformedAnswer}. */
+/**
+ * Reads [deleted, key, value, create, mod, version, lease, prev | null]. Throws {@link
+ * MalformedAnswer}.
+ */
 export function watchEventOf(value: unknown, shard: string): WatchEvent {
   if (!Array.isArray(value)) return fail('a watch event must be an array');
-  const [deleted, key, stored, create, mod, version, leaseId, prev] = value as unknown[];
+  const fields = value as readonly unknown[];
+  const [deleted, key] = fields;
+  const prev = fields[7];
   return {
     type: deleted === true || deleted === 1 ? 'delete' : 'put',
-    kv: entryOf(key, stored, create, mod, version, leaseId),
+    kv: entryOf(key, fields, 2),
     shard,
     ...(isAbsent(prev) ? {} : { prevKv: previous(key, prev) }),
   };
 }
 
-/** The previous version of a watched key: [key, value, create, mod, version, lease], or a whole plain KeyValue. */
+/** Of a watched key: [key, value, create, mod, version, lease], or a whole plain KeyValue. */
 function previous(key: unknown, prev: unknown): Entry {
-  if (!Array.isArray(prev)) return keyValue(prev);
-  const [, value, create, mod, version, leaseId] = prev as unknown[];
-  return entryOf(key, value, create, mod, version, leaseId);
+  return Array.isArray(prev) ? entryOf(key, prev, 1) : keyValue(prev);
 }

@@ -1,6 +1,8 @@
 import { randomInt } from 'node:crypto';
 
-/** Doubling delays with jitter: the n-th is between half and all of `firstMs · 2ⁿ`, at most `maxMs`. */
+/**
+ * Doubling delays with jitter: the n-th is between half and all of `firstMs · 2ⁿ`, at most `maxMs`.
+ */
 export class Backoff {
   readonly #firstMs: number;
   readonly #maxMs: number;

@@ -1,4 +1,4 @@
-import type { KvError, KvRequest } from '@kvorum/base';
+import { EMPTY_BYTES, type KvError, type KvRequest } from '@kvorum/base';
 import { OP, type RequestItem, type ResponseItem } from '@kvorum/wire';
 import {
   entryOf,
@@ -14,8 +14,8 @@ import type { Entry } from './entry.ts';
 export type CallState = 'waiting' | 'sent' | 'done';
 
 /**
- * One operation from the caller's promise to its answer, across all its attempts. No timers and no listeners of its
- * own: the dispatcher sweeps deadlines.
+ * One operation from the caller's promise to its answer, across all its attempts. No timers and no
+ * listeners of its own: the dispatcher sweeps deadlines.
  */
 export abstract class Call {
   /** Changes the store, so a lost answer leaves its outcome unknown. */
@@ -25,6 +25,8 @@ export abstract class Call {
   state: CallState = 'waiting';
   /** The shard it goes to; changes only when a newer shard map says so. */
   shard = '';
+  /** The caller named the shard (one part of a fan-out): it goes there or nowhere. */
+  pinned = false;
   /** Session sequence; 0 = none, or not sent yet. */
   seq = 0;
   /** Id of the attempt under way on `connection`. */
@@ -49,32 +51,31 @@ export abstract class Call {
   abstract succeed(item: ResponseItem): void;
   /** Rejects the caller's promise. */
   abstract fail(error: KvError): void;
-  /** The smallest key it touches, which decides its shard, and the request when it is more than that key. */
+  /**
+   * The smallest key it touches, which decides its shard, and the request when it is more than that
+   * key.
+   */
   abstract readonly key: Uint8Array;
   abstract readonly request: KvRequest | undefined;
 }
 
-type Reject = (error: KvError) => void;
+/** The caller's promise. */
+export interface Settler<T> {
+  readonly resolve: (result: T) => void;
+  readonly reject: (error: KvError) => void;
+}
 
 export class PutCall extends Call {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
   readonly request: undefined = undefined;
-  readonly #resolve: (result: PutResult) => void;
-  readonly #reject: Reject;
+  readonly #settler: Settler<PutResult>;
 
-  constructor(
-    key: Uint8Array,
-    value: Uint8Array,
-    deadlineMs: number,
-    resolve: (result: PutResult) => void,
-    reject: Reject,
-  ) {
+  constructor(key: Uint8Array, value: Uint8Array, deadlineMs: number, settler: Settler<PutResult>) {
     super(true, deadlineMs, key.length + value.length);
     this.key = key;
     this.value = value;
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.#settler = settler;
   }
 
   item(id: number): RequestItem {
@@ -83,16 +84,16 @@ export class PutCall extends Call {
 
   succeed(item: ResponseItem): void {
     if (item[1] === 0) {
-      this.#resolve({ op: 'put', revision: revisionOf(item[2]), shard: this.shard });
+      this.#settler.resolve({ op: 'put', revision: revisionOf(item[2]), shard: this.shard });
       return;
     }
     const result = kvResultOf(item[2], this.shard);
     if (result.op !== 'put') throw new MalformedAnswer(`a put was answered as ${result.op}`);
-    this.#resolve(result);
+    this.#settler.resolve(result);
   }
 
   fail(error: KvError): void {
-    this.#reject(error);
+    this.#settler.reject(error);
   }
 }
 
@@ -100,19 +101,12 @@ export class PutCall extends Call {
 export class GetCall extends Call {
   readonly key: Uint8Array;
   readonly request: undefined = undefined;
-  readonly #resolve: (entry: Entry | undefined) => void;
-  readonly #reject: Reject;
+  readonly #settler: Settler<Entry | undefined>;
 
-  constructor(
-    key: Uint8Array,
-    deadlineMs: number,
-    resolve: (entry: Entry | undefined) => void,
-    reject: Reject,
-  ) {
+  constructor(key: Uint8Array, deadlineMs: number, settler: Settler<Entry | undefined>) {
     super(false, deadlineMs, key.length);
     this.key = key;
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.#settler = settler;
   }
 
   item(id: number): RequestItem {
@@ -123,17 +117,15 @@ export class GetCall extends Call {
     if (item[1] !== 0) {
       const result = kvResultOf(item[2], this.shard);
       if (result.op !== 'range') throw new MalformedAnswer(`a get was answered as ${result.op}`);
-      this.#resolve(result.entries[0]);
+      this.#settler.resolve(result.entries[0]);
       return;
     }
     // An absent key is [id, 0, null], or has a revision and nothing after it.
-    this.#resolve(
-      item.length <= 3 ? undefined : entryOf(this.key, item[3], item[4], item[5], item[6], item[7]),
-    );
+    this.#settler.resolve(item.length <= 3 ? undefined : entryOf(this.key, item, 3));
   }
 
   fail(error: KvError): void {
-    this.#reject(error);
+    this.#settler.reject(error);
   }
 }
 
@@ -141,23 +133,13 @@ export class GetCall extends Call {
 export class RequestCall extends Call {
   readonly key: Uint8Array;
   readonly request: KvRequest;
-  readonly #resolve: (result: KvResult) => void;
-  readonly #reject: Reject;
+  readonly #settler: Settler<KvResult>;
 
-  constructor(
-    request: KvRequest,
-    write: boolean,
-    key: Uint8Array,
-    bytes: number,
-    deadlineMs: number,
-    resolve: (result: KvResult) => void,
-    reject: Reject,
-  ) {
-    super(write, deadlineMs, bytes);
+  constructor(request: KvRequest, deadlineMs: number, settler: Settler<KvResult>) {
+    super(!isReadOnly(request), deadlineMs, requestBytes(request));
     this.request = request;
-    this.key = key;
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.key = request.op === 'compact' || request.op === 'txn' ? EMPTY_BYTES : request.key;
+    this.#settler = settler;
   }
 
   item(id: number): RequestItem {
@@ -170,15 +152,18 @@ export class RequestCall extends Call {
     if (result.op !== this.request.op) {
       throw new MalformedAnswer(`a ${this.request.op} was answered as ${result.op}`);
     }
-    this.#resolve(result);
+    this.#settler.resolve(result);
   }
 
   fail(error: KvError): void {
-    this.#reject(error);
+    this.#settler.reject(error);
   }
 }
 
-/** Whether a request changes nothing: a range, or a txn of ranges only in both branches (a nested txn counts as a write). */
+/**
+ * Whether a request changes nothing: a range, or a txn of ranges only in both branches (a nested
+ * txn counts as a write).
+ */
 export function isReadOnly(request: KvRequest): boolean {
   if (request.op === 'range') return true;
   if (request.op !== 'txn') return false;

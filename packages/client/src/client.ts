@@ -16,7 +16,7 @@ import type {
   ShardRangeResult,
   TxnResult,
 } from './answer.ts';
-import { GetCall, isReadOnly, PutCall, RequestCall, requestBytes } from './call.ts';
+import { GetCall, PutCall, RequestCall } from './call.ts';
 import { Control, type EndpointStatus } from './control.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { Entry } from './entry.ts';
@@ -78,7 +78,10 @@ export interface CompactOptions extends CallOptions {
   readonly physical?: boolean | undefined;
 }
 
-/** Every option but the caller's own (`signal`, `timeoutMs`, keys, shard) goes to the shards as it is. */
+/**
+ * Every option but the caller's own (`signal`, `timeoutMs`, keys, shard) goes to the shards as it
+ * is.
+ */
 const RANGE_FIELDS = [
   'revision',
   'serializable',
@@ -101,10 +104,12 @@ function rangeRequestOf(span: Span, options: RangeOptions): RangeRequest {
 }
 
 /**
- * A client of one cluster, safe to share. Made by {@link connect}; call {@link KvorumClient.close} when done.
+ * A client of one cluster, safe to share. Made by {@link connect}; call {@link KvorumClient.close}
+ * when done.
  *
- * Every call rejects with a `KvError`: `code` says what happened, `outcome` whether the operation may have been applied
- * (`not-applied` or `unknown`), `retry` what to do next, `details` where to go on.
+ * Every call rejects with a `KvError`: `code` says what happened, `outcome` whether the operation
+ * may have been applied (`not-applied` or `unknown`), `retry` what to do next, `details` where to
+ * go on.
  */
 export class KvorumClient {
   readonly #dispatcher: Dispatcher;
@@ -125,13 +130,16 @@ export class KvorumClient {
     await this.#control.connected(options);
   }
 
-  /** Stores a value. The write is durable and visible to every later linearizable read once this resolves. */
+  /**
+   * Stores a value. The write is durable and visible to every later linearizable read once this
+   * resolves.
+   */
   put(key: Bytes, value: Bytes, options?: PutOptions): Promise<PutResult> {
     if (options !== undefined && hasPutFlags(options)) return this.#putWith(key, value, options);
     const dispatcher = this.#dispatcher;
     return new Promise((resolve, reject) => {
       const deadline = dispatcher.deadlineOf(options);
-      const call = new PutCall(toBytes(key), toBytes(value), deadline, resolve, reject);
+      const call = new PutCall(toBytes(key), toBytes(value), deadline, { resolve, reject });
       dispatcher.submit(call, options);
     });
   }
@@ -144,37 +152,43 @@ export class KvorumClient {
     const dispatcher = this.#dispatcher;
     return new Promise((resolve, reject) => {
       const deadline = dispatcher.deadlineOf(options);
-      dispatcher.submit(new GetCall(toBytes(key), deadline, resolve, reject), options);
+      dispatcher.submit(new GetCall(toBytes(key), deadline, { resolve, reject }), options);
     });
   }
 
   /**
-   * All keys of a range, in key order, over every shard that may hold some: `getAll({ prefix: 'user/' })`. Each shard answers
-   * atomically at its own revision, see `shards`. For more than fits in memory use {@link scan}.
+   * All keys of a range, in key order, over every shard that may hold some: `getAll({ prefix:
+   * 'user/' })`. Each shard answers atomically at its own revision, see `shards`. For more than
+   * fits in memory use {@link scan}.
    */
-  async getAll(range: KeyRange & RangeOptions): Promise<RangeResult> {
-    const span = spanOf(range);
-    return await this.#rangeOver(span, range);
-  }
-
-  /** One key or a range in one object, with every option a range has; the single key's form of {@link getAll}. */
-  async range(target: Bytes | KeyRange, options: RangeOptions = {}): Promise<RangeResult> {
-    return await this.#rangeOver(spanOfTarget(target), options);
+  getAll(range: KeyRange & RangeOptions): Promise<RangeResult> {
+    return this.#rangeOver(() => spanOf(range), range);
   }
 
   /**
-   * The keys of a range one by one, fetched `pageSize` at a time, all pages at the revisions of the first one:
-   * `for await (const entry of client.scan({ prefix: 'user/' }))`.
+   * One key or a range in one object, with every option a range has; the single key's form of
+   * {@link getAll}.
+   */
+  range(target: Bytes | KeyRange, options: RangeOptions = {}): Promise<RangeResult> {
+    return this.#rangeOver(() => spanOfTarget(target), options);
+  }
+
+  /**
+   * The keys of a range one by one, fetched `pageSize` at a time, all pages at the revisions of the
+   * first one: `for await (const entry of client.scan({ prefix: 'user/' }))`.
    */
   scan(
     range: KeyRange & RangeOptions & { readonly pageSize?: number },
   ): AsyncIterableIterator<Entry> {
     const fetch = (span: Span, options: RangeOptions): Promise<RangeResult> =>
-      this.#rangeOver(span, options);
+      this.#rangeOver(() => span, options);
     return scanRange(spanOf(range), range, fetch);
   }
 
-  /** Deletes one key or, atomically, a range within one shard. Errors: KV_CROSS_SHARD for a range over several. */
+  /**
+   * Deletes one key or, atomically, a range within one shard. Errors: KV_CROSS_SHARD for a range
+   * over several.
+   */
   async delete(target: Bytes | KeyRange, options: DeleteOptions = {}): Promise<DeleteResult> {
     const span = spanOfTarget(target);
     const request: KvRequest = {
@@ -186,7 +200,9 @@ export class KvorumClient {
     return (await this.#request(request, options)) as DeleteResult;
   }
 
-  /** Deletes a range in every shard that holds some of it: atomic within each shard, not over them. */
+  /**
+   * Deletes a range in every shard that holds some of it: atomic within each shard, not over them.
+   */
   async deleteEachShard(
     range: KeyRange,
     options: DeleteOptions = {},
@@ -203,7 +219,10 @@ export class KvorumClient {
     return results as DeleteResult[];
   }
 
-  /** Without arguments a builder; with a plain transaction its result. All keys must lie in one shard (KV_CROSS_SHARD). */
+  /**
+   * Without arguments a builder; with a plain transaction its result. All keys must lie in one
+   * shard (KV_CROSS_SHARD).
+   */
   txn(): TxnBuilder;
   txn(init: TxnInit, options?: CallOptions): Promise<TxnResult>;
   txn(init?: TxnInit, options: CallOptions = {}): TxnBuilder | Promise<TxnResult> {
@@ -211,9 +230,13 @@ export class KvorumClient {
     return this.#request(txnRequestOf(init), options) as Promise<TxnResult>;
   }
 
-  /** Forgets history below `revision`, in one shard or in all data shards. Rejects with the first shard's error, if any. */
+  /**
+   * Forgets history below `revision`, in one shard or in all data shards. Rejects with the first
+   * shard's error, if any.
+   */
   async compact(revision: number, options: CompactOptions = {}): Promise<readonly CompactResult[]> {
     const router = await this.#router(options);
+    if (options.shard !== undefined) router.mustHave(options.shard);
     const shards = options.shard === undefined ? router.shards : [options.shard];
     const { physical } = options;
     const request: KvRequest = {
@@ -237,7 +260,7 @@ export class KvorumClient {
         details: { hint: 'give `revisions`, one per shard, or watch within one shard' },
       });
     }
-    const watch = new Watch(this.#dispatcher, span, shards, options, (ended) => {
+    const watch = new Watch(this.#dispatcher, { span, shards }, options, (ended) => {
       this.#watches.delete(ended);
     });
     this.#watches.add(watch);
@@ -259,7 +282,9 @@ export class KvorumClient {
     return this.#control.shards(options);
   }
 
-  /** Hands a shard's leadership to a member (id or name). Errors: KV_BAD_TRANSFEREE, KV_NOT_FOUND. */
+  /**
+   * Hands a shard's leadership to a member (id or name). Errors: KV_BAD_TRANSFEREE, KV_NOT_FOUND.
+   */
   transferLeader(shard: string, member: string, options: CallOptions = {}): Promise<void> {
     return this.#control.transfer(shard, member, options);
   }
@@ -326,22 +351,16 @@ export class KvorumClient {
   ): Promise<KvResult> {
     const dispatcher = this.#dispatcher;
     return new Promise((resolve, reject) => {
-      const key = request.op === 'compact' || request.op === 'txn' ? EMPTY_BYTES : request.key;
-      const call = new RequestCall(
-        request,
-        !isReadOnly(request),
-        key,
-        requestBytes(request),
-        dispatcher.deadlineOf(options),
-        resolve,
-        reject,
-      );
+      const deadline = dispatcher.deadlineOf(options);
+      const call = new RequestCall(request, deadline, { resolve, reject });
       dispatcher.submit(call, options, shard);
     });
   }
 
-  async #rangeOver(span: Span, options: RangeOptions): Promise<RangeResult> {
+  async #rangeOver(spanned: () => Span, options: RangeOptions): Promise<RangeResult> {
+    const span = spanned();
     const router = await this.#router(options);
+    if (options.shard !== undefined) router.mustHave(options.shard);
     const single = span.rangeEnd.length === 0;
     const asked = options.shard === undefined ? router.shardsOf(span) : [options.shard];
     if (asked.length > 1 && options.revision !== undefined && options.revision > 0) {

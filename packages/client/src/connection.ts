@@ -66,8 +66,7 @@ export class Connection {
 
   constructor(
     url: string,
-    clientId: string,
-    settings: Settings,
+    settings: Settings & { readonly clientId: string },
     handler: ConnectionHandler,
     now: () => number,
   ) {
@@ -77,16 +76,17 @@ export class Connection {
     this.#openedMs = now();
     this.lastHeardMs = this.#openedMs;
     this.#socket = new WebSocket(`${url.replace(/^http/, 'ws')}/v1/session`, {
-      ...(settings.tls ?? {}),
+      ...settings.tls,
       perMessageDeflate: false,
       handshakeTimeout: WELCOME_MS,
       maxPayload: MESSAGE_BYTES_MAX,
       skipUTF8Validation: true,
-      // A zero mask is legal, and spares both sides the work: masking protects browsers' proxies, not programs.
+      // A zero mask is legal, and spares both sides the work: masking protects browsers' proxies,
+      // not programs.
       generateMask: (mask: Buffer) => mask.fill(0),
     });
     this.#socket.on('open', () => {
-      this.send([FRAME.hello, CLIENT_PROTOCOL_VERSION, clientId, settings.name]);
+      this.send([FRAME.hello, CLIENT_PROTOCOL_VERSION, settings.clientId, settings.name]);
     });
     this.#socket.on('message', (data: Buffer) => this.#onMessage(data));
     this.#socket.on('pong', () => this.#heard());
@@ -112,7 +112,10 @@ export class Connection {
     this.#socket.send(packFrame(frame));
   }
 
-  /** Pings when silent, gives up when a ping or the welcome stays unanswered. Called a few times a second. */
+  /**
+   * Pings when silent, gives up when a ping or the welcome stays unanswered. Called a few times a
+   * second.
+   */
   checkAlive(now: number, pingIntervalMs: number, pingTimeoutMs: number): void {
     if (this.#state === 'closed') return;
     if (this.#state === 'opening') {
@@ -127,7 +130,10 @@ export class Connection {
     }
   }
 
-  /** Forgets a ping under way: this process itself was stopped, so its clock says nothing about the member. */
+  /**
+   * Forgets a ping under way: this process itself was stopped, so its clock says nothing about the
+   * member.
+   */
   excuse(now: number): void {
     this.lastHeardMs = now;
     this.#pingSentMs = undefined;
@@ -253,7 +259,12 @@ function leadersOf(value: unknown): Readonly<Record<string, string>> {
 
 function reasonOf(url: string, error: Error & { readonly code?: unknown }): KvError {
   // An AggregateError (several addresses tried) has an empty message; its code says what happened.
-  const what = error.message === '' ? String(error.code ?? error.name) : error.message;
+  const what =
+    error.message === ''
+      ? typeof error.code === 'string'
+        ? error.code
+        : error.name
+      : error.message;
   return new KvError('KV_UNAVAILABLE', `${url}: ${what}`, { cause: error });
 }
 

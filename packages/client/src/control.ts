@@ -16,7 +16,7 @@ import {
 } from '@kvorum/wire';
 import type { Connection } from './connection.ts';
 import type { Dispatcher } from './dispatcher.ts';
-import { normalEndpoint, type CallOptions } from './options.ts';
+import { type CallOptions, normalEndpoint } from './options.ts';
 
 /** One endpoint's own account, or why there is none. */
 export type EndpointStatus =
@@ -25,12 +25,21 @@ export type EndpointStatus =
 
 type Parse<T> = (value: unknown) => Result<T, KvError>;
 
+interface Question<T> {
+  readonly method: ControlMethod;
+  readonly params?: unknown;
+  readonly parse: Parse<T>;
+}
+
 interface Waiter {
   readonly wanted: () => boolean;
   readonly resolve: () => void;
 }
 
-/** Calls about the cluster instead of its data: rare, addressed to one member, each with its own timer. */
+/**
+ * Calls about the cluster instead of its data: rare, addressed to one member, each with its own
+ * timer.
+ */
 export class Control {
   readonly #dispatcher: Dispatcher;
   readonly #waiters = new Set<Waiter>();
@@ -44,7 +53,10 @@ export class Control {
     for (const waiter of this.#waiters) if (waiter.wanted()) waiter.resolve();
   }
 
-  /** Resolves once any member is welcomed. Errors: KV_UNAVAILABLE with every endpoint's failure, KV_CANCELLED. */
+  /**
+   * Resolves once any member is welcomed. Errors: KV_UNAVAILABLE with every endpoint's failure,
+   * KV_CANCELLED.
+   */
   async connected(options: CallOptions): Promise<Connection> {
     const { pool } = this.#dispatcher;
     await this.#until(
@@ -67,17 +79,25 @@ export class Control {
 
   async transfer(shard: string, member: string, options: CallOptions): Promise<void> {
     const connection = await this.connected(options);
-    await this.#ask(connection, 'transfer', { shard, member }, anything, options);
+    await this.#ask(
+      connection,
+      { method: 'transfer', params: { shard, member }, parse: anything },
+      options,
+    );
   }
 
   async health(endpoint: string, options: CallOptions): Promise<HealthStatus> {
     const connection = await this.#connectedTo(normalEndpoint(endpoint), options);
-    return await this.#ask(connection, 'health', null, parseHealth, options);
+    return this.#ask(connection, { method: 'health', parse: parseHealth }, options);
   }
 
   async hash(endpoint: string, shard: string, options: CallOptions): Promise<ShardHash> {
     const connection = await this.#connectedTo(normalEndpoint(endpoint), options);
-    return await this.#ask(connection, 'hash', { shard }, parseShardHash, options);
+    return this.#ask(
+      connection,
+      { method: 'hash', params: { shard }, parse: parseShardHash },
+      options,
+    );
   }
 
   async statusOfAll(options: CallOptions): Promise<readonly EndpointStatus[]> {
@@ -98,7 +118,11 @@ export class Control {
   async #statusOf(endpoint: string, options: CallOptions): Promise<EndpointStatus> {
     try {
       const connection = await this.#connectedTo(endpoint, options);
-      const status = await this.#ask(connection, 'status', null, parseMemberStatus, options);
+      const status = await this.#ask(
+        connection,
+        { method: 'status', parse: parseMemberStatus },
+        options,
+      );
       return { endpoint, status };
     } catch (error) {
       if (error instanceof KvError) return { endpoint, error };
@@ -106,7 +130,9 @@ export class Control {
     }
   }
 
-  /** Gives up at the endpoint's first failure: unlike data, one member cannot stand in for another. */
+  /**
+   * Gives up at the endpoint's first failure: unlike data, one member cannot stand in for another.
+   */
   async #connectedTo(endpoint: string, options: CallOptions): Promise<Connection> {
     const { pool } = this.#dispatcher;
     const failed = (): KvError =>
@@ -129,7 +155,7 @@ export class Control {
 
   async #askAny<T>(method: ControlMethod, parse: Parse<T>, options: CallOptions): Promise<T> {
     const connection = await this.connected(options);
-    return await this.#ask(connection, method, null, parse, options);
+    return this.#ask(connection, { method, parse }, options);
   }
 
   /** Polled as well as told: back-off ends without an event. */
@@ -163,13 +189,8 @@ export class Control {
     });
   }
 
-  #ask<T>(
-    connection: Connection,
-    method: ControlMethod,
-    params: unknown,
-    parse: Parse<T>,
-    options: CallOptions,
-  ): Promise<T> {
+  #ask<T>(connection: Connection, question: Question<T>, options: CallOptions): Promise<T> {
+    const { method, params, parse } = question;
     return new Promise((resolve, reject) => {
       const id = this.#dispatcher.nextId();
       const { signal } = options;
@@ -200,7 +221,7 @@ export class Control {
       });
       if (signal?.aborted === true) onAbort();
       else signal?.addEventListener('abort', onAbort, { once: true });
-      connection.send([FRAME.control, id, method, params]);
+      connection.send([FRAME.control, id, method, params ?? null]);
     });
   }
 }

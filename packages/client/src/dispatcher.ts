@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { InvariantError, isKvError, KvError } from '@kvorum/base';
+import { KvError } from '@kvorum/base';
 import { errorFromPlain, type ResponseItem } from '@kvorum/wire';
 import { MalformedAnswer } from './answer.ts';
 import type { Call } from './call.ts';
@@ -11,7 +11,10 @@ import { decide } from './retry-policy.ts';
 
 /** Deadlines and liveness are looked at this often; one timer serves every call. */
 const SWEEP_MS = 50;
-/** After a change of leader the old one has this long to answer what it was asked, then the new one is asked. */
+/**
+ * After a change of leader the old one has this long to answer what it was asked, then the new one
+ * is asked.
+ */
 const OLD_LEADER_GRACE_MS = 300;
 
 const nowMs = (): number => performance.now();
@@ -44,7 +47,8 @@ export class Dispatcher {
         this.#onResponses(from, items),
       onClosed: (connection: Connection, reason: KvError) => this.#onClosed(connection, reason),
     };
-    this.pool = new MemberPool(settings, randomBytes(16).toString('hex'), listener, nowMs);
+    const clientId = randomBytes(16).toString('hex');
+    this.pool = new MemberPool({ ...settings, clientId }, listener, nowMs);
     this.#laneHost = {
       session: settings.session,
       now: nowMs,
@@ -159,6 +163,7 @@ export class Dispatcher {
       }
       shard = routed;
     }
+    if (given !== undefined) call.pinned = true;
     const lane = this.#lane(shard);
     lane.add(call);
     this.#markDirty(lane);
@@ -367,10 +372,4 @@ function withUnknownOutcome(error: KvError): KvError {
     cause: error,
     outcome: 'unknown',
   });
-}
-
-/** Turns whatever a promise rejected with into a KvError; a bug stays what it is. */
-export function asKvError(error: unknown): KvError {
-  if (isKvError(error)) return error;
-  throw error instanceof Error ? error : new InvariantError(String(error));
 }

@@ -1,6 +1,9 @@
 import { fromUtf8, type KeyValue, type LeaseId, type Revision } from '@kvorum/base';
 
-/** A stored key with its value and revisions. The bytes are views of a received frame: copy what you keep for long. */
+/**
+ * A stored key with its value and revisions. The bytes are views of a received frame: copy what you
+ * keep for long.
+ */
 export class Entry implements KeyValue {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
@@ -9,20 +12,13 @@ export class Entry implements KeyValue {
   readonly version: number;
   readonly lease: LeaseId;
 
-  constructor(
-    key: Uint8Array,
-    value: Uint8Array,
-    createRevision: Revision,
-    modRevision: Revision,
-    version: number,
-    lease: LeaseId,
-  ) {
-    this.key = key;
-    this.value = value;
-    this.createRevision = createRevision;
-    this.modRevision = modRevision;
-    this.version = version;
-    this.lease = lease;
+  constructor(kv: KeyValue) {
+    this.key = kv.key;
+    this.value = kv.value;
+    this.createRevision = kv.createRevision;
+    this.modRevision = kv.modRevision;
+    this.version = kv.version;
+    this.lease = kv.lease;
   }
 
   /** The key as UTF-8. */
@@ -35,7 +31,10 @@ export class Entry implements KeyValue {
     return fromUtf8(this.value);
   }
 
-  /** The value parsed as JSON; throws a SyntaxError when it is none. Check or parse the result before trusting it. */
+  /**
+   * The value parsed as JSON; throws a SyntaxError when it is none. Check or parse the result
+   * before trusting it.
+   */
   json(): unknown {
     return JSON.parse(this.text()) as unknown;
   }

@@ -1,10 +1,13 @@
-/** Values handed from callbacks to one `for await` consumer, counted so that the producer can stop in time. */
+/**
+ * Values handed from callbacks to one `for await` consumer, counted so that the producer can stop
+ * in time.
+ */
 export class EventQueue<T> {
   readonly #items: T[] = [];
   #head = 0;
-  #waiting: { resolve: (r: IteratorResult<T>) => void; reject: (e: unknown) => void } | undefined =
+  #waiting: { resolve: (r: IteratorResult<T>) => void; reject: (e: Error) => void } | undefined =
     undefined;
-  #end: { readonly error: unknown } | undefined = undefined;
+  #end: { readonly error: Error | undefined } | undefined = undefined;
 
   get length(): number {
     return this.#items.length - this.#head;
@@ -21,8 +24,11 @@ export class EventQueue<T> {
     waiting.resolve({ done: false, value: item });
   }
 
-  /** What is queued is still delivered; then the consumer sees the error, or the end when there is none. */
-  finish(error?: unknown): void {
+  /**
+   * What is queued is still delivered; then the consumer sees the error, or the end when there is
+   * none.
+   */
+  finish(error?: Error): void {
     if (this.#end !== undefined) return;
     this.#end = { error };
     const waiting = this.#waiting;
@@ -47,7 +53,7 @@ export class EventQueue<T> {
       if (end.error === undefined) return Promise.resolve({ done: true, value: undefined });
       const { error } = end;
       this.#end = { error: undefined }; // reported once
-      return Promise.reject(error instanceof Error ? error : new TypeError(String(error)));
+      return Promise.reject(error);
     }
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };

@@ -25,7 +25,9 @@ export function toBytes(value: Bytes): Uint8Array {
   throw new KvError('KV_INVALID_ARGUMENT', 'keys and values are strings or Uint8Arrays');
 }
 
-/** Errors: KV_INVALID_ARGUMENT when it names no keys, KV_EMPTY_KEY for a range that starts nowhere. */
+/**
+ * Errors: KV_INVALID_ARGUMENT when it names no keys, KV_EMPTY_KEY for a range that starts nowhere.
+ */
 export function spanOf(range: KeyRange): Span {
   const from = range as Readonly<Record<string, unknown>>;
   if ('prefix' in range && isBytes(range.prefix)) {

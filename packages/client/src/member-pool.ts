@@ -34,10 +34,12 @@ const EXPLORE_MS = 200;
 /** Members kept at most, however many a cluster claims to have. */
 const ENDPOINTS_MAX = 128;
 
-/** The members as this client sees them: endpoints and their back-off, open connections, shard map, leaders. */
+/**
+ * The members as this client sees them: endpoints and their back-off, open connections, shard map,
+ * leaders.
+ */
 export class MemberPool {
-  readonly clientId: string;
-  readonly #settings: Settings;
+  readonly #settings: Settings & { readonly clientId: string };
   readonly #listener: PoolListener;
   readonly #now: () => number;
   readonly #endpoints: Endpoint[] = [];
@@ -50,9 +52,12 @@ export class MemberPool {
   #next = 0;
   #closed = false;
 
-  constructor(settings: Settings, clientId: string, listener: PoolListener, now: () => number) {
+  constructor(
+    settings: Settings & { readonly clientId: string },
+    listener: PoolListener,
+    now: () => number,
+  ) {
     this.#settings = settings;
-    this.clientId = clientId;
     this.#listener = listener;
     this.#now = now;
     for (const url of settings.endpoints) this.#add(url, true, undefined);
@@ -101,8 +106,8 @@ export class MemberPool {
   }
 
   /**
-   * Where a shard's commands go now: its leader; while that one cannot be reached any other open member, which knows
-   * better or forwards. Undefined = wait, something is being opened.
+   * Where a shard's commands go now: its leader; while that one cannot be reached any other open
+   * member, which knows better or forwards. Undefined = wait, something is being opened.
    */
   connectionFor(shard: string): Connection | undefined {
     const leader = this.#leaders.get(shard);
@@ -217,13 +222,7 @@ export class MemberPool {
 
   #open(endpoint: Endpoint): boolean {
     if (this.#closed || this.#now() < endpoint.notBeforeMs) return false;
-    endpoint.connection = new Connection(
-      endpoint.url,
-      this.clientId,
-      this.#settings,
-      this.#handler,
-      this.#now,
-    );
+    endpoint.connection = new Connection(endpoint.url, this.#settings, this.#handler, this.#now);
     return true;
   }
 

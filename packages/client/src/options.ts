@@ -3,22 +3,30 @@ import { DEFAULT_LIMITS, KvError } from '@kvorum/base';
 
 /** What every call takes. */
 export interface CallOptions {
-  /** Aborting rejects the call with KV_CANCELLED; its outcome tells whether the write may still happen. */
+  /**
+   * Aborting rejects the call with KV_CANCELLED; its outcome tells whether the write may still
+   * happen.
+   */
   readonly signal?: AbortSignal | undefined;
-  /** Time for the whole call, every retry included; precise to about 50 ms. Default: the client's. */
+  /**
+   * Time for the whole call, every retry included; precise to about 50 ms. Default: the client's.
+   */
   readonly timeoutMs?: number | undefined;
 }
 
 export interface ConnectOptions {
-  /** Members to start from, e.g. `http://127.0.0.1:2379` (`https:` for TLS). Others are found by themselves. */
+  /**
+   * Members to start from, e.g. `http://127.0.0.1:2379` (`https:` for TLS). Others are found by
+   * themselves.
+   */
   readonly endpoints: readonly string[];
   /** Shown in the members' logs. */
   readonly name?: string | undefined;
   /** Default time of a call, milliseconds; 7000. */
   readonly timeoutMs?: number | undefined;
   /**
-   * Exactly-once writes through a client session (default true). Without it a write whose connection was lost is reported as
-   * unknown instead of being retried.
+   * Exactly-once writes through a client session (default true). Without it a write whose
+   * connection was lost is reported as unknown instead of being retried.
    */
   readonly session?: boolean | undefined;
   /** Calls under way at most; the next one is refused with KV_TOO_MANY_REQUESTS. Default 16384. */
@@ -50,7 +58,10 @@ export interface Settings {
 
 const MIB = 1024 * 1024;
 
-/** Fills in defaults. Errors: KV_CONFIG for a missing or malformed endpoint or a number that is not positive. */
+/**
+ * Fills in defaults. Errors: KV_CONFIG for a missing or malformed endpoint or a number that is not
+ * positive.
+ */
 export function settingsOf(options: ConnectOptions): Settings {
   if (options.endpoints.length === 0) {
     throw new KvError(

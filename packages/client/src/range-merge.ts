@@ -14,7 +14,10 @@ export interface RangeResult {
   /** Keys in the range, whatever the limit. */
   readonly count: number;
   readonly more: boolean;
-  /** Each shard has its own timeline until there is one for the cluster: one revision per shard asked. */
+  /**
+   * Each shard has its own timeline until there is one for the cluster: one revision per shard
+   * asked.
+   */
   readonly shards: readonly ShardRevision[];
 }
 
@@ -39,7 +42,10 @@ function comparison(target: SortTarget): (a: Entry, b: Entry) => number {
   }
 }
 
-/** Merges the shards' answers in the order asked for (keys ascending by default) and cuts at the limit. */
+/**
+ * Merges the shards' answers in the order asked for (keys ascending by default) and cuts at the
+ * limit.
+ */
 export function mergeRanges(parts: readonly ShardRangeResult[], order: MergeOrder): RangeResult {
   const limit = order.limit ?? 0;
   const shards = parts.map(({ shard, revision }) => ({ shard, revision }));

@@ -1,7 +1,9 @@
 import type { ErrorCode, KvError } from '@kvorum/base';
 import type { Call } from './call.ts';
 
-/** `retry` = the same shard again; `reroute` = look the shard up again; `reject` = tell the caller. */
+/**
+ * `retry` = the same shard again; `reroute` = look the shard up again; `reject` = tell the caller.
+ */
 export type Verdict = 'retry' | 'reroute' | 'reject';
 
 /** The write certainly did not happen, and asking again (elsewhere, later) may help. */
@@ -19,12 +21,14 @@ const NOT_APPLIED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 const UNKNOWN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['KV_LEADER_CHANGED', 'KV_TIMEOUT']);
 
 /**
- * What to do with a member's error. Reads are always free to be repeated; a write of unknown outcome only when its session
- * lets the server recognise it.
+ * What to do with a member's error. Reads are always free to be repeated; a write of unknown
+ * outcome only when its session lets the server recognise it.
  */
 export function decide(call: Call, error: KvError): Verdict {
   const { code } = error;
-  if (code === 'KV_WRONG_SHARD') return call.write && call.maybeApplied ? 'reject' : 'reroute';
+  if (code === 'KV_WRONG_SHARD') {
+    return call.pinned || (call.write && call.maybeApplied) ? 'reject' : 'reroute';
+  }
   if (error.outcome === 'unknown' && call.write) {
     return call.seq > 0 && (UNKNOWN.has(code) || NOT_APPLIED.has(code)) ? 'retry' : 'reject';
   }

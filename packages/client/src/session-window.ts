@@ -1,6 +1,7 @@
 /**
- * The sequence numbers of one client session in one shard: handed out densely from 1, and the mark below which every command has been
- * answered or given up, which lets the server forget their results.
+ * The sequence numbers of one client session in one shard: handed out densely from 1, and the mark
+ * below which every command has been answered or given up, which lets the server forget their
+ * results.
  */
 export class SessionWindow {
   #last = 0;
@@ -16,7 +17,10 @@ export class SessionWindow {
     return this.#last;
   }
 
-  /** `seq` will not be sent again: answered, or abandoned at its deadline (a hole must not hold back the mark for ever). */
+  /**
+   * `seq` will not be sent again: answered, or abandoned at its deadline (a hole must not hold back
+   * the mark for ever).
+   */
   settle(seq: number): void {
     if (seq !== this.#ackedThrough + 1) {
       this.#doneAhead.add(seq);

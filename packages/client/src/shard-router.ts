@@ -1,4 +1,4 @@
-import type { KvError, KvRequest, ShardId } from '@kvorum/base';
+import { KvError, type KvRequest, type ShardId } from '@kvorum/base';
 import {
   type MemberEntry,
   parseShardMap,
@@ -33,6 +33,14 @@ export class ShardRouter {
     return new ShardRouter(parsed.value);
   }
 
+  /** Errors: KV_NOT_FOUND unless the shard holds keys. */
+  mustHave(shard: string): void {
+    if (this.shards.some((known) => known === shard)) return;
+    throw new KvError('KV_NOT_FOUND', `no shard ${shard} (shards: ${this.shards.join(', ')})`, {
+      details: { shard },
+    });
+  }
+
   shardOf(key: Uint8Array): ShardId {
     return shardOfKey(this.#map, key);
   }
@@ -45,7 +53,8 @@ export class ShardRouter {
   route(request: KvRequest): ShardId | KvError {
     const route = routeRequest(this.#map, request);
     if (route.kind === 'shard') return route.shard;
-    // What fans out was split by its caller; here it can only be a map that changed meanwhile, and any shard says so.
+    // What fans out was split by its caller; here it can only be a map that changed meanwhile, and
+    // any shard says so.
     return route.kind === 'refused' ? route.error : this.shardOf(keyOf(request));
   }
 }

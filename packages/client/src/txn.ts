@@ -23,7 +23,10 @@ const SIGNS: Readonly<Record<CompareSign, CompareResult>> = {
 /** `version` 0 = the key does not exist. */
 export type NumberTarget = 'version' | 'create' | 'mod';
 
-/** One comparison: the stored `target` of `key` against `value`. With a range it must hold for every key in it. */
+/**
+ * One comparison: the stored `target` of `key` against `value`. With a range it must hold for every
+ * key in it.
+ */
 export function compare(
   key: Bytes | KeyRange,
   target: NumberTarget,
@@ -108,8 +111,9 @@ export function txnRequestOf(init: TxnInit): TxnRequest {
 }
 
 /**
- * Builds a transaction: `when` every comparison holds `do` these operations, `otherwise` those; atomically, within one
- * shard. (No method is called `then`: that would make it a promise to `await`.)
+ * Builds a transaction: `when` every comparison holds `do` these operations, `otherwise` those;
+ * atomically, within one shard. (No method is called `then`: that would make it a promise to
+ * `await`.)
  */
 export class TxnBuilder {
   readonly #compare: Compare[] = [];

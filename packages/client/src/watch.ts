@@ -8,7 +8,10 @@ import { EventQueue } from './event-queue.ts';
 import type { Span } from './key-range.ts';
 
 export interface WatchOptions {
-  /** First revision to deliver; absent = what happens from now on. With several shards: one per shard, in `revisions`. */
+  /**
+   * First revision to deliver; absent = what happens from now on. With several shards: one per
+   * shard, in `revisions`.
+   */
   readonly startRevision?: number | undefined;
   /** Shard → first revision to deliver, as {@link Watch.resumeAt} reports it. */
   readonly revisions?: Readonly<Record<string, number>> | undefined;
@@ -19,7 +22,16 @@ export interface WatchOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Events held for a consumer that is slower than the cluster; beyond this the server is asked again later, from disk. */
+/** What is watched, and the shards that may hold some of it. */
+export interface WatchPlace {
+  readonly span: Span;
+  readonly shards: readonly string[];
+}
+
+/**
+ * Events held for a consumer that is slower than the cluster; beyond this the server is asked again
+ * later, from disk.
+ */
 const QUEUE_EVENTS_MAX = 10_000;
 
 /** Errors of a member that only mean: ask another one, or ask later. */
@@ -36,14 +48,18 @@ const MOVES_ON: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Changes as an async iterable: `for await (const event of watch)`. Lives through failovers: every shard's stream goes on from the
- * revision after the last one delivered, without gap or duplicate. Events of one key, and of one shard, come in revision order.
+ * Changes as an async iterable: `for await (const event of watch)`. Lives through failovers: every
+ * shard's stream goes on from the revision after the last one delivered, without gap or duplicate.
+ * Events of one key, and of one shard, come in revision order.
  *
- * Ends by `close()`, `break`, or its signal. Errors: KV_COMPACTED with `details.compactRevision` when what it would have
- * to deliver next is gone.
+ * Ends by `close()`, `break`, or its signal. Errors: KV_COMPACTED with `details.compactRevision`
+ * when what it would have to deliver next is gone.
  */
 export class Watch implements AsyncIterableIterator<WatchEvent> {
-  /** Resolved once every shard's stream stands: what happens after that is delivered. Rejects if the watch fails first. */
+  /**
+   * Resolved once every shard's stream stands: what happens after that is delivered. Rejects if the
+   * watch fails first.
+   */
   readonly ready: Promise<void>;
   readonly #queue = new EventQueue<WatchEvent>();
   readonly #streams: ShardStream[];
@@ -61,8 +77,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
 
   constructor(
     dispatcher: Dispatcher,
-    span: Span,
-    shards: readonly string[],
+    place: WatchPlace,
     options: WatchOptions,
     onEnd: (watch: Watch) => void,
   ) {
@@ -79,9 +94,10 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
       created: () => this.#onCreated(),
       failed: (error) => this.#finish(error),
     };
-    this.#streams = shards.map((shard) => {
+    const request = requestOf(place.span, options);
+    this.#streams = place.shards.map((shard) => {
       const start = options.revisions?.[shard] ?? options.startRevision;
-      return new ShardStream(dispatcher, shard, requestOf(span, options), start, sink);
+      return new ShardStream(dispatcher, { shard, request, start }, sink);
     });
     if (options.signal?.aborted === true) this.#onAbort();
     else options.signal?.addEventListener('abort', this.#onAbort, { once: true });
@@ -89,8 +105,8 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
   }
 
   /**
-   * Shard → first revision not yet received: give it as `revisions` to another watch to go on from here, once everything
-   * before it has been consumed. A shard is missing until its stream stands.
+   * Shard → first revision not yet received: give it as `revisions` to another watch to go on from
+   * here, once everything before it has been consumed. A shard is missing until its stream stands.
    */
   resumeAt(): Readonly<Record<string, number>> {
     return Object.fromEntries(
@@ -162,7 +178,10 @@ interface StreamSink {
 /** One shard's part of a watch. */
 class ShardStream {
   readonly shard: string;
-  /** First revision not yet handed to the consumer's queue; undefined = from now, and not created yet. */
+  /**
+   * First revision not yet handed to the consumer's queue; undefined = from now, and not created
+   * yet.
+   */
   next: number | undefined;
   created = false;
   readonly #dispatcher: Dispatcher;
@@ -178,15 +197,17 @@ class ShardStream {
 
   constructor(
     dispatcher: Dispatcher,
-    shard: string,
-    request: WatchRequest,
-    start: number | undefined,
+    what: {
+      readonly shard: string;
+      readonly request: WatchRequest;
+      readonly start?: number | undefined;
+    },
     sink: StreamSink,
   ) {
-    this.shard = shard;
-    this.next = start;
+    this.shard = what.shard;
+    this.next = what.start;
     this.#dispatcher = dispatcher;
-    this.#request = request;
+    this.#request = what.request;
     this.#sink = sink;
   }
 
@@ -195,7 +216,8 @@ class ShardStream {
     if (this.#stopped || this.#held || this.#connection !== undefined) return;
     if (this.#timer !== undefined) return;
     const { pool } = this.#dispatcher;
-    // A watch from "now" must not begin at a lagging replica: wait for the leader. A resumed one may go anywhere.
+    // A watch from "now" must not begin at a lagging replica: wait for the leader. A resumed one
+    // may go anywhere.
     const connection =
       pool.connectionFor(this.shard) ?? (this.next === undefined ? undefined : pool.anyOpen());
     if (connection === undefined) {

@@ -1,5 +1,5 @@
-import { afterEach, describe, expect, it } from 'vitest';
 import { connect, type KvorumClient } from '@kvorum/client';
+import { afterEach, describe, expect, it } from 'vitest';
 import { FakeCluster } from './support/fake-cluster.ts';
 
 const open: { close(): Promise<void> }[] = [];

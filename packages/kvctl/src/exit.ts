@@ -96,7 +96,7 @@ const lines = (what: string, why?: string, next?: string): string =>
 
 function reportKvError(error: KvError): Report {
   const [what = error.message, ...rest] = error.message
-    .replace(/^(etcdserver|kv): /, '')
+    .replace(/^(etcdserver|kv): (mvcc: )?/, '')
     .split(': ');
   const reason = rest.join(': ');
   const doubt = error.outcome === 'unknown' ? 'nobody knows yet whether it was applied' : undefined;

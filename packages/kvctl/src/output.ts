@@ -13,7 +13,9 @@ import { drawTable } from './table.ts';
 export const FORMATS = ['simple', 'json', 'table'] as const;
 export type Format = (typeof FORMATS)[number];
 
-/** Text as it is; other bytes with \xNN for what is not printable, so that a terminal survives them. */
+/**
+ * Text as it is; other bytes with \xNN for what is not printable, so that a terminal survives them.
+ */
 export function shown(bytes: Uint8Array): string {
   const text = tryUtf8(bytes);
   if (text !== undefined) return text;

@@ -14,10 +14,12 @@ import { jsonLine } from './output.ts';
 import { kvctlVersion } from './version.ts';
 
 const HELP = `
-Every flag can be set by a variable: --endpoints by KVCTL_ENDPOINTS, --prefix of get by KVCTL_GET_PREFIX.
+Every flag can be set by a variable: --endpoints by KVCTL_ENDPOINTS, --prefix of get by
+KVCTL_GET_PREFIX.
 
-Exit codes: 0 ok · 1 error · 2 cannot connect · 3 bad input · 4 the server refused · 5 unhealthy or interrupted · 6 input/output
-            8 unknown outcome (the write may have happened)
+Exit codes: 0 ok · 1 error · 2 cannot connect · 3 bad input · 4 the server refused
+            5 unhealthy or interrupted · 6 input/output · 8 unknown outcome (the write may have
+            happened)
 
 Examples:
   kvctl put greeting hello
@@ -78,21 +80,28 @@ function everyCommand(command: Command): Command[] {
 
 /** Runs one command line (without `node kvctl`) and returns its exit code. Bugs are thrown. */
 export async function run(args: readonly string[], io: Io): Promise<ExitCode> {
-  const split = args.includes('watch') ? args.indexOf('--') : -1;
-  const own = split === -1 ? args : args.slice(0, split);
-  const trailing = split === -1 ? [] : args.slice(split + 1);
+  const [own, trailing] = splitTrailing(args);
   try {
     await buildProgram(io, trailing).parseAsync([...own], { from: 'user' });
     return EXIT.ok;
   } catch (error) {
-    if (error instanceof Exit) return error.code;
-    // commander has printed its message; help and version are no errors.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.badInput;
-    const report = reportOf(error);
-    if (report === undefined) throw error;
-    io.err(report.text);
-    return io.signal.aborted && report.code !== EXIT.unknownOutcome
-      ? EXIT.unhealthyOrInterrupted
-      : report.code;
+    return exitCodeFor(error, io);
   }
+}
+
+/** `watch KEY -- CMD…`: what stands after `--` is no operand of ours. */
+function splitTrailing(args: readonly string[]): readonly [readonly string[], readonly string[]] {
+  const at = args.includes('watch') ? args.indexOf('--') : -1;
+  return at === -1 ? [args, []] : [args.slice(0, at), args.slice(at + 1)];
+}
+
+function exitCodeFor(error: unknown, io: Io): ExitCode {
+  if (error instanceof Exit) return error.code;
+  // commander has printed its message; help and version are no errors.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.badInput;
+  const report = reportOf(error);
+  if (report === undefined) throw error;
+  io.err(report.text);
+  const interrupted = io.signal.aborted && report.code !== EXIT.unknownOutcome;
+  return interrupted ? EXIT.unhealthyOrInterrupted : report.code;
 }

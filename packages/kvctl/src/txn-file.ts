@@ -15,10 +15,11 @@ type Plain = Readonly<Record<string, unknown>>;
 /**
  * A transaction as JSON:
  *
- * `{ "compare": [{ "key": "a", "target": "version", "result": "=", "value": 0 }], "success": [{ "op": "put", "key": "a",
- * "value": "1" }], "failure": [{ "op": "get", "prefix": "a/" }] }`
+ * `{ "compare": [{ "key": "a", "target": "version", "result": "=", "value": 0 }], "success": [{
+ * "op": "put", "key": "a", "value": "1" }], "failure": [{ "op": "get", "prefix": "a/" }] }`
  *
- * Bytes that are no text are given as `keyBase64` and `valueBase64`. Errors: InputError naming the field.
+ * Bytes that are no text are given as `keyBase64` and `valueBase64`. Errors: InputError naming the
+ * field.
  */
 export function parseTxnFile(text: string): TxnInit {
   let value: unknown;
@@ -76,6 +77,10 @@ function wholeNumber(value: unknown, path: string): number {
   return Number.isSafeInteger(value) ? (value as number) : fail(path, 'a whole number');
 }
 
+function leaseText(value: unknown, path: string): string {
+  return typeof value === 'string' ? value : fail(`${path}.lease`, 'a string of hex digits');
+}
+
 function flag(from: Plain, name: string, path: string): boolean {
   const value = from[name];
   if (value === undefined || typeof value === 'boolean') return value === true;
@@ -95,7 +100,7 @@ function comparison(value: unknown, path: string): Compare {
     case 'value':
       return compare(key, target, sign, needed(from, 'value', path));
     case 'lease':
-      return compare(key, target, sign, parseLease(String(from['value'])));
+      return compare(key, target, sign, parseLease(leaseText(from['value'], path)));
     case 'version':
     case 'create':
     case 'mod':
@@ -168,6 +173,6 @@ function put(value: unknown, path: string): TxnOp {
     ...(flag(from, 'prevKv', path) ? { prevKv: true } : {}),
     ...(ignoreValue ? { ignoreValue } : {}),
     ...(flag(from, 'ignoreLease', path) ? { ignoreLease: true } : {}),
-    ...(lease === undefined ? {} : { lease: leaseId(parseLease(String(lease))) }),
+    ...(lease === undefined ? {} : { lease: leaseId(parseLease(leaseText(lease, path))) }),
   });
 }

@@ -10,10 +10,12 @@ import {
 import { InputError } from './exit.ts';
 
 /**
- * etcdctl's transaction script: comparisons, a blank line, the operations when all hold, a blank line, the operations otherwise.
+ * etcdctl's transaction script: comparisons, a blank line, the operations when all hold, a blank
+ * line, the operations otherwise.
  *
- * Comparison: `target("key") sign "value"`, target one of c|create, m|mod, ver|version, val|value, lease, sign one of = != < >.
- * Operation: `put KEY VALUE`, `get KEY [END]`, `del KEY [END]` with the flags of the commands of these names.
+ * Comparison: `target("key") sign "value"`, target one of c|create, m|mod, ver|version, val|value,
+ * lease, sign one of = != < >. Operation: `put KEY VALUE`, `get KEY [END]`, `del KEY [END]` with
+ * the flags of the commands of these names.
  */
 export function parseTxnScript(text: string): TxnInit {
   const sections: string[][] = [[], [], []];
@@ -47,40 +49,36 @@ export function parseCompare(line: string): Compare {
     );
   }
   const [, target = '', quotedKey = '', sign = '=', quotedValue = ''] = match;
-  const key = unquote(quotedKey, line);
+  const compareWith = COMPARE_TARGETS[target];
+  if (compareWith === undefined) {
+    throw new InputError(
+      `"${target}" in "${line}" cannot be compared`,
+      'compare create, mod, version, value or lease',
+    );
+  }
   const value = unquote(quotedValue.trim(), line);
-  return compareOf(target, key, sign as CompareSign, value, line);
+  return compareWith(unquote(quotedKey, line), sign as CompareSign, value);
 }
 
-function compareOf(
-  target: string,
-  key: string,
-  sign: CompareSign,
-  value: string,
-  line: string,
-): Compare {
-  switch (target) {
-    case 'c':
-    case 'create':
-      return compare(key, 'create', sign, wholeNumber(value, line));
-    case 'm':
-    case 'mod':
-      return compare(key, 'mod', sign, wholeNumber(value, line));
-    case 'ver':
-    case 'version':
-      return compare(key, 'version', sign, wholeNumber(value, line));
-    case 'val':
-    case 'value':
-      return compare(key, 'value', sign, value);
-    case 'lease':
-      return compare(key, 'lease', sign, parseLease(value));
-    default:
-      throw new InputError(
-        `"${target}" in "${line}" cannot be compared`,
-        'compare create, mod, version, value or lease',
-      );
-  }
-}
+type CompareWith = (key: string, sign: CompareSign, value: string) => Compare;
+
+const compareNumber =
+  (target: 'create' | 'mod' | 'version'): CompareWith =>
+  (key, sign, value) =>
+    compare(key, target, sign, wholeNumber(value, value));
+const compareValue: CompareWith = (key, sign, value) => compare(key, 'value', sign, value);
+
+const COMPARE_TARGETS: Readonly<Record<string, CompareWith>> = {
+  c: compareNumber('create'),
+  create: compareNumber('create'),
+  m: compareNumber('mod'),
+  mod: compareNumber('mod'),
+  ver: compareNumber('version'),
+  version: compareNumber('version'),
+  val: compareValue,
+  value: compareValue,
+  lease: (key, sign, value) => compare(key, 'lease', sign, parseLease(value)),
+};
 
 function wholeNumber(text: string, line: string): number {
   if (!/^-?\d+$/.test(text)) throw new InputError(`"${text}" in "${line}" is not a whole number`);
@@ -104,30 +102,29 @@ function unquote(text: string, line: string): string {
 
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', '0': '\0' };
 
+/** One piece of a word: in double quotes, in single quotes, or bare; or the space between words. */
+const PIECE = /"((?:[^"\\]|\\[\s\S])*)"|'([^']*)'|((?:[^\s"'\\]|\\[\s\S])+)|(\s+)|([\s\S])/g;
+
+function pieceText(double: string | undefined, single: string | undefined, bare = ''): string {
+  if (double !== undefined) {
+    return double.replace(/\\([\s\S])/g, (_, char: string) => ESCAPES[char] ?? char);
+  }
+  return single ?? bare.replace(/\\([\s\S])/g, '$1');
+}
+
 /** Words as a shell splits them: quotes group, a backslash escapes outside single quotes. */
 export function splitWords(text: string, line: string = text): string[] {
   const words: string[] = [];
   let word: string | undefined;
-  let quote: string | undefined;
-  for (let at = 0; at < text.length; at += 1) {
-    const char = text[at] ?? '';
-    if (quote === undefined && /\s/.test(char)) {
-      if (word !== undefined) words.push(word);
+  for (const [, double, single, bare, space, stray] of text.matchAll(PIECE)) {
+    if (stray !== undefined) throw new InputError(`a quote is not closed in "${line}"`);
+    if (space === undefined) {
+      word = (word ?? '') + pieceText(double, single, bare);
+    } else if (word !== undefined) {
+      words.push(word);
       word = undefined;
-    } else if (char === quote) {
-      quote = undefined;
-    } else if (quote === undefined && (char === '"' || char === "'")) {
-      quote = char;
-      word ??= '';
-    } else if (char === '\\' && quote !== "'") {
-      at += 1;
-      const escaped = text[at] ?? '';
-      word = (word ?? '') + (quote === '"' ? (ESCAPES[escaped] ?? escaped) : escaped);
-    } else {
-      word = (word ?? '') + char;
     }
   }
-  if (quote !== undefined) throw new InputError(`a quote is not closed in "${line}"`);
   if (word !== undefined) words.push(word);
   return words;
 }
@@ -147,22 +144,18 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
 function readWords(name: string, words: readonly string[], line: string): Words {
   const operands: string[] = [];
   const flags = new Map<string, string>();
-  for (let at = 0; at < words.length; at += 1) {
-    const word = words[at] ?? '';
-    if (!word.startsWith('--') || word === '--') {
-      if (word !== '--') operands.push(word);
+  const rest = [...words];
+  for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
+    if (!word.startsWith('--')) {
+      operands.push(word);
       continue;
     }
     const [flag = '', given] = word.slice(2).split('=', 2);
     if (FLAGS[name]?.includes(flag) !== true) {
       throw new InputError(`--${flag} is not a flag of ${name} in "${line}"`);
     }
-    if (given === undefined && FLAGS_WITH_VALUE.has(flag)) {
-      at += 1;
-      flags.set(flag, words[at] ?? '');
-    } else {
-      flags.set(flag, given ?? 'true');
-    }
+    const value = given ?? (FLAGS_WITH_VALUE.has(flag) ? rest.shift() : 'true');
+    flags.set(flag, value ?? '');
   }
   return { operands, flags };
 }
@@ -170,31 +163,41 @@ function readWords(name: string, words: readonly string[], line: string): Words 
 /** Errors: InputError quoting the line. */
 export function parseOperation(line: string): TxnOp {
   const [name = '', ...rest] = splitWords(line);
-  const { operands, flags } = readWords(name, rest, line);
-  const on = (flag: string): boolean => flags.get(flag) === 'true';
-  const [key, second] = operands;
   if (FLAGS[name] === undefined) {
     throw new InputError(`"${name}" in "${line}" is not an operation`, 'use put, get or del');
   }
-  if (key === undefined || operands.length > 2) throw new InputError(`"${line}" needs a key`);
-  if (name === 'put') {
-    if (second === undefined && !on('ignore-value'))
-      throw new InputError(`"${line}" needs a value`);
-    const lease = flags.get('lease');
-    return op.put(key, second ?? '', {
-      ...(on('prev-kv') ? { prevKv: true } : {}),
-      ...(on('ignore-value') ? { ignoreValue: true } : {}),
-      ...(on('ignore-lease') ? { ignoreLease: true } : {}),
-      ...(lease === undefined ? {} : { lease: leaseId(parseLease(lease)) }),
-    });
-  }
+  const words = readWords(name, rest, line);
+  const [key, second] = words.operands;
+  if (key === undefined || words.operands.length > 2) throw new InputError(`"${line}" needs a key`);
+  if (name === 'put') return putOperation(key, second, words.flags, line);
+  const on = (flag: string): boolean => words.flags.get(flag) === 'true';
   const target = targetOf(key, second, on('prefix'), on('from-key'));
   if (name === 'del') return op.delete(target, on('prev-kv') ? { prevKv: true } : {});
-  const limit = flags.get('limit');
+  const limit = words.flags.get('limit');
   return op.get(target, limit === undefined ? {} : { limit: wholeNumber(limit, line) });
 }
 
-/** The keys that `KEY [END] --prefix --from-key` name. Errors: InputError when they contradict each other. */
+function putOperation(
+  key: string,
+  value: string | undefined,
+  flags: ReadonlyMap<string, string>,
+  line: string,
+): TxnOp {
+  const on = (flag: string): boolean => flags.get(flag) === 'true';
+  if (value === undefined && !on('ignore-value')) throw new InputError(`"${line}" needs a value`);
+  const lease = flags.get('lease');
+  return op.put(key, value ?? '', {
+    prevKv: on('prev-kv') || undefined,
+    ignoreValue: on('ignore-value') || undefined,
+    ignoreLease: on('ignore-lease') || undefined,
+    lease: lease === undefined ? undefined : leaseId(parseLease(lease)),
+  });
+}
+
+/**
+ * The keys that `KEY [END] --prefix --from-key` name. Errors: InputError when they contradict each
+ * other.
+ */
 export function targetOf(
   key: string,
   end: string | undefined,

@@ -1,9 +1,10 @@
 import { err, KvError, ok, type Result } from '@kvorum/base';
 
 /**
- * The control methods of the native protocol ([5, id, method, params] → [105, id, error, result]) as plain data: ids of 64 bits are 16
- * lower-case hex digits, counters are numbers, absent is a missing field (or null). A client checks every answer here, so
- * that a newer or broken member can never put an `undefined` into a program.
+ * The control methods of the native protocol ([5, id, method, params] → [105, id, error, result])
+ * as plain data: ids of 64 bits are 16 lower-case hex digits, counters are numbers, absent is a
+ * missing field (or null). A client checks every answer here, so that a newer or broken member can
+ * never put an `undefined` into a program.
  *
  * | method | params | result |
  * |---|---|---|

@@ -30,7 +30,9 @@ interface LoggedEvent {
   readonly key: Uint8Array;
 }
 
-/** What all members share: the one store, sessions included, so that exactly-once can be counted. */
+/**
+ * What all members share: the one store, sessions included, so that exactly-once can be counted.
+ */
 export class FakeStore {
   readonly revisions = new Map<string, number>();
   readonly compacted = new Map<string, number>();
@@ -175,7 +177,10 @@ function covers(request: { key: Uint8Array; rangeEnd?: Uint8Array }, key: Uint8A
   return (end.length === 1 && end[0] === 0) || Buffer.compare(key, end) < 0;
 }
 
-/** A member that speaks the protocol over real sockets; a test replaces `reply` or `onRequests` to misbehave. */
+/**
+ * A member that speaks the protocol over real sockets; a test replaces `reply` or `onRequests` to
+ * misbehave.
+ */
 export class FakeMember {
   readonly cluster: FakeCluster;
   readonly id: string;

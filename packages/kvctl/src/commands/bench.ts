@@ -1,6 +1,6 @@
 import { isKvError } from '@kvorum/base';
 import type { KvorumClient } from '@kvorum/client';
-import { type Command, Argument } from 'commander';
+import { Argument, type Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
 import { EXIT, Exit, InputError } from '../exit.ts';
 import type { Io } from '../io.ts';
@@ -34,7 +34,8 @@ interface BenchResult {
 }
 
 const HELP = `
-Keys are PREFIX and a number, so that they spread over all shards. get and mixed read keys that a put run of the same size wrote.
+Keys are PREFIX and a number, so that they spread over all shards. get and mixed read keys that a
+put run of the same size wrote.
 
 Examples:
   kvctl bench put -n 100000 --concurrency 1000
@@ -80,10 +81,8 @@ function rowsOf(result: BenchResult): string[][] {
   const { latencyMs: at } = result;
   const errors = Object.entries(result.errors).map(([code, count]) => `${code} ${count}`);
   return [
-    [
-      'operations',
-      `${result.operations} ${result.kind}, ${result.valueBytes} B, ${result.concurrency} under way`,
-    ],
+    ['operations', `${result.operations} ${result.kind}, ${result.valueBytes} B`],
+    ['under way', String(result.concurrency)],
     ['throughput', `${result.perSecond}/s in ${result.seconds} s`],
     ['latency ms', `p50 ${at.p50}  p90 ${at.p90}  p99 ${at.p99}  p99.9 ${at.p999}  max ${at.max}`],
     ['failed', errors.length === 0 ? '0' : `${result.failed} (${errors.join(', ')})`],

@@ -29,7 +29,7 @@ export function addCompaction(program: Command, context: Context): void {
     .description('Forget the history below a revision')
     .addHelpText(
       'after',
-      '\nEach shard has its own revisions; without --shard it is done in every shard that has got that far.',
+      '\nEach shard has its own revisions; without --shard every shard that got so far is compacted.',
     );
   flag(command, '--shard <shard>', 'only this shard');
   flag(command, '--physical', 'wait until the space is free');
@@ -54,7 +54,10 @@ interface ShardOutcome {
   readonly error?: string;
 }
 
-/** A shard that has not got to the revision, or is past it, is no failure of the others; if all are, it is one. */
+/**
+ * A shard that has not got to the revision, or is past it, is no failure of the others; if all are,
+ * it is one.
+ */
 async function compactShards(
   client: KvorumClient,
   context: Context,
@@ -80,7 +83,7 @@ async function compactShards(
         firstError ??= error;
         return {
           shard,
-          error: `${error.message.replace('etcdserver: mvcc: ', '')} (${error.code})`,
+          error: `${messageOf(error)} (${error.code})`,
         };
       }
     }),
@@ -93,9 +96,9 @@ function addEndpointHealth(endpoint: Command, context: Context): void {
   const command = endpoint.command('health').description('Ask members whether they can serve');
   flag(command, '--cluster', 'every member of the cluster, not only --endpoints');
   command.action(async (flags: { readonly cluster?: boolean }) => {
-    const results = await context.withClient(async (client) => {
+    const results = await context.withClient((client) => {
       const endpoints = flags.cluster === true ? client.endpoints : context.globals().endpoints;
-      return await Promise.all(
+      return Promise.all(
         endpoints.map(async (url) => {
           const started = performance.now();
           const health = await client
@@ -129,7 +132,7 @@ function addEndpointHealth(endpoint: Command, context: Context): void {
 }
 
 export function messageOf(error: unknown): string {
-  if (isKvError(error)) return error.message.replace(/^(etcdserver|kv): /, '');
+  if (isKvError(error)) return error.message.replace(/^(etcdserver|kv): (mvcc: )?/, '');
   throw error;
 }
 

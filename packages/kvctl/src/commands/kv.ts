@@ -142,7 +142,8 @@ interface DelFlags extends RangeFlags {
 }
 
 const EXAMPLES_DEL = `
-A range is deleted atomically when one shard holds it; --each-shard deletes one that spans several, shard by shard.
+A range is deleted atomically when one shard holds it; --each-shard deletes one that spans
+several, shard by shard.
 
 Examples:
   kvctl del greeting
@@ -161,11 +162,12 @@ export function addDel(program: Command, context: Context): void {
   command.action(async (key: string, rangeEnd: string | undefined, flags: DelFlags) => {
     const target = targetOf(key, rangeEnd, flags.prefix === true, flags.fromKey === true);
     const options = { ...context.call(), prevKv: flags.prevKv };
-    const results = await context.withClient(async (client) =>
-      flags.eachShard === true && isRange(target)
-        ? await client.deleteEachShard(target, options)
-        : [await client.delete(target, options)],
-    );
+    const results = await context.withClient(async (client) => {
+      if (flags.eachShard === true && isRange(target)) {
+        return client.deleteEachShard(target, options);
+      }
+      return [await client.delete(target, options)];
+    });
     context.io.out(printDelete(context.globals().format, results));
   });
 }

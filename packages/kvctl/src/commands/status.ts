@@ -21,7 +21,10 @@ function shardOrder(a: string, b: string): number {
 const isUp = (one: EndpointStatus): one is EndpointStatus & { readonly status: MemberStatus } =>
   one.status !== undefined;
 
-/** One cell: `*` for the leader, applied index, how far behind the leader, and whatever is out of the ordinary. */
+/**
+ * One cell: `*` for the leader, applied index, how far behind the leader, and whatever is out of
+ * the ordinary.
+ */
 function cellOf(
   replica: ReplicaInfo | undefined,
   leaderIndex: number | undefined,
@@ -66,7 +69,8 @@ function headline(up: readonly MemberStatus[], total: number): string {
   const [first] = up;
   if (first === undefined) return 'no member answers\n';
   const shards = first.replicas.filter(({ shard }) => shard !== 'meta').length;
-  return `cluster ${first.clusterId}, ${up.length} of ${total} members up, ${shards} shards, map version ${first.mapVersion}\n`;
+  const members = `${up.length} of ${total} members up`;
+  return `cluster ${first.clusterId}, ${members}, ${shards} shards, map ${first.mapVersion}\n`;
 }
 
 /** Members × shards on one screen. */
@@ -100,9 +104,7 @@ function isHealthy(members: readonly EndpointStatus[]): boolean {
 export function addStatus(program: Command, context: Context): void {
   program
     .command('status')
-    .description(
-      'The whole cluster on one screen; exit code 5 when something is down, halted or without leader',
-    )
+    .description('The whole cluster on one screen; exits with 5 when a member or a shard is down')
     .action(async () => {
       const members = await context.withClient((client) => client.status(context.call()));
       const { format } = context.globals();

@@ -1,12 +1,13 @@
-import type { Command } from 'commander';
 import { fromUtf8 } from '@kvorum/base';
+import type { Command } from 'commander';
 import { type Context, flag } from '../context.ts';
 import { printTxn } from '../output.ts';
 import { parseTxnFile } from '../txn-file.ts';
 import { parseTxnScript } from '../txn-grammar.ts';
 
 const HELP = `
-Standard input holds comparisons, a blank line, what to do when all of them hold, a blank line, what to do otherwise:
+Standard input holds comparisons, a blank line, what to do when all of them hold, a blank line,
+what to do otherwise:
 
   mod("greeting") > "0"
   value("greeting") = "hello"
@@ -19,7 +20,8 @@ A comparison is create, mod, version, value or lease of a key, then = != < or >,
 With -f the same as JSON:
 
   {"compare": [{"key": "greeting", "target": "version", "result": "=", "value": 0}],
-   "success": [{"op": "put", "key": "greeting", "value": "hello"}], "failure": [{"op": "get", "key": "greeting"}]}
+   "success": [{"op": "put", "key": "greeting", "value": "hello"}],
+   "failure": [{"op": "get", "key": "greeting"}]}
 
 All keys must lie in one shard (kvctl shard where KEY); keys with one {tag} do.`;
 
@@ -37,9 +39,7 @@ export function addTxn(
   command.action(async (flags: { readonly file?: string; readonly interactive?: boolean }) => {
     const { io } = context;
     if (flags.interactive === true) {
-      io.err(
-        'compares, blank line, requests on success, blank line, requests on failure, end of input:\n',
-      );
+      io.err('compares, blank line, requests on success, blank line, requests on failure:\n');
     }
     const text =
       flags.file === undefined || flags.file === '-'

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import type { KvorumClient, WatchEvent, WatchOptions } from '@kvorum/client';
+import type { Watch, WatchEvent, WatchOptions } from '@kvorum/client';
 import type { Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
 import { EXIT, Exit, InputError, IoError } from '../exit.ts';
@@ -18,9 +18,9 @@ interface WatchFlags {
 }
 
 const HELP = `
-Goes on through failovers until interrupted. With --exec, or words after --, a command runs for each event, one after the other,
-with KVCTL_WATCH_KEY, KVCTL_WATCH_VALUE, KVCTL_WATCH_EVENT_TYPE (PUT or DELETE), KVCTL_WATCH_REVISION and
-KVCTL_WATCH_SHARD in its environment.
+Goes on through failovers until interrupted. With --exec, or words after --, a command runs for
+each event, one after the other, with KVCTL_WATCH_KEY, KVCTL_WATCH_VALUE, KVCTL_WATCH_REVISION,
+KVCTL_WATCH_SHARD and KVCTL_WATCH_EVENT_TYPE (PUT or DELETE) in its environment.
 
 Examples:
   kvctl watch config/ --prefix
@@ -51,21 +51,17 @@ export function addWatch(program: Command, context: Context, trailing: readonly 
     };
     const handler = handlerOf(context, flags, trailing);
     const limit = flags.count === undefined ? Number.POSITIVE_INFINITY : parseCount(flags.count);
-    await context.withClient((client) => follow(client, target, options, handler, limit));
+    await context.withClient(async (client) => {
+      await follow(await client.watch(target, options), handler, limit);
+    });
   });
 }
 
 type Handler = (event: WatchEvent) => Promise<void>;
 
-async function follow(
-  client: KvorumClient,
-  target: Parameters<KvorumClient['watch']>[0],
-  options: WatchOptions,
-  handler: Handler,
-  limit: number,
-): Promise<void> {
+async function follow(watch: Watch, handler: Handler, limit: number): Promise<void> {
   let left = limit;
-  for await (const event of await client.watch(target, options)) {
+  for await (const event of watch) {
     await handler(event);
     left -= 1;
     if (left <= 0) return;
@@ -87,23 +83,25 @@ function parseShardRevisions(text: string): Readonly<Record<string, number>> {
 function handlerOf(context: Context, flags: WatchFlags, trailing: readonly string[]): Handler {
   const { io } = context;
   const [program, ...args] = trailing;
-  if (program !== undefined) return (event) => run(io, program, args, false, event);
+  if (program !== undefined) return (event) => run(io, { program, args, shell: false }, event);
   const { exec } = flags;
-  if (exec !== undefined) return (event) => run(io, exec, [], true, event);
+  if (exec !== undefined)
+    return (event) => run(io, { program: exec, args: [], shell: true }, event);
   const { format } = context.globals();
   return async (event) => io.out(printEvent(format, event));
 }
 
+interface Program {
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly shell: boolean;
+}
+
 /** Waits for the command to end; its output joins ours. */
-async function run(
-  io: Io,
-  program: string,
-  args: readonly string[],
-  shell: boolean,
-  event: WatchEvent,
-): Promise<void> {
-  const child = spawn(program, args, {
-    shell,
+async function run(io: Io, what: Program, event: WatchEvent): Promise<void> {
+  const { program } = what;
+  const child = spawn(program, what.args, {
+    shell: what.shell,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...io.env,
