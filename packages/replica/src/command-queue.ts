@@ -16,6 +16,8 @@ export class CommandQueue {
   #commands: Command[] = [];
   #head = 0;
   #bytes = 0;
+  /** No queued command expires before this; may be too early after a seal. */
+  #earliestMs = Number.POSITIVE_INFINITY;
 
   constructor(limits: Limits) {
     this.#limits = limits;
@@ -37,6 +39,7 @@ export class CommandQueue {
     if (full) return false;
     this.#commands.push(command);
     this.#bytes += command.bytes;
+    this.#earliestMs = Math.min(this.#earliestMs, command.deadlineMs);
     return true;
   }
 
@@ -72,14 +75,17 @@ export class CommandQueue {
 
   /** Answers and removes what has passed its deadline. */
   expire(nowMs: number): void {
-    if (this.length === 0) return;
+    if (nowMs < this.#earliestMs) return;
+    this.#earliestMs = Number.POSITIVE_INFINITY;
     const expired: Command[] = [];
     const alive: Command[] = [];
     for (let i = this.#head; i < this.#commands.length; i += 1) {
       const command = this.#commands[i] as Command;
       (command.deadlineMs <= nowMs ? expired : alive).push(command);
+      if (command.deadlineMs > nowMs) {
+        this.#earliestMs = Math.min(this.#earliestMs, command.deadlineMs);
+      }
     }
-    if (expired.length === 0) return;
     this.#commands = alive;
     this.#head = 0;
     for (const command of expired) {

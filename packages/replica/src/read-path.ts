@@ -117,12 +117,12 @@ export class ReadPath {
   /** Answers what has passed its deadline. */
   expire(nowMs: number): void {
     for (const group of this.#waiting.values()) {
+      if (!hasExpired(group, nowMs)) continue;
       const expired: ReadGroup = {
         gets: group.gets.filter((read) => read.deadlineMs <= nowMs),
         reads: group.reads.filter((read) => read.deadlineMs <= nowMs),
         barriers: group.barriers.filter((read) => read.deadlineMs <= nowMs),
       };
-      if (size(expired) === 0) continue;
       group.gets = group.gets.filter((read) => read.deadlineMs > nowMs);
       group.reads = group.reads.filter((read) => read.deadlineMs > nowMs);
       group.barriers = group.barriers.filter((read) => read.deadlineMs > nowMs);
@@ -160,6 +160,11 @@ export class ReadPath {
     this.#waiting.set(readId, group);
     this.#host.ask(readId);
   }
+}
+
+function hasExpired({ gets, reads, barriers }: ReadGroup, nowMs: number): boolean {
+  const expired = (read: { readonly deadlineMs: number }): boolean => read.deadlineMs <= nowMs;
+  return gets.some(expired) || reads.some(expired) || barriers.some(expired);
 }
 
 function size(group: ReadGroup): number {
