@@ -24,7 +24,7 @@ describe.skipIf(kafka.kind === 'unavailable')('a cluster on Kafka', () => {
   beforeAll(async () => {
     cluster = await ProcessCluster.start({
       bootstrap: (kafka as AvailableKafka).bootstrap,
-      topicPrefix: `e2e-${process.pid}-raft-log-`,
+      topicPrefix: `e2e-${process.pid}-`,
       shards: 4,
     });
     const endpoints = cluster.endpoints;

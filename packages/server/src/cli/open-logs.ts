@@ -69,7 +69,7 @@ export async function openConfiguredLogs(
   const { openKafkaLogs } = await import('@kvorum/log-kafka');
   const logs = openKafkaLogs({
     brokers: log.brokers,
-    topicPrefix: log.topicPrefix,
+    topicPrefix: `${log.topicPrefix}raft-log-`,
     clientId: `kvd-${config.clusterName}-${config.name}`,
     ssl: log.ssl,
     ...(sasl === undefined
@@ -83,7 +83,7 @@ export async function openConfiguredLogs(
         }),
     dev: config.dev,
     limits: config.limits,
-    logger,
+    logger: (level, message, fields) => logger[level](fields, message),
   });
   return { forMember: () => logs, where: log.brokers.join(', '), close: () => logs.close() };
 }
