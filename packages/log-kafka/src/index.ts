@@ -1,1 +1,2 @@
-export {};
+export type { KafkaLogger, LogLevel } from './broker-connection.ts';
+export { type KafkaLogsOptions, openKafkaLogs } from './kafka-logs.ts';

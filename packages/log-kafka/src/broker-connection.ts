@@ -1,0 +1,194 @@
+import type { Socket } from 'node:net';
+import { KvError } from '@kvorum/base';
+import type { KafkaConfig, SASLOptions } from 'kafkajs';
+import Broker from 'kafkajs/src/broker/index.js';
+import ConnectionPool from 'kafkajs/src/network/connectionPool.js';
+import defaultSocketFactory from 'kafkajs/src/network/socketFactory.js';
+import apiKeys from 'kafkajs/src/protocol/requests/apiKeys.js';
+import protocol from 'kafkajs/src/protocol/requests/index.js';
+import type { KafkaApi, ProduceAnswer } from './kafka-api.ts';
+import { encodeProduce } from './produce-request.ts';
+
+export interface BrokerAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+/** Takes what this package has to say; `fields` are for programs. */
+export type KafkaLogger = (level: LogLevel, message: string, fields: object) => void;
+
+export interface ConnectionOptions {
+  readonly clientId: string;
+  readonly ssl: KafkaConfig['ssl'] | undefined;
+  readonly sasl: SASLOptions | undefined;
+  /** Makes the socket to a broker; default a plain or TLS one. */
+  readonly socketFactory: KafkaConfig['socketFactory'] | undefined;
+  readonly connectTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly logger: KafkaLogger | undefined;
+}
+
+/** The record left this process, so it may be in the log whatever this error says. */
+export class SentError extends KvError {}
+
+/**
+ * One TCP connection to one broker. A broker answers the requests of a connection one after the other, so whoever must not wait for
+ * somebody else has a connection of its own. After a failure it is destroyed, never used again.
+ */
+export class BrokerConnection {
+  readonly #broker: Broker;
+  readonly #connection: KafkajsConnection;
+  readonly #options: ConnectionOptions;
+
+  private constructor(broker: Broker, connection: KafkajsConnection, options: ConnectionOptions) {
+    this.#broker = broker;
+    this.#connection = connection;
+    this.#options = options;
+  }
+
+  /** Connects, agrees on versions and authenticates; throws kafkajs's error when one of them fails in time. */
+  static async open(address: BrokerAddress, options: ConnectionOptions): Promise<BrokerConnection> {
+    const connectionPool = new ConnectionPool({
+      host: address.host,
+      port: address.port,
+      clientId: options.clientId,
+      ssl: options.ssl === true ? {} : (options.ssl ?? null) || null,
+      sasl: options.sasl ?? null,
+      socketFactory: withoutDelay(options.socketFactory ?? defaultSocketFactory()),
+      connectionTimeout: options.connectTimeoutMs,
+      requestTimeout: options.requestTimeoutMs,
+      enforceRequestTimeout: true,
+      maxInFlightRequests: null,
+      logger: quietLogger(options.logger),
+    });
+    const [connection] = connectionPool.pool;
+    if (connection === undefined)
+      throw new KvError('KV_LOG_UNAVAILABLE', 'kafkajs made no connection');
+    const broker = new Broker({
+      connectionPool,
+      logger: quietLogger(options.logger),
+      authenticationTimeout: options.requestTimeoutMs,
+      allowAutoTopicCreation: false,
+    });
+    const opened = new BrokerConnection(broker, connection, options);
+    try {
+      await broker.connect();
+    } catch (error) {
+      opened.destroy();
+      throw error;
+    }
+    return opened;
+  }
+
+  get isOpen(): boolean {
+    return this.#connection.isConnected();
+  }
+
+  /** Sends a request and decodes the answer; error codes inside it are the caller's to read. */
+  async call<Name extends keyof KafkaApi>(
+    api: Name,
+    payload: object,
+    timeoutMs: number = this.#options.requestTimeoutMs,
+  ): Promise<KafkaApi[Name]> {
+    const { request, response } = this.#lookup(api)(payload);
+    const answer = await this.#connection.send({
+      request,
+      response: { decode: response.decode, parse: async (data: unknown) => data },
+      requestTimeout: timeoutMs,
+      logResponseError: false,
+    });
+    return answer as KafkaApi[Name];
+  }
+
+  /**
+   * Produces one record to partition 0. Throws a SentError once the request was handed to the socket, another error before.
+   */
+  async produce(topic: string, record: Uint8Array, timeoutMs: number): Promise<ProduceAnswer> {
+    const connection = this.#connection;
+    if (connection.sasl !== null && !connection.isAuthenticated()) await connection.authenticate();
+    const { request, response } = this.#lookup('Produce')({ topicData: [], acks: -1 });
+    const { socket } = connection;
+    if (socket === undefined || !connection.isConnected()) {
+      throw new KvError('KV_LOG_UNAVAILABLE', 'the connection is closed');
+    }
+    const correlationId = connection.nextCorrelationId();
+    const { apiVersion, apiKey, apiName } = request;
+    const pieces = encodeProduce({
+      apiVersion,
+      correlationId,
+      clientId: connection.clientId,
+      topic,
+      timeoutMs,
+      timestampMs: Date.now(),
+      record,
+    });
+    try {
+      const { payload } = await new Promise<{ payload: Uint8Array }>((resolve, reject) => {
+        connection.requestQueue.push({
+          entry: { apiKey, apiName, apiVersion, correlationId, resolve, reject },
+          expectResponse: true,
+          requestTimeout: timeoutMs + ANSWER_SLACK_MS,
+          sendRequest: () => writeAll(socket, pieces),
+        });
+      });
+      return (await response.decode(payload)) as ProduceAnswer;
+    } catch (cause) {
+      throw new SentError('KV_LOG_UNAVAILABLE', 'no answer to a produce request', {
+        cause,
+        outcome: 'unknown',
+      });
+    }
+  }
+
+  /** Closes at once; what waits for an answer fails. */
+  destroy(): void {
+    const connection = this.#connection;
+    connection.rejectRequests(new KvError('KV_LOG_UNAVAILABLE', 'the connection was closed'));
+    connection.requestQueue.destroy();
+    connection.socket?.destroy();
+    // Only marks it closed now: nothing is pending. It has no way to fail.
+    void connection.disconnect();
+  }
+
+  #lookup(api: string): (payload: object) => KafkajsProtocolRequest {
+    const [apiKey, definition] = [apiKeys[api], protocol.requests[api]];
+    if (apiKey === undefined || definition === undefined) {
+      throw new KvError('KV_LOG_UNAVAILABLE', `kafkajs has no ${api} request`);
+    }
+    return this.#broker.lookupRequest(apiKey, definition);
+  }
+}
+
+/** The broker's own time-out comes first, so that its answer, which says more, can arrive. */
+const ANSWER_SLACK_MS = 500;
+
+function writeAll(socket: Socket, pieces: readonly Uint8Array[]): void {
+  socket.cork();
+  for (const piece of pieces) socket.write(piece);
+  socket.uncork();
+}
+
+type SocketFactory = NonNullable<KafkaConfig['socketFactory']>;
+
+function withoutDelay(factory: SocketFactory | ReturnType<typeof defaultSocketFactory>): unknown {
+  return (options: Parameters<ReturnType<typeof defaultSocketFactory>>[0]) => {
+    const socket = (factory as ReturnType<typeof defaultSocketFactory>)(options);
+    socket.setNoDelay(true);
+    return socket;
+  };
+}
+
+/** kafkajs reports every refused connection as an error; whether it is one is decided further up. */
+function quietLogger(logger: KafkaLogger | undefined): KafkajsLogger {
+  const say = (message: string, extra: object = {}): void => logger?.('debug', message, extra);
+  const silent = (): void => {};
+  const quiet: KafkajsLogger = {
+    namespace: () => quiet,
+    debug: silent,
+    info: say,
+    warn: say,
+    error: say,
+  };
+  return quiet;
+}

@@ -1,0 +1,125 @@
+import { DEFAULT_LIMITS, KvError, type Limits, logTopic } from '@kvorum/base';
+import type { LogName, LogSpec, SharedLog, SharedLogs } from '@kvorum/ports';
+import type { KafkaConfig, SASLOptions } from 'kafkajs';
+import type { ConnectionOptions, KafkaLogger } from './broker-connection.ts';
+import { ClusterView } from './cluster-view.ts';
+import { Fetcher } from './fetcher.ts';
+import { KafkaLog } from './kafka-log.ts';
+import { RECORD_OVERHEAD_BYTES } from './produce-request.ts';
+import { TopicAdmin } from './topic-admin.ts';
+
+export interface KafkaLogsOptions {
+  /** Some brokers of the cluster, `host:port`; the others are found through them. */
+  readonly brokers: readonly string[];
+  /** Default `raft-log-`. */
+  readonly topicPrefix?: string;
+  /** Shown in Kafka's logs and quotas. */
+  readonly clientId: string;
+  /** TLS: true, or Node's TLS options (`ca`, `cert`, `key`, …). */
+  readonly ssl?: KafkaConfig['ssl'];
+  /** As kafkajs takes it: mechanism `plain`, `scram-sha-256`, `scram-sha-512`, `oauthbearer`, `aws`. */
+  readonly sasl?: SASLOptions;
+  /** Accepts topics with fewer replicas than 3 and any min.insync.replicas. Nothing else becomes laxer. */
+  readonly dev?: boolean;
+  readonly limits?: Pick<Limits, 'recordBytesMax' | 'logReadBytesMax' | 'logPollMs'>;
+  /** How long the partition's leader may wait for its replicas; a leader that is dead is noticed 0.5 s later. Default 2000. */
+  readonly produceTimeoutMs?: number;
+  /** Default 1000. */
+  readonly connectTimeoutMs?: number;
+  /** Of every request but produce and long polls. Default 2000. */
+  readonly requestTimeoutMs?: number;
+  /** Makes the socket to a broker, for proxies; default TCP, or TLS with `ssl`. */
+  readonly socketFactory?: KafkaConfig['socketFactory'];
+  readonly logger?: KafkaLogger;
+}
+
+/**
+ * The logs of one member on Kafka topics. Connects when the first log is opened.
+ * Errors: KV_CONFIG for a broker that is not `host:port`.
+ */
+export function openKafkaLogs(options: KafkaLogsOptions): SharedLogs {
+  return new KafkaLogs(options);
+}
+
+class KafkaLogs implements SharedLogs {
+  readonly #options: KafkaLogsOptions;
+  readonly #limits: Pick<Limits, 'recordBytesMax' | 'logReadBytesMax' | 'logPollMs'>;
+  readonly #connection: ConnectionOptions;
+  readonly #view: ClusterView;
+  readonly #fetcher: Fetcher;
+  readonly #admin: TopicAdmin;
+  readonly #open = new Set<KafkaLog>();
+  #isClosed = false;
+
+  constructor(options: KafkaLogsOptions) {
+    if (options.brokers.length === 0) throw new KvError('KV_CONFIG', 'log.brokers is empty');
+    this.#options = options;
+    this.#limits = options.limits ?? DEFAULT_LIMITS;
+    this.#connection = {
+      clientId: options.clientId,
+      ssl: options.ssl,
+      sasl: options.sasl,
+      socketFactory: options.socketFactory,
+      connectTimeoutMs: options.connectTimeoutMs ?? 1000,
+      requestTimeoutMs: options.requestTimeoutMs ?? 2000,
+      logger: options.logger,
+    };
+    const { recordBytesMax, logReadBytesMax, logPollMs } = this.#limits;
+    this.#view = new ClusterView(options.brokers, this.#connection);
+    this.#fetcher = new Fetcher(this.#view, {
+      connection: this.#connection,
+      pollMs: logPollMs,
+      bytesMax: Math.max(logReadBytesMax, recordBytesMax + RECORD_OVERHEAD_BYTES),
+      topicBytesMax: recordBytesMax + RECORD_OVERHEAD_BYTES,
+    });
+    this.#admin = new TopicAdmin(this.#view, {
+      dev: options.dev ?? false,
+      recordBytesMax,
+      bootstrap: options.brokers.join(','),
+    });
+  }
+
+  async open(spec: LogSpec, options: { readonly create: boolean }): Promise<SharedLog> {
+    if (this.#isClosed) throw new KvError('KV_STOPPED', 'the logs are closed');
+    const topic = logTopic(this.#options.topicPrefix ?? 'raft-log-', spec.shard, spec.generation);
+    try {
+      await this.#admin.ensure(topic, options.create);
+    } catch (error) {
+      if (![...this.#open].some(({ name }) => name === topic)) this.#view.forget(topic);
+      throw error;
+    }
+    const log = new KafkaLog({
+      topic,
+      view: this.#view,
+      fetcher: this.#fetcher,
+      connection: this.#connection,
+      limits: this.#limits,
+      produceTimeoutMs: this.#options.produceTimeoutMs ?? 2000,
+      logger: this.#options.logger,
+      onClose: (closed) => this.#forget(closed),
+    });
+    this.#open.add(log);
+    return log;
+  }
+
+  /** Throws KV_LOG_UNAVAILABLE when Kafka cannot be asked now. */
+  async verify(): Promise<readonly { readonly log: LogName; readonly problem: string }[]> {
+    const found: { readonly log: LogName; readonly problem: string }[] = [];
+    for (const log of new Set([...this.#open].map(({ name }) => name))) {
+      for (const problem of await this.#admin.problems(log)) found.push({ log, problem });
+    }
+    return found;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all([...this.#open].map((log) => log.close()));
+    this.#fetcher.close();
+    await this.#view.close();
+  }
+
+  #forget(log: KafkaLog): void {
+    this.#open.delete(log);
+    if (![...this.#open].some(({ name }) => name === log.name)) this.#view.forget(log.name);
+  }
+}

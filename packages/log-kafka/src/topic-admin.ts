@@ -1,0 +1,135 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KvError } from '@kvorum/base';
+import type { ClusterView } from './cluster-view.ts';
+import type { DescribeConfigsAnswer, TopicMetadata } from './kafka-api.ts';
+import {
+  errorName,
+  LEADER_NOT_AVAILABLE,
+  NO_ERROR,
+  reasonOf,
+  TOPIC_ALREADY_EXISTS,
+  UNKNOWN_TOPIC_OR_PARTITION,
+} from './kafka-errors.ts';
+import { newTopic, type TopicRules, topicProblems } from './topic-settings.ts';
+
+const TOPIC_RESOURCE = 2;
+/** A new topic has its leader within this time on a healthy cluster. */
+const CREATED_MS = 10_000;
+const POLL_MS = 50;
+const CREATE_TIMEOUT_MS = 5000;
+const ATTEMPTS = 3;
+/** What metadata says of a topic whose creation has not reached every broker. */
+const IN_THE_MAKING = new Set([NO_ERROR, LEADER_NOT_AVAILABLE, UNKNOWN_TOPIC_OR_PARTITION]);
+
+/** Creates topics and checks their settings. */
+export class TopicAdmin {
+  readonly #view: ClusterView;
+  readonly #rules: TopicRules;
+
+  constructor(view: ClusterView, rules: TopicRules) {
+    this.#view = view;
+    this.#rules = rules;
+  }
+
+  /**
+   * Returns once the topic exists, has a leader and safe settings.
+   * Errors: KV_LOG_UNAVAILABLE; KV_LOG_MISCONFIGURED when it does not exist (without `create`) or is not safe.
+   */
+  async ensure(topic: string, create: boolean): Promise<void> {
+    this.#view.track(topic);
+    await this.#view.refresh();
+    if (isMissing(this.#view.topic(topic))) {
+      if (!create) {
+        throw new KvError('KV_LOG_MISCONFIGURED', `topic ${topic} does not exist in this Kafka`);
+      }
+      await this.#create(topic);
+    }
+    await this.#untilLed(topic);
+    const problems = await this.problems(topic);
+    if (problems.length === 0) return;
+    throw new KvError(
+      'KV_LOG_MISCONFIGURED',
+      `topic ${topic}: ${problems.map((problem, i) => `(${i + 1}) ${problem}`).join('; ')}`,
+      { details: { hint: 'run the commands above, or start with --dev where only replicas lack' } },
+    );
+  }
+
+  /** What is unsafe about a topic now. Throws KV_LOG_UNAVAILABLE. */
+  async problems(topic: string): Promise<readonly string[]> {
+    await this.#view.refresh();
+    const metadata = this.#view.topic(topic);
+    if (metadata === undefined || isMissing(metadata)) return ['the topic does not exist any more'];
+    const description = await this.#describe(topic);
+    if (description.errorCode === NO_ERROR) {
+      return topicProblems(metadata, description, this.#rules);
+    }
+    const { bootstrap } = this.#rules;
+    return [
+      `its settings cannot be read: ${errorName(description.errorCode)}; the user needs DescribeConfigs: ` +
+        `kafka-acls.sh --bootstrap-server ${bootstrap} --add --allow-principal User:<name> --operation DescribeConfigs --topic ${topic}`,
+    ];
+  }
+
+  async #create(topic: string): Promise<void> {
+    const controller = this.#view.controller();
+    const wanted = newTopic(topic, this.#rules, this.#view.brokerCount);
+    const answer = await this.#attempt(async () => {
+      const broker = controller ?? this.#view.leaderOf(topic);
+      if (broker === undefined) throw new KvError('KV_LOG_UNAVAILABLE', 'Kafka has no controller');
+      const connection = await this.#view.connection(broker);
+      const payload = { topics: [wanted], validateOnly: false, timeout: CREATE_TIMEOUT_MS };
+      return connection.call('CreateTopics', payload, CREATE_TIMEOUT_MS + 1000);
+    });
+    const failed = answer.topicErrors.find(({ errorCode }) => errorCode !== NO_ERROR);
+    if (failed === undefined || failed.errorCode === TOPIC_ALREADY_EXISTS) return;
+    throw new KvError(
+      'KV_LOG_MISCONFIGURED',
+      `topic ${topic} cannot be created with ${wanted.replicationFactor} replicas on ` +
+        `${this.#view.brokerCount} brokers: ${errorName(failed.errorCode)} ${failed.errorMessage ?? ''}`,
+    );
+  }
+
+  async #untilLed(topic: string): Promise<void> {
+    const deadlineMs = performance.now() + CREATED_MS;
+    while (this.#view.leaderOf(topic) === undefined) {
+      const code = this.#view.topic(topic)?.topicErrorCode ?? NO_ERROR;
+      if (!IN_THE_MAKING.has(code)) {
+        throw new KvError('KV_LOG_MISCONFIGURED', `topic ${topic}: ${errorName(code)}`);
+      }
+      if (performance.now() > deadlineMs) {
+        throw new KvError('KV_LOG_UNAVAILABLE', `topic ${topic} has no leader`);
+      }
+      await sleep(POLL_MS);
+      await this.#view.refresh();
+    }
+  }
+
+  async #describe(topic: string): Promise<DescribeConfigsAnswer['resources'][number]> {
+    const resources = [{ type: TOPIC_RESOURCE, name: topic, configNames: [] }];
+    const answer = await this.#attempt(async () => {
+      const leader = this.#view.leaderOf(topic) ?? this.#view.controller();
+      if (leader === undefined) throw new KvError('KV_LOG_UNAVAILABLE', `${topic} has no leader`);
+      const connection = await this.#view.connection(leader);
+      return connection.call('DescribeConfigs', { resources, includeSynonyms: false });
+    });
+    const found = answer.resources.find(({ resourceName }) => resourceName === topic);
+    if (found !== undefined) return found;
+    throw new KvError('KV_LOG_UNAVAILABLE', `${topic}: an answer without its settings`);
+  }
+
+  /** Reading settings and creating what may exist already are safe to repeat. */
+  async #attempt<T>(request: () => Promise<T>): Promise<T> {
+    for (let left = ATTEMPTS; ; left -= 1) {
+      try {
+        return await request();
+      } catch (cause) {
+        if (left <= 1) throw new KvError('KV_LOG_UNAVAILABLE', reasonOf(cause), { cause });
+        await this.#view.refresh();
+      }
+    }
+  }
+}
+
+function isMissing(metadata: TopicMetadata | undefined): boolean {
+  return metadata === undefined || metadata.topicErrorCode === UNKNOWN_TOPIC_OR_PARTITION;
+}
