@@ -30,9 +30,10 @@ export class EventQueue<T> {
    */
   finish(error?: Error): void {
     if (this.#end !== undefined) return;
-    this.#end = { error };
     const waiting = this.#waiting;
     this.#waiting = undefined;
+    // Reported once: to whoever waits now, else to the next one who asks.
+    this.#end = { error: waiting === undefined ? error : undefined };
     if (waiting === undefined) return;
     if (error === undefined) waiting.resolve({ done: true, value: undefined });
     else waiting.reject(error);
@@ -52,7 +53,7 @@ export class EventQueue<T> {
     if (end !== undefined) {
       if (end.error === undefined) return Promise.resolve({ done: true, value: undefined });
       const { error } = end;
-      this.#end = { error: undefined }; // reported once
+      this.#end = { error: undefined };
       return Promise.reject(error);
     }
     return new Promise((resolve, reject) => {

@@ -81,6 +81,25 @@ function nextOf(error: KvError): string | undefined {
   return hint ?? NEXT[error.code];
 }
 
+/** Advice of the command at hand, ahead of the general one. */
+export class Advised extends Error {
+  readonly error: KvError;
+  readonly next: string;
+
+  constructor(error: KvError, next: string) {
+    super(error.message, { cause: error });
+    this.error = error;
+    this.next = next;
+  }
+}
+
+/** Gives a rejection with `code` the next step that only the command knows. */
+export function advise(code: ErrorCode, next: string): (error: unknown) => never {
+  return (error) => {
+    throw isKvError(error) && error.code === code ? new Advised(error, next) : error;
+  };
+}
+
 export interface Report {
   readonly text: string;
   readonly code: ExitCode;
@@ -94,7 +113,7 @@ const lines = (what: string, why?: string, next?: string): string =>
     '',
   ].join('\n');
 
-function reportKvError(error: KvError): Report {
+function reportKvError(error: KvError, next: string | undefined): Report {
   const [what = error.message, ...rest] = error.message
     .replace(/^(etcdserver|kv): (mvcc: )?/, '')
     .split(': ');
@@ -102,18 +121,15 @@ function reportKvError(error: KvError): Report {
   const doubt = error.outcome === 'unknown' ? 'nobody knows yet whether it was applied' : undefined;
   const why = [reason === '' ? undefined : reason, doubt].filter((text) => text !== undefined);
   return {
-    text: lines(
-      `${what} (${error.code})`,
-      why.length === 0 ? undefined : why.join('; '),
-      nextOf(error),
-    ),
+    text: lines(`${what} (${error.code})`, why.length === 0 ? undefined : why.join('; '), next),
     code: exitCodeOf(error),
   };
 }
 
 /** What an error tells the user, and the exit code; undefined for a bug, which keeps its stack. */
 export function reportOf(error: unknown): Report | undefined {
-  if (isKvError(error)) return reportKvError(error);
+  if (error instanceof Advised) return reportKvError(error.error, error.next);
+  if (isKvError(error)) return reportKvError(error, nextOf(error));
   if (error instanceof InputError) {
     return { text: lines(error.message, undefined, error.hint), code: EXIT.badInput };
   }

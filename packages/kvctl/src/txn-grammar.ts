@@ -37,7 +37,7 @@ export function parseTxnScript(text: string): TxnInit {
   };
 }
 
-const COMPARE = /^([a-z]+)\s*\(\s*("(?:[^"\\]|\\.)*"|[^\s)"]+)\s*\)\s*(=|!=|<|>)\s*(\S.*)$/;
+const COMPARE = /^([a-z]+)\s*\(\s*("(?:[^"\\]|\\.)*"|[^\s)"]+)\s*\)\s*(=|!=|<|>)\s*([^\s=].*)$/;
 
 /** Errors: InputError quoting the line. */
 export function parseCompare(line: string): Compare {

@@ -2,7 +2,7 @@ import { leaseId } from '@kvorum/base';
 import type { KeyRange, RangeOptions } from '@kvorum/client';
 import type { Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
-import { InputError } from '../exit.ts';
+import { advise, InputError } from '../exit.ts';
 import { printDelete, printPut, printRange } from '../output.ts';
 import { parseLease, targetOf } from '../txn-grammar.ts';
 
@@ -126,7 +126,9 @@ export function addGet(program: Command, context: Context): void {
     const target = targetOf(key, rangeEnd, flags.prefix === true, flags.fromKey === true);
     const options = rangeOptions(flags);
     const result = await context.withClient((client) =>
-      client.range(target, { ...options, ...context.call() }),
+      client
+        .range(target, { ...options, ...context.call() })
+        .catch(advise('KV_CROSS_SHARD', 'kvctl get --shard SHARD …   # one shard at a time')),
     );
     const view = {
       valueOnly: flags.printValueOnly === true,
@@ -166,7 +168,8 @@ export function addDel(program: Command, context: Context): void {
       if (flags.eachShard === true && isRange(target)) {
         return client.deleteEachShard(target, options);
       }
-      return [await client.delete(target, options)];
+      const crossShard = advise('KV_CROSS_SHARD', 'kvctl del --each-shard …   # shard by shard');
+      return [await client.delete(target, options).catch(crossShard)];
     });
     context.io.out(printDelete(context.globals().format, results));
   });

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import type { Watch, WatchEvent, WatchOptions } from '@kvorum/client';
 import type { Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
-import { EXIT, Exit, InputError, IoError } from '../exit.ts';
+import { advise, EXIT, Exit, InputError, IoError } from '../exit.ts';
 import type { Io } from '../io.ts';
 import { printEvent, shown } from '../output.ts';
 import { targetOf } from '../txn-grammar.ts';
@@ -52,7 +52,8 @@ export function addWatch(program: Command, context: Context, trailing: readonly 
     const handler = handlerOf(context, flags, trailing);
     const limit = flags.count === undefined ? Number.POSITIVE_INFINITY : parseCount(flags.count);
     await context.withClient(async (client) => {
-      await follow(await client.watch(target, options), handler, limit);
+      const crossShard = advise('KV_CROSS_SHARD', 'kvctl watch --shard-rev 0=17,1=5 …');
+      await follow(await client.watch(target, options).catch(crossShard), handler, limit);
     });
   });
 }
