@@ -25,7 +25,7 @@ function prettyStream(out: { write(text: string): unknown }): DestinationStream 
         );
       const name = LEVEL_NAMES[Number(level)] ?? String(level);
       out.write(
-        `${clock} ${name} ${String(msg ?? '')}${rest.length > 0 ? `  ${rest.join(' ')}` : ''}\n`,
+        `${clock} ${name} ${typeof msg === 'string' ? msg : ''}${rest.length > 0 ? `  ${rest.join(' ')}` : ''}\n`,
       );
     },
   };

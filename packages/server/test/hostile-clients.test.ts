@@ -30,9 +30,8 @@ async function silentConnections(count: number): Promise<void> {
     const socket = connect(Number(port), hostname).on('error', () => undefined);
     open.push(socket);
   }
-  await Promise.all(
-    open.map((socket) => (socket.connecting ? once(socket, 'connect') : undefined)),
-  );
+  const connecting = open.filter((socket) => socket.connecting);
+  await Promise.all(connecting.map((socket) => once(socket, 'connect')));
 }
 
 async function serves(): Promise<void> {

@@ -191,7 +191,7 @@ describe('a client that breaks the protocol is disconnected with the reason', ()
     session.ws.on('open', () => session.send([FRAME.watchCancel, 1]));
     expect(await session.closed).toMatchObject({
       code: 1008,
-      reason: expect.stringContaining('hello'),
+      reason: expect.stringContaining('hello') as unknown,
     });
   });
 
@@ -260,7 +260,7 @@ describe('control', () => {
   const call = async (method: string, params: unknown = null): Promise<readonly unknown[]> => {
     const session = await open();
     session.send([FRAME.control, 1, method, params]);
-    return await session.next(FRAME.controlResponse);
+    return session.next(FRAME.controlResponse);
   };
 
   it('answers every method', async () => {
@@ -274,7 +274,7 @@ describe('control', () => {
     expect((await call('health'))[3]).toEqual({ healthy: true, reasons: [] });
     expect((await call('hash', { shard: '0' }))[3]).toMatchObject({
       shard: '0',
-      hash: expect.any(String),
+      hash: expect.any(String) as unknown,
     });
     expect((await call('transfer', { shard: '0', member: 'm1' }))[2]).toBeNull();
   });

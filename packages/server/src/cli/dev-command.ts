@@ -142,7 +142,7 @@ function greeting(cluster: DevCluster, options: DevOptions): string {
 /** `kvd dev`: a whole cluster in this process until a signal. Returns the exit code. */
 export async function dev(options: DevOptions): Promise<number> {
   const cluster = new DevCluster(options);
-  return await runUntilSignal({
+  return runUntilSignal({
     async start(signal) {
       await cluster.start(signal);
       process.stdout.write(greeting(cluster, options));

@@ -13,7 +13,7 @@ export async function serve(loaded: LoadedConfig): Promise<number> {
   const logger = createLogger(config);
   let opened: OpenedLogs | undefined;
   let member: Member | undefined;
-  return await runUntilSignal({
+  return runUntilSignal({
     async start(signal) {
       // Whose directory it is comes before opening anything in it.
       const directory = openMemberDirectory(config, systemRng);

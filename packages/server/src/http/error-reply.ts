@@ -38,7 +38,7 @@ function fromFramework(error: FastifyError, host: Host): KvError | undefined {
 function validationText(error: FastifyError): string {
   const [first] = error.validation ?? [];
   const extra = first?.params['additionalProperty'];
-  return extra === undefined ? error.message : `unknown option ${String(extra)} (${error.message})`;
+  return typeof extra === 'string' ? `unknown option ${extra} (${error.message})` : error.message;
 }
 
 export function sendError(reply: FastifyReply, error: KvError): FastifyReply {

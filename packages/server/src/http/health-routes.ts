@@ -50,7 +50,7 @@ export function healthRoutes(app: FastifyInstance, host: Host): void {
     { schema: { tags, summary: 'Prometheus metrics.' } },
     async (_request, reply) => {
       const { registry } = host.metrics;
-      return await reply.type(registry.contentType).send(await registry.metrics());
+      return reply.type(registry.contentType).send(await registry.metrics());
     },
   );
   app.get('/v1/status', { schema: { tags, summary: 'This member and its replicas.' } }, () =>

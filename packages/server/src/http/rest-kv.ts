@@ -75,12 +75,12 @@ function keyRoutes(app: FastifyInstance, host: Host): void {
     handler: async (http) => {
       const key = { base64: Buffer.from(pathKey(http)).toString('base64') };
       if (http.body instanceof Uint8Array) {
-        return await execute(host, http, { op: 'put', key: pathKey(http), value: http.body });
+        return execute(host, http, { op: 'put', key: pathKey(http), value: http.body });
       }
       if (typeof http.body !== 'object' || http.body === null) {
         throw new KvError('KV_MALFORMED', 'the body must be a value or JSON {"value": ...}');
       }
-      return await execute(host, http, bodyRequest('put', { ...http.body, key }));
+      return execute(host, http, bodyRequest('put', { ...http.body, key }));
     },
   });
   app.get('/v1/kv/keys/*', {
@@ -119,7 +119,7 @@ function keyRoutes(app: FastifyInstance, host: Host): void {
     schema: { tags, summary: 'Delete one key.', querystring: DELETE_QUERY },
     handler: async (http) => {
       const { prevKv } = http.query as { prevKv?: boolean };
-      return await execute(host, http, {
+      return execute(host, http, {
         op: 'delete-range',
         key: pathKey(http),
         ...(prevKv === undefined ? {} : { prevKv }),
@@ -154,7 +154,7 @@ function bodyRoutes(app: FastifyInstance, host: Host): void {
   for (const [url, op, body, summary] of routes) {
     app.post(url, {
       schema: { tags: ['kv'], summary, body, querystring: TIMEOUT_QUERY },
-      handler: async (http) => await execute(host, http, bodyRequest(op, http.body as object)),
+      handler: async (http) => execute(host, http, bodyRequest(op, http.body as object)),
     });
   }
   app.post('/v1/kv/compact', {
@@ -166,7 +166,7 @@ function bodyRoutes(app: FastifyInstance, host: Host): void {
     },
     handler: async (http) => {
       const { shard, ...body } = http.body as { shard: string };
-      return await execute(host, http, bodyRequest('compact', body), shard);
+      return execute(host, http, bodyRequest('compact', body), shard);
     },
   });
 }

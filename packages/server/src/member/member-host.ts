@@ -175,8 +175,7 @@ export class MemberHost implements Host {
     const parsed = parsePeerRequest(payload);
     if (!parsed.ok) return { error: plainError(parsed.error) };
     const request = parsed.value;
-    if (request.kind === 'transfer')
-      return await this.#serveTransfer(request.shard, request.member);
+    if (request.kind === 'transfer') return this.#serveTransfer(request.shard, request.member);
     const { shard, request: command, timeoutMs, session } = request.forwarded;
     const refusal = this.refusal();
     if (refusal !== undefined)

@@ -176,7 +176,7 @@ class RunningMember implements Member {
   async #openMeta(store: StateStore, peers: PeerTransport): Promise<Replica> {
     const uid = deriveMetaUid(this.#cluster.id);
     const voters = this.#cluster.members.map((member) => member.id);
-    return await this.#openReplica({ shard: META_SHARD, uid, generation: 0, voters, store, peers });
+    return this.#openReplica({ shard: META_SHARD, uid, generation: 0, voters, store, peers });
   }
 
   async #openShards(map: ShardMap, peers: PeerTransport): Promise<void> {

@@ -81,7 +81,7 @@ export class Router {
       return { response, shards: { [first]: response.revision } };
     }
     if (request.op !== 'range') throw new KvError('KV_CROSS_SHARD');
-    return await this.#fanOut(request, shards, options);
+    return this.#fanOut(request, shards, options);
   }
 
   #checkSize(request: KvRequest): void {
@@ -210,7 +210,7 @@ export class Router {
   ): Promise<CommandResult> {
     const replica = this.#parts.replica(shard);
     if (replica === undefined) return { ok: false, error: new KvError('KV_WRONG_SHARD') };
-    return await this.#locally(replica, request, options);
+    return this.#locally(replica, request, options);
   }
 }
 
