@@ -17,8 +17,13 @@ const extra = onKafka || first === undefined ? rest : [first, ...rest];
 
 must(await install());
 must(await build(['packages/server', 'packages/kvctl']));
-const logFlags = onKafka ? ['--log', 'kafka', '--brokers', await brokers()] : [];
+const logFlags = onKafka ? await kafkaFlags() : [];
 serve(['dev', '--members', '3', '--shards', '4', ...logFlags, ...extra]);
+
+/** A data directory belongs to one log: on another one its replicas would halt. So Kafka gets its own. */
+async function kafkaFlags() {
+  return ['--log', 'kafka', '--brokers', await brokers(), '--data-dir', './kvorum-data/kafka'];
+}
 
 /** `KAFKA_BROKERS`, or the bootstrap list that `npm run kafka -- start` prints. */
 async function brokers() {
