@@ -1,39 +1,15 @@
-import { createServer } from 'node:net';
 import { compare, connect, type KvorumClient, op, type WatchEvent } from '@kvorum/client';
-import { DevCluster } from '@kvorum/server';
+import type { DevCluster } from '@kvorum/server';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { startDevCluster } from '../../kvctl/test/support/dev-cluster.ts';
 
 let cluster: DevCluster;
 let kv: KvorumClient;
 
-const isFree = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
-
-/** A port with free ones 1, 10, 11, 20 and 21 above it, as three development members need. */
-async function freeBase(): Promise<number> {
-  for (let base = 24_000 + (process.pid % 300) * 100; ; base += 31) {
-    const free = await Promise.all([0, 1, 10, 11, 20, 21].map((step) => isFree(base + step)));
-    if (free.every((one) => one)) return base;
-  }
-}
-
 beforeEach(async () => {
-  const clientPort = await freeBase();
-  cluster = new DevCluster({
-    members: 3,
-    shards: 2,
-    dataDir: '',
-    clientPort,
-    ephemeral: true,
-    log: 'local',
-    brokers: [],
-  });
-  await cluster.start(new AbortController().signal);
-  kv = await connect({ endpoints: [`127.0.0.1:${clientPort}`] });
+  const started = await startDevCluster(2);
+  cluster = started.cluster;
+  kv = await connect({ endpoints: [started.endpoint] });
 });
 afterEach(async () => {
   await kv.close();

@@ -1,41 +1,17 @@
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { DevCluster } from '@kvorum/server';
+import type { DevCluster } from '@kvorum/server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startDevCluster } from './support/dev-cluster.ts';
 import { kvctl, type Ran, type Surroundings } from './support/run-kvctl.ts';
 
 let cluster: DevCluster;
 let endpoints: string;
 
-/** A port with free ones 1, 10, 11, 20 and 21 above it, as three development members need. */
-async function freeBase(): Promise<number> {
-  for (let base = 21_000 + (process.pid % 300) * 100; ; base += 31) {
-    const ports = [0, 1, 10, 11, 20, 21].map((step) => base + step);
-    const free = await Promise.all(ports.map(isFree));
-    if (free.every((one) => one)) return base;
-  }
-}
-const isFree = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
-
 beforeAll(async () => {
-  const clientPort = await freeBase();
-  cluster = new DevCluster({
-    members: 3,
-    shards: 4,
-    dataDir: '',
-    clientPort,
-    ephemeral: true,
-    log: 'local',
-    brokers: [],
-  });
-  await cluster.start(new AbortController().signal);
-  endpoints = `http://127.0.0.1:${clientPort}`;
+  const started = await startDevCluster(4);
+  cluster = started.cluster;
+  endpoints = started.endpoint;
 });
 afterAll(async () => {
   await cluster.stop();
