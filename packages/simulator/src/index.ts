@@ -1,2 +1,12 @@
+export { Audit } from './audit.ts';
+export { checkLinearizable } from './checkers/linearizable.ts';
+export { checkOutcomes } from './checkers/outcomes.ts';
+export { ReplicaChecker } from './checkers/replicas.ts';
+export { checkWatch } from './checkers/watches.ts';
+export type { Found, Op, OpRecord, Outcome, SeenEvent, WatchRecord } from './history.ts';
+export { History } from './history.ts';
 export { type Alarm, SimMember, sha256, shardUidOf } from './member.ts';
+export { type RunOptions, type RunResult, runSeed } from './run-seed.ts';
+export { drawSwarm, type Swarm } from './swarm.ts';
+export { type Change, Truth, type Version } from './truth.ts';
 export { type Stream, World, type WorldOptions } from './world.ts';

@@ -77,6 +77,20 @@ export class SimMember {
     return this.#life?.replicas.get(shard);
   }
 
+  /** Number of the current life; undefined while the member is down. */
+  get life(): number | undefined {
+    return this.#life === undefined ? undefined : this.#boots;
+  }
+
+  /** Runs `act` in the member's process, once it is not paused; false when there is no replica to take it. */
+  call(shard: ShardId, act: (replica: Replica) => void): boolean {
+    const life = this.#life;
+    const replica = life?.replicas.get(shard);
+    if (life === undefined || replica === undefined) return false;
+    life.process.run(() => act(replica));
+    return true;
+  }
+
   nowMs(): number {
     return this.#world.clock.nowMs() + this.skew.nowMs;
   }

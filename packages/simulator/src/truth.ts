@@ -1,0 +1,128 @@
+import { equalBytes, fromUtf8, InvariantError, toHex } from '@kvorum/base';
+import { decodeWriteSet, writeSetEvents } from '@kvorum/mvcc';
+import type { LogEntry } from '@kvorum/ports';
+import { decodeLogRecord, type LogRecord } from '@kvorum/wire';
+import { sha256 } from './member.ts';
+
+/** One change of the accepted history, in its order. */
+export interface Change {
+  readonly revision: number;
+  readonly key: string;
+  /** Undefined = deleted. */
+  readonly value: string | undefined;
+}
+
+/** A version of one key; `value` undefined = deleted at `revision`. */
+export interface Version {
+  readonly revision: number;
+  readonly value: string | undefined;
+}
+
+/**
+ * What a shard's log says, read by a second, independent implementation of the acceptance filter: the one history
+ * against which everything that replicas and clients saw is held.
+ */
+export class Truth {
+  /** All changes in order. */
+  readonly changes: Change[] = [];
+  readonly #versions = new Map<string, Version[]>();
+  /** Chain hash in hex by index. */
+  readonly #chain: string[] = [toHex(new Uint8Array(32))];
+  readonly #byValue = new Map<string, Change[]>();
+  #hash: Uint8Array = new Uint8Array(32);
+  #read = 0;
+  #term = 0;
+  #leader = '';
+  #seq = 0;
+  #revision = 1;
+  fenced = 0;
+
+  /** Newest revision. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get index(): number {
+    return this.#chain.length - 1;
+  }
+
+  /** Takes in what the log holds beyond what was taken before. */
+  extend(entries: readonly LogEntry[]): void {
+    for (const entry of entries.slice(this.#read)) {
+      this.#read += 1;
+      const record = decodeLogRecord(entry.bytes);
+      if (!record.ok) throw new InvariantError(`record ${entry.offset}: ${record.error}`);
+      if (this.#admits(record.value)) this.#accept(record.value, entry.bytes);
+      else this.fenced += 1;
+    }
+  }
+
+  /** Undefined beyond the accepted history. */
+  chainAt(index: number): string | undefined {
+    return this.#chain[index];
+  }
+
+  /** Every change that wrote this value: one revision at most, in a right history. */
+  writesOf(value: string): readonly Change[] {
+    return this.#byValue.get(value) ?? [];
+  }
+
+  /** The version of a key that is newest at `revision`; undefined when it never existed or is deleted then. */
+  at(key: string, revision: number): (Version & { readonly value: string }) | undefined {
+    const versions = this.#versions.get(key) ?? [];
+    for (let i = versions.length - 1; i >= 0; i -= 1) {
+      const version = versions[i] as Version;
+      if (version.revision > revision) continue;
+      const { value } = version;
+      return value === undefined ? undefined : { revision: version.revision, value };
+    }
+    return undefined;
+  }
+
+  keys(): readonly string[] {
+    return [...this.#versions.keys()];
+  }
+
+  #admits(record: LogRecord): boolean {
+    if (record.kind === 'barrier') return record.term > this.#term;
+    const next =
+      record.term === this.#term &&
+      record.leaderId === this.#leader &&
+      record.seq === this.#seq + 1;
+    return next && equalBytes(record.prevHash, this.#hash);
+  }
+
+  #accept(record: LogRecord, bytes: Uint8Array): void {
+    this.#term = record.term;
+    this.#leader = record.leaderId;
+    this.#seq = record.kind === 'barrier' ? 0 : record.seq;
+    this.#hash = sha256(this.#hash, sha256(bytes));
+    this.#chain.push(toHex(this.#hash));
+    if (record.kind !== 'batch') return;
+    const writeSet = decodeWriteSet(record.payload);
+    if (!writeSet.ok) throw writeSet.error;
+    const { baseRevision, revisionCount } = writeSet.value;
+    if (baseRevision !== this.#revision) {
+      throw new InvariantError(`write set for revision ${baseRevision} on ${this.#revision}`);
+    }
+    this.#revision += revisionCount;
+    for (const { type, kv } of writeSetEvents(writeSet.value)) {
+      const value = type === 'put' ? fromUtf8(kv.value) : undefined;
+      this.add({ revision: kv.modRevision, key: fromUtf8(kv.key), value });
+    }
+  }
+
+  /** Adds a change by hand: how tests of the checkers write a history. */
+  add(change: Change): void {
+    this.#revision = Math.max(this.#revision, change.revision);
+    this.changes.push(change);
+    push(this.#versions, change.key, { revision: change.revision, value: change.value });
+    if (change.value !== undefined) push(this.#byValue, change.value, change);
+  }
+}
+
+function push<T>(map: Map<string, T[]>, key: string, item: T): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [item]);
+  else list.push(item);
+}
