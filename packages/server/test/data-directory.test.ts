@@ -82,6 +82,16 @@ describe('a data directory is refused with the reason', () => {
   });
 });
 
+it('refuses the log of another cluster, and says which setting to check', async () => {
+  const path = temporary();
+  await used(path);
+  const foreign = { clusterName: 'other', dataDir: join(path, 'other') };
+  expect(await refusal(startOneMember(path, foreign))).toMatch(
+    /KV_HALTED: .*raft-log-meta: wrong-shard/,
+  );
+  expect(await refusal(startOneMember(path))).toBe('started');
+});
+
 it('keeps its data over a restart', async () => {
   const path = temporary();
   const first = await startOneMember(path);

@@ -157,3 +157,15 @@ it('goes on when a member stops, answering all that it had accepted', async () =
     if (kind === 2 && (plain as unknown[])[3] === 'not-applied') expect(found).toBeUndefined();
   }
 });
+
+it('finishes the REST requests it had taken before it stops', async () => {
+  const running = cluster.members.filter((member) => member.host.refusal() === undefined);
+  const [leaver, survivor] = running;
+  if (leaver === undefined || survivor === undefined) throw new TypeError('two members');
+  const puts = Array.from({ length: 20 }, (_, i) => put(leaver, `rest${i}`, 'v'));
+  await puts[0];
+  const stopped = leaver.stop();
+  const statuses = await Promise.all(puts.map(async (answer) => (await answer).status));
+  expect(statuses.every((status) => status === 200 || status === 503)).toBe(true);
+  await stopped;
+});

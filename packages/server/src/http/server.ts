@@ -97,6 +97,15 @@ export async function startClientServer(host: Host, listenOn: string): Promise<C
   restKvRoutes(app, host);
   healthRoutes(app, host);
   const stopWatches = watchRoute(app, host);
+  let active = 0;
+  app.addHook('onRequest', (_request, _reply, done) => {
+    active += 1;
+    done();
+  });
+  app.addHook('onResponse', (_request, _reply, done) => {
+    active -= 1;
+    done();
+  });
   limitConnections(app.server, host);
   const sessions = new Sessions(host, app.server);
   await listen(app, listenOn);
@@ -107,7 +116,7 @@ export async function startClientServer(host: Host, listenOn: string): Promise<C
     async stop(error, graceMs) {
       stopWatches();
       const until = host.clock.nowMs() + graceMs;
-      while (!sessions.idle && host.clock.nowMs() < until) await pause(10);
+      while ((active > 0 || !sessions.idle) && host.clock.nowMs() < until) await pause(10);
       sessions.stop(error);
       await pause(50);
       sessions.terminate();
