@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   freePorts,
+  GivenUp,
   logTail,
   progress,
   type Started,
@@ -108,9 +109,8 @@ export class KvorumCluster {
     this.launch();
     try {
       await waitUntil(`${this.name} to be ready`, READY_TIMEOUT_MS, async () => {
-        for (const member of this.#members) {
-          if (!this.#workspace.isRunning(member)) throw new Error(`${member.name} ended`);
-        }
+        const ended = this.#members.find((member) => !this.#workspace.isRunning(member));
+        if (ended !== undefined) throw new GivenUp(`${ended.name} ended by itself`);
         return (await Promise.all(this.endpoints.map(isReady))).every(Boolean);
       });
     } catch (error) {

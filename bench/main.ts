@@ -10,7 +10,7 @@ import { progress, Workspace } from './processes.ts';
 import { profileMembers } from './profile-run.ts';
 import { REPO_ROOT } from './repo-root.ts';
 import { appendResults, cellsTable, microsecondsTable, rowsTable } from './report.ts';
-import { ROW_IDS, type RowId, type RowResult, skipped } from './rows.ts';
+import { notMeasured, ROW_IDS, type RowId, type RowResult } from './rows.ts';
 import { sweep } from './sweep.ts';
 import { Systems } from './systems.ts';
 
@@ -44,8 +44,9 @@ async function measureRow(bench: Bench, row: RowId): Promise<RowResult> {
     progress(`row ${row}: ${result.verdict}`);
     return result;
   } catch (error) {
-    progress(`row ${row} failed: ${error instanceof Error ? (error.stack ?? '') : String(error)}`);
-    return skipped(row, `failed: ${error instanceof Error ? error.message : String(error)}`);
+    const reason = error instanceof Error ? error.message : String(error);
+    progress(`row ${row} failed: ${reason}`);
+    return notMeasured(row, 'FAILED', reason);
   }
 }
 
@@ -66,6 +67,7 @@ async function measureAll(args: BenchArgs, workspace: Workspace): Promise<readon
   const rows = ROW_IDS.flatMap((row) => results.get(row) ?? []);
   const setting = settingOf(args.quick, sizes.keys, systems.versions);
   console.log(`${JSON.stringify(setting)}\n`);
+  if (args.quick) console.log(`quick run: ${sizes.keys} keys, not the goals' ${FULL.keys}\n`);
   console.log(`${rowsTable(rows)}\n`);
   console.log(`${cellsTable(bench.cells)}\n`);
   console.log(microsecondsTable(bench.cells, cpus().length));

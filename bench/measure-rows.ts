@@ -4,7 +4,7 @@ import { LARGE_RECORD_BYTES, openKafkaFloor } from './kafka-floor.ts';
 import { Load } from './load.ts';
 import type { Sizes } from './plan.ts';
 import { progress, sleep, type Workspace } from './processes.ts';
-import { type RowId, type RowResult, rowOf, sampleOf, skipped } from './rows.ts';
+import { notMeasured, type RowId, type RowResult, rowOf, sampleOf } from './rows.ts';
 import { FILL_STEP_KEYS, type Filled, type FilledEtcd, type Systems } from './systems.ts';
 
 /** What a row's measurement may use, and where it leaves the cells it measured. */
@@ -90,7 +90,8 @@ async function bestEtcd(bench: Bench, etcd: FilledEtcd, op: Side['op']): Promise
 async function againstEtcd(bench: Bench, row: RowId, op: 'put' | 'get'): Promise<RowResult> {
   const kvorum = await bestKvorum(bench, MAIN_SHARDS, op);
   const etcd = await bench.systems.etcd();
-  if (etcd === undefined) return skipped(row, 'no etcd on the PATH, and none could be fetched');
+  if (etcd === undefined)
+    return notMeasured(row, 'SKIPPED', 'no etcd on the PATH, and none could be fetched');
   const side = await bestEtcd(bench, etcd, op);
   const [ours, theirs] = await inTurn(kvorum, side, bench.sizes);
   await side.load.close();

@@ -128,7 +128,15 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** Asks `check` until it answers true. Throws after `timeoutMs`, naming what was waited for. */
+/** Thrown by a check that can never become true. */
+export class GivenUp extends Error {
+  override readonly name = 'GivenUp';
+}
+
+/**
+ * Asks `check` until it answers true; one that throws counts as false. Throws after `timeoutMs`, naming what was
+ * waited for, and at once when the check throws {@link GivenUp}.
+ */
 export async function waitUntil(
   what: string,
   timeoutMs: number,
@@ -136,7 +144,15 @@ export async function waitUntil(
   everyMs: number = 100,
 ): Promise<void> {
   const endsAt = performance.now() + timeoutMs;
-  while (!(await check().catch(() => false))) {
+  const holds = async (): Promise<boolean> => {
+    try {
+      return await check();
+    } catch (error) {
+      if (error instanceof GivenUp) throw error;
+      return false;
+    }
+  };
+  while (!(await holds())) {
     if (performance.now() > endsAt) throw new Error(`waited ${timeoutMs} ms in vain for ${what}`);
     await sleep(everyMs);
   }

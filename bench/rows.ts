@@ -80,7 +80,8 @@ export const GOALS: Readonly<Record<RowId, RowGoal>> = {
   },
 };
 
-export type Verdict = 'ok' | 'SHORT' | 'SKIPPED';
+/** SKIPPED: something it needs is not there. FAILED: measuring it went wrong. */
+export type Verdict = 'ok' | 'SHORT' | 'SKIPPED' | 'FAILED';
 
 /** `ok` at the floor or better. */
 export function judge(goal: RowGoal, value: number): Verdict {
@@ -121,8 +122,8 @@ export interface RowResult {
   readonly detail?: Readonly<Record<string, unknown>>;
 }
 
-export function skipped(row: RowId, note: string): RowResult {
-  return { row, verdict: 'SKIPPED', value: Number.NaN, note };
+export function notMeasured(row: RowId, verdict: 'SKIPPED' | 'FAILED', note: string): RowResult {
+  return { row, verdict, value: Number.NaN, note };
 }
 
 export function rowOf(
