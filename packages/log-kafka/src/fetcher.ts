@@ -130,14 +130,12 @@ export class Fetcher {
   #findLeaders(): void {
     if (this.#isRefreshing) return;
     this.#isRefreshing = true;
-    this.#view
-      .refresh()
-      .catch((error: unknown) => this.#failLeaderless(error))
-      .then(() => this.#failLeaderless(undefined))
-      .finally(() => {
-        this.#isRefreshing = false;
-        this.#schedule();
-      });
+    const finish = (error?: unknown): void => {
+      this.#isRefreshing = false;
+      this.#failLeaderless(error);
+      this.#schedule();
+    };
+    this.#view.refresh().then(() => finish(), finish);
   }
 
   #failLeaderless(cause: unknown): void {
@@ -172,7 +170,7 @@ export class Fetcher {
 
   #onRecords(part: InFlight, partition: FetchedPartition | undefined): void {
     const { read, topic } = part;
-    const end = parseOffset(partition?.highWatermark ?? '');
+    const end = parseOffset(partition?.highWatermark);
     if (end === undefined) {
       this.#onTrouble(part, new KvError('KV_LOG_UNAVAILABLE', `${topic.topic}: no answer`));
       return;
@@ -190,7 +188,7 @@ export class Fetcher {
       this.#settleWith(read, entries);
       return;
     }
-    const last = parseOffset(messages.at(-1)?.offset ?? '');
+    const last = parseOffset(messages.at(-1)?.offset);
     if (last !== undefined && last >= read.from) read.from = logOffset(last + 1);
     if (read.isLate) read.settleEmpty();
     else read.state = 'waiting';

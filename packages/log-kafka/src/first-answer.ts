@@ -15,7 +15,7 @@ export function firstAnswer<Candidate, Answer>(
     let openCount = 0;
     let isDone = false;
     let timer: NodeJS.Timeout | undefined;
-    const fail = (error: unknown): void => {
+    const fail = (error: Error): void => {
       openCount -= 1;
       if (isDone) return;
       if (waiting.length > 0) launch();

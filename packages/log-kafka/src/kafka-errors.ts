@@ -57,8 +57,9 @@ function causeOf(error: unknown): Error | undefined {
   return undefined;
 }
 
-/** An offset as kafkajs gives it, decimal text; undefined when it is no offset or beyond 2^53. */
-export function parseOffset(text: string): LogOffset | undefined {
+/** An offset as kafkajs gives it, decimal text; undefined when there is none (-1), or it is beyond 2^53. */
+export function parseOffset(text: string | undefined): LogOffset | undefined {
+  if (text === undefined || !/^\d+$/.test(text)) return undefined;
   const value = Number(text);
-  return Number.isSafeInteger(value) && value >= 0 ? logOffset(value) : undefined;
+  return Number.isSafeInteger(value) ? logOffset(value) : undefined;
 }

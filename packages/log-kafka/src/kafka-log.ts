@@ -111,7 +111,7 @@ export class KafkaLog implements SharedLog {
     const found = answer.topics
       .find(({ topicName }) => topicName === this.name)
       ?.partitions.find(({ partition }) => partition === 0);
-    const offset = parseOffset(found?.baseOffset ?? '');
+    const offset = parseOffset(found?.baseOffset);
     if (found?.errorCode === NO_ERROR && offset !== undefined) return { kind: 'appended', offset };
     if (found === undefined || found.errorCode === NO_ERROR) {
       this.#producer.drop();

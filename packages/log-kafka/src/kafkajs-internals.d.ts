@@ -15,7 +15,7 @@ interface KafkajsProtocolRequest {
     readonly apiName: string;
     readonly apiVersion: number;
   };
-  readonly response: { decode(payload: Uint8Array): Promise<unknown> };
+  readonly response: { decode(this: void, payload: Uint8Array): Promise<unknown> };
   readonly requestTimeout?: number | null;
 }
 

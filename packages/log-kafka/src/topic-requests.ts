@@ -52,7 +52,7 @@ async function listOffset(
     .find((one) => one.topic === topic)
     ?.partitions.find(({ partition }) => partition === 0);
   check(topic, found?.errorCode);
-  const offset = parseOffset(found?.offset ?? '');
+  const offset = parseOffset(found?.offset);
   if (offset !== undefined) return offset;
   throw new KvError('KV_LOG_UNAVAILABLE', `${topic}: offset ${found?.offset} is beyond 2^53`);
 }
