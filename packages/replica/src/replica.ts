@@ -299,8 +299,7 @@ class ReplicaShell implements Replica {
       nowMs: () => clock.nowMs(),
       canPropose: () =>
         this.#raft.canPropose() && this.#apply.appliedIndex === this.#raft.status().accepted.index,
-      execute: (proposals, isCurrent) =>
-        this.#machine.execute(proposals, Math.floor(clock.wallMs()), isCurrent),
+      execute: (proposals, isCurrent) => this.#machine.execute(proposals, isCurrent),
       propose: (payload) => this.#runner.input({ kind: 'propose', record: 'batch', payload }),
       confirm: (deadlineMs, done) => this.#reads.barrier(deadlineMs, done),
       broken: (error) => this.#broken(error),
@@ -386,7 +385,7 @@ class ReplicaShell implements Replica {
     this.#readyIndex = index;
     this.#apply.whenApplied(index, () => {
       this.#machine
-        .loadSessions()
+        .beginLeading()
         .then(() => {
           const current = this.#role === 'leader' && this.#readyIndex === index;
           if (current && !this.#stopped) this.#writes.start();

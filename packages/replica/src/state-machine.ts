@@ -27,6 +27,7 @@ import type { CommandResult } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
 import type { PendingRead, ReadGroup } from './read-path.ts';
 import { drive, driveWhile } from './reading.ts';
+import { decodeShardTime, encodeShardTime, SHARD_TIME_KEY, ShardTime } from './shard-time.ts';
 import { WatchService } from './watch-service.ts';
 import type { ExecutedBatch } from './write-path.ts';
 
@@ -38,7 +39,7 @@ export interface StateMachineOptions {
   readonly limits: Limits;
   readonly metrics: { readonly applyMs: (shard: ShardId, ms: number) => void };
   readonly shard: ShardId;
-  readonly clock: { readonly nowMs: () => number };
+  readonly clock: { readonly nowMs: () => number; readonly wallMs: () => number };
 }
 
 /**
@@ -53,11 +54,13 @@ export class StateMachine {
   readonly #options: StateMachineOptions;
   readonly #store: StateStore;
   readonly #engine: Engine;
+  readonly #time: ShardTime;
   #broken: (error: unknown) => void = () => undefined;
   #compactionPending = true;
   #compactionCursor: CompactionCursor | undefined;
 
-  private constructor(options: StateMachineOptions, meta: EngineMeta) {
+  private constructor(options: StateMachineOptions, meta: EngineMeta, time: ShardTime) {
+    this.#time = time;
     this.#options = options;
     this.#store = options.store;
     this.#engine = Engine.load(meta, options.limits);
@@ -70,7 +73,9 @@ export class StateMachine {
 
   /** Errors: KV_DATA_DIR when the position row is damaged or of a newer format. */
   static async open(options: StateMachineOptions): Promise<StateMachine> {
-    return new StateMachine(options, await readMeta(options.store, options.shard));
+    const meta = await readMeta(options.store, options.shard);
+    const [timeRow] = await options.store.getMany([SHARD_TIME_KEY]);
+    return new StateMachine(options, meta, new ShardTime(decodeShardTime(timeRow)));
   }
 
   get revision(): Revision {
@@ -86,17 +91,18 @@ export class StateMachine {
     this.#broken = broken;
   }
 
-  loadSessions(): Promise<void> {
+  /** What a leader needs before its first batch. */
+  beginLeading(): Promise<void> {
+    this.#time.lead(this.#options.clock);
     return drive(this.#engine.loadSessions(), this.#store);
   }
 
   /** Undefined when `isCurrent` no longer held at a read: an applied record may have changed the state under the batch. */
   async execute(
     proposals: readonly Proposal[],
-    leaderTimeMs: number,
     isCurrent: () => boolean,
   ): Promise<ExecutedBatch | undefined> {
-    const reading = this.#engine.execute(proposals, leaderTimeMs);
+    const reading = this.#engine.execute(proposals, this.#time.next(this.#options.clock));
     return await driveWhile(reading, this.#store, isCurrent);
   }
 
@@ -122,11 +128,15 @@ export class StateMachine {
       (batch) => {
         for (const writeSet of writeSets) applyWriteSet(writeSet, batch);
         writeMembership(records, batch);
+        if (end !== undefined) {
+          batch.put(SHARD_TIME_KEY, encodeShardTime(Math.max(end.leaderTimeMs, this.#time.lastMs ?? 0)));
+        }
         batch.put(META_KEY, encodeMeta(meta));
       },
       { sync: false },
     );
     for (const writeSet of writeSets) {
+      this.#time.applied(writeSet.leaderTimeMs);
       const applied = this.#engine.take(writeSet);
       if (applied.compacted) this.#compactionPending = true;
       await this.watches.applied(applied);

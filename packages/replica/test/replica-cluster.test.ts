@@ -167,6 +167,19 @@ describe('failover', () => {
     expect(await read(world, next, 'a')).toBe('later');
   });
 
+  it('keeps sessions through failovers between members whose wall clocks are days apart', async () => {
+    const { world, leader } = await cluster({ wallSkewDays: [0, 9, 9] });
+    const session = { clientId: CLIENT, seq: 1, ackedThrough: 0, retry: false };
+    const request = put('a', '1');
+    const first = await settled(world, submit(world, leader, request, { session }));
+    leader.crash();
+    const next = await world.awaitLeader(SHARD, leader);
+    const other = { ...session, clientId: CLIENT.replaceAll('0', 'f') };
+    await settled(world, submit(world, next, put('b', '1'), { session: other }));
+    const again = submit(world, next, request, { session: { ...session, retry: true } });
+    expect(await settled(world, again)).toEqual(first);
+  });
+
   it('fences the late record of a deposed leader', async () => {
     const { world, leader } = await cluster();
     await write(world, leader, put('a', '1'));

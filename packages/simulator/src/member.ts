@@ -34,6 +34,7 @@ export interface Alarm {
 }
 
 const RESTART_RETRY_MS = 200;
+const DAY_MS = 86_400_000;
 
 interface Life {
   readonly process: SimProcess;
@@ -54,14 +55,19 @@ export class SimMember {
   #life: Life | undefined;
   #boots = 0;
 
-  constructor(world: World, index: number, rng: Rng) {
+  constructor(
+    world: World,
+    index: number,
+    { rng, wallSkewDays }: { readonly rng: Rng; readonly wallSkewDays: number | undefined },
+  ) {
     this.#world = world;
     this.index = index;
     this.id = memberId(BigInt(index + 1));
     this.name = `m${index + 1}`;
     this.#rng = rng;
     // Nothing may rest on clocks that agree: monotonic ones start anywhere, wall clocks are days apart.
-    this.skew = { nowMs: rng.integer(0, 100_000), wallMs: rng.integer(0, 3) * 86_400_000 };
+    const [nowMs, days] = [rng.integer(0, 100_000), rng.integer(0, 3)];
+    this.skew = { nowMs, wallMs: (wallSkewDays ?? days) * DAY_MS };
   }
 
   get running(): boolean {

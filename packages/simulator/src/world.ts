@@ -27,6 +27,8 @@ export interface WorldOptions {
   /** Decides the time of each store call instead. */
   readonly storeMs?: (member: SimMember, call: 'read' | 'write') => number;
   readonly peerFaults?: Partial<PeerLinkFaults>;
+  /** How many days each member's wall clock is ahead; default drawn from the seed. */
+  readonly wallSkewDays?: readonly number[];
   readonly print?: (line: string) => void;
   /** Planted bugs: replaces a member's log by one that misbehaves. For tests of the simulation itself. */
   readonly wrapLog?: (log: SharedLog, member: SimMember) => SharedLog;
@@ -81,7 +83,10 @@ export class World {
     const memberRng = this.rng('members');
     this.members = Array.from(
       { length: options.members ?? 3 },
-      (_, i) => new SimMember(this, i, seededRng(memberRng.integer(0, 2 ** 48))),
+      (_, i) => {
+        const own = seededRng(memberRng.integer(0, 2 ** 48));
+        return new SimMember(this, i, { rng: own, wallSkewDays: options.wallSkewDays?.[i] });
+      },
     );
   }
 
