@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { KvError } from '@kvorum/base';
+import { errorSpec, KvError } from '@kvorum/base';
 import { errorFromPlain, type ResponseItem } from '@kvorum/wire';
 import { MalformedAnswer } from './answer.ts';
 import type { Call } from './call.ts';
@@ -237,8 +237,7 @@ export class Dispatcher {
     const verdict = decide(call, error);
     call.lastError = error;
     if (verdict === 'reject') {
-      const unsure = call.write && call.maybeApplied && error.outcome !== 'unknown';
-      this.#reject(call, unsure ? withUnknownOutcome(error) : error);
+      this.#reject(call, outcomeFor(call, error));
       return;
     }
     const lane = this.#lane(call.shard);
@@ -365,11 +364,22 @@ export class Dispatcher {
   }
 }
 
-/** The same error, with the doubt an earlier unanswered attempt leaves. */
-function withUnknownOutcome(error: KvError): KvError {
-  return new KvError(error.code, 'an earlier attempt was not answered and may have been applied', {
-    details: error.details,
+/**
+ * A member's error with what it means for this call: a read changes nothing, an earlier lost
+ * attempt leaves doubt.
+ */
+function outcomeFor(call: Call, error: KvError): KvError {
+  const doubtful = call.write && call.maybeApplied;
+  const outcome = doubtful ? 'unknown' : call.write ? error.outcome : 'not-applied';
+  if (outcome === error.outcome) return error;
+  const { message } = errorSpec(error.code);
+  const said = error.message.slice(message.length + 2);
+  const doubt = 'an earlier attempt was not answered and may have been applied';
+  const detail = [said, doubtful ? doubt : ''].filter((text) => text !== '').join('; ');
+  const { details } = error;
+  return new KvError(error.code, detail === '' ? undefined : detail, {
+    details,
     cause: error,
-    outcome: 'unknown',
+    outcome,
   });
 }

@@ -241,6 +241,25 @@ describe('bad answers', () => {
     });
   });
 
+  it('knows that a read changed nothing, and that an unanswered attempt may have', async () => {
+    const fake = await cluster(2, 1);
+    const refusal = plainError(new KvError('KV_CORRUPT', 'disk', { outcome: 'unknown' }));
+    fake.member(0).reply = (_session, _frame, item) => [item[0], 2, refusal];
+    const kv = await client(fake);
+    expect(await failure(kv.get('a'))).toMatchObject({
+      code: 'KV_CORRUPT',
+      outcome: 'not-applied',
+    });
+    fake.member(0).reply = () => undefined;
+    const full = plainError(new KvError('KV_NO_SPACE'));
+    fake.member(1).reply = (_session, _frame, item) => [item[0], 2, full];
+    const put = failure(kv.put('a', '1'));
+    await expect.poll(() => fake.member(0).sessions[0]?.frames.length).toBe(2);
+    await fake.member(0).stop();
+    fake.lead('0', fake.member(1), true);
+    expect(await put).toMatchObject({ code: 'KV_NO_SPACE', outcome: 'unknown' });
+  });
+
   it('refuses a member of another cluster', async () => {
     const [one, other] = [await cluster(1, 1), await cluster(1, 1)];
     const stranger = other.member(0);

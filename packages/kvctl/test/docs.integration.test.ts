@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { runInThisContext } from 'node:vm';
 import * as client from '@kvorum/client';
 import type { DevCluster } from '@kvorum/server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -52,10 +54,8 @@ function patternOf(output: string): RegExp {
   return new RegExp(`^${lines.join('\n').replaceAll('[\\s\\S]*?\n', '(?:[^\\n]*\\n)*?')}$`);
 }
 
-const shell = (command: string): Promise<string> =>
-  new Promise((resolve, reject) => {
-    execFile('sh', ['-c', command], (error, stdout) => (error ? reject(error) : resolve(stdout)));
-  });
+const shell = async (command: string): Promise<string> =>
+  (await promisify(execFile)('sh', ['-c', command])).stdout;
 
 /** Words of a command line as the shell splits them. */
 const wordsOf = async (text: string): Promise<string[]> =>
@@ -109,8 +109,8 @@ describe('docs/sdk.md', () => {
     const log = (...values: unknown[]): void => {
       printed.push(values.map(render).join(' '));
     };
-    const body = `return (async () => {\n${programOf(source)}\n})();`;
-    const run = new Function('client', 'console', body) as (
+    const body = `(async (client, console) => {\n${programOf(source)}\n})`;
+    const run = runInThisContext(body) as (
       library: typeof client,
       console: { readonly log: typeof log },
     ) => Promise<void>;
