@@ -26,7 +26,10 @@ export type LeaseId = Branded<bigint, 'LeaseId'>;
 export type LeaderId = Branded<string, 'LeaderId'>;
 
 function counter(value: number, name: string): number {
-  assert(Number.isSafeInteger(value) && value >= 0, `${name} must be a safe integer >= 0: ${value}`);
+  assert(
+    Number.isSafeInteger(value) && value >= 0,
+    `${name} must be a safe integer >= 0: ${value}`,
+  );
   return value;
 }
 export function term(value: number): Term {
@@ -36,7 +39,10 @@ export function logIndex(value: number): LogIndex {
   return counter(value, 'logIndex') as LogIndex;
 }
 export function logOffset(value: number): LogOffset {
-  assert(Number.isSafeInteger(value) && value >= -1, `logOffset must be a safe integer >= -1: ${value}`);
+  assert(
+    Number.isSafeInteger(value) && value >= -1,
+    `logOffset must be a safe integer >= -1: ${value}`,
+  );
   return value as LogOffset;
 }
 export function revision(value: number): Revision {
@@ -65,11 +71,17 @@ export function logTopic(prefix: string, shard: ShardId, generation: number): st
 
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
 export function memberId(value: bigint): MemberId {
-  assert(value > 0n && value <= U64_MAX, `member id must be an unsigned 64-bit integer > 0: ${value}`);
+  assert(
+    value > 0n && value <= U64_MAX,
+    `member id must be an unsigned 64-bit integer > 0: ${value}`,
+  );
   return value as MemberId;
 }
 export function clusterId(value: bigint): ClusterId {
-  assert(value > 0n && value <= U64_MAX, `cluster id must be an unsigned 64-bit integer > 0: ${value}`);
+  assert(
+    value > 0n && value <= U64_MAX,
+    `cluster id must be an unsigned 64-bit integer > 0: ${value}`,
+  );
   return value as ClusterId;
 }
 export function leaseId(value: bigint): LeaseId {

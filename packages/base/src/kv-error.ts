@@ -30,10 +30,17 @@ export class KvError extends Error {
   constructor(
     code: ErrorCode,
     detail?: string,
-    options: { readonly details?: ErrorDetails; readonly cause?: unknown; readonly outcome?: Outcome } = {},
+    options: {
+      readonly details?: ErrorDetails;
+      readonly cause?: unknown;
+      readonly outcome?: Outcome;
+    } = {},
   ) {
     const spec = errorSpec(code);
-    super(detail === undefined ? spec.message : `${spec.message}: ${detail}`, options.cause === undefined ? undefined : { cause: options.cause });
+    super(
+      detail === undefined ? spec.message : `${spec.message}: ${detail}`,
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.code = code;
     this.details = options.details ?? {};
     this.outcome = options.outcome ?? spec.outcome;

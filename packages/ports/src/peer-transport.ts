@@ -16,7 +16,11 @@ export interface PeerTransport {
   /** Queues a message; dropped silently when the peer is unreachable or its queue is full. */
   send(to: MemberId, envelope: PeerEnvelope): void;
   /** A request to a member with one answer (forwarded client requests); rejects with KV_UNAVAILABLE or on abort. */
-  request(to: MemberId, payload: unknown, options: { readonly signal: AbortSignal }): Promise<unknown>;
+  request(
+    to: MemberId,
+    payload: unknown,
+    options: { readonly signal: AbortSignal },
+  ): Promise<unknown>;
   onMessage(handler: (from: MemberId, envelope: PeerEnvelope) => void): void;
   onRequest(handler: (from: MemberId, payload: unknown) => Promise<unknown>): void;
   /** Called when a member's connection is established, or refused or broken: a hint, never proof. */

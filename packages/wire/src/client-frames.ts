@@ -46,14 +46,29 @@ export interface RequestsFrame {
 
 export type ClientFrame =
   /** [1, protocol, clientId (hex32), name] — first frame of a connection. */
-  | { readonly type: typeof FRAME.hello; readonly protocol: number; readonly clientId: string; readonly name: string }
+  | {
+      readonly type: typeof FRAME.hello;
+      readonly protocol: number;
+      readonly clientId: string;
+      readonly name: string;
+    }
   | RequestsFrame
   /** [3, watchId, shard, plain WatchRequest] */
-  | { readonly type: typeof FRAME.watchCreate; readonly watchId: number; readonly shard: string; readonly request: unknown }
+  | {
+      readonly type: typeof FRAME.watchCreate;
+      readonly watchId: number;
+      readonly shard: string;
+      readonly request: unknown;
+    }
   /** [4, watchId] */
   | { readonly type: typeof FRAME.watchCancel; readonly watchId: number }
   /** [5, id, method, params] — status, members, leader transfer, ...; params and answers are plain data. */
-  | { readonly type: typeof FRAME.control; readonly id: number; readonly method: string; readonly params: unknown };
+  | {
+      readonly type: typeof FRAME.control;
+      readonly id: number;
+      readonly method: string;
+      readonly params: unknown;
+    };
 
 /** What a member tells about itself and the cluster when a session opens. */
 export interface Welcome {
@@ -73,8 +88,16 @@ export type ResponseItem = readonly [id: number, kind: 0 | 1 | 2, ...rest: unkno
 
 export type ServerFrame =
   | { readonly type: typeof FRAME.welcome; readonly welcome: Welcome }
-  | { readonly type: typeof FRAME.responses; readonly shard: string; readonly items: readonly ResponseItem[] }
-  | { readonly type: typeof FRAME.watchCreated; readonly watchId: number; readonly revision: number }
+  | {
+      readonly type: typeof FRAME.responses;
+      readonly shard: string;
+      readonly items: readonly ResponseItem[];
+    }
+  | {
+      readonly type: typeof FRAME.watchCreated;
+      readonly watchId: number;
+      readonly revision: number;
+    }
   | {
       readonly type: typeof FRAME.watchEvents;
       readonly watchId: number;
@@ -82,9 +105,22 @@ export type ServerFrame =
       /** Plain WatchEvents: [deleted, key, value, create, mod, version, lease, prev | null]. */
       readonly events: readonly unknown[];
     }
-  | { readonly type: typeof FRAME.controlResponse; readonly id: number; readonly error: unknown; readonly result: unknown }
-  | { readonly type: typeof FRAME.watchCancelled; readonly watchId: number; readonly error: unknown }
-  | { readonly type: typeof FRAME.mapChanged; readonly map: unknown; readonly leaders: Readonly<Record<string, string>> };
+  | {
+      readonly type: typeof FRAME.controlResponse;
+      readonly id: number;
+      readonly error: unknown;
+      readonly result: unknown;
+    }
+  | {
+      readonly type: typeof FRAME.watchCancelled;
+      readonly watchId: number;
+      readonly error: unknown;
+    }
+  | {
+      readonly type: typeof FRAME.mapChanged;
+      readonly map: unknown;
+      readonly leaders: Readonly<Record<string, string>>;
+    };
 
 const packr = new Packr({ useRecords: false, moreTypes: false, variableMapSize: true });
 
@@ -106,28 +142,45 @@ export function unpackFrame(bytes: Uint8Array): readonly unknown[] | undefined {
 const malformed = (what: string): { readonly ok: false; readonly error: KvError } =>
   err(new KvError('KV_MALFORMED', what));
 
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+const isCount = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0;
 
 function parseItem(item: unknown, at: number): Result<RequestItem, KvError> {
-  if (!Array.isArray(item) || !isCount(item[0])) return malformed(`items[${at}] must be an array starting with an id`);
-  const [id, op] = item as unknown[] as [number, unknown];
-  if (op === OP.get) {
-    return item[2] instanceof Uint8Array ? ok(item as unknown as RequestItem) : malformed(`items[${at}].key must be bytes`);
+  if (!Array.isArray(item) || !isCount(item[0])) {
+    return malformed(`items[${at}] must be an array starting with an id`);
   }
-  if (!isCount(item[2]) || typeof item[3] !== 'boolean') return malformed(`items[${at}] needs seq and retry`);
+  const [id, op, third, retry, fourth, fifth] = item as readonly unknown[] as readonly [
+    number,
+    ...unknown[],
+  ];
+  if (op === OP.get) {
+    return third instanceof Uint8Array
+      ? ok([id, OP.get, third])
+      : malformed(`items[${at}].key must be bytes`);
+  }
+  if (!isCount(third) || typeof retry !== 'boolean') {
+    return malformed(`items[${at}] needs seq and retry`);
+  }
   if (op === OP.put) {
-    return item[4] instanceof Uint8Array && item[5] instanceof Uint8Array
-      ? ok(item as unknown as RequestItem)
+    return fourth instanceof Uint8Array && fifth instanceof Uint8Array
+      ? ok([id, OP.put, third, retry, fourth, fifth])
       : malformed(`items[${at}].key and .value must be bytes`);
   }
-  if (op !== OP.request) return malformed(`items[${at}].op must be 1 (put), 2 (get) or 3 (request)`);
-  const request = parseKvRequest(item[4]);
-  return request.ok ? ok([id, OP.request, item[2], item[3], request.value]) : request;
+  if (op !== OP.request) {
+    return malformed(`items[${at}].op must be 1 (put), 2 (get) or 3 (request)`);
+  }
+  const request = parseKvRequest(fourth);
+  return request.ok ? ok([id, OP.request, third, retry, request.value]) : request;
 }
 
 function parseRequests(frame: readonly unknown[]): Result<RequestsFrame, KvError> {
   const [, shard, mapVersion, timeoutMs, ackedThrough, list] = frame;
-  if (typeof shard !== 'string' || !isCount(mapVersion) || !isCount(timeoutMs) || !isCount(ackedThrough)) {
+  if (
+    typeof shard !== 'string' ||
+    !isCount(mapVersion) ||
+    !isCount(timeoutMs) ||
+    !isCount(ackedThrough)
+  ) {
     return malformed('a request frame is [2, shard, mapVersion, timeoutMs, ackedThrough, items]');
   }
   if (!Array.isArray(list)) return malformed('items must be an array');
@@ -145,7 +198,8 @@ const CLIENT_ID = /^[0-9a-f]{32}$/;
 /** Checks a frame from a client. Errors: KV_MALFORMED naming the element; the connection is then closed by the server. */
 export function parseClientFrame(bytes: Uint8Array): Result<ClientFrame, KvError> {
   const frame = unpackFrame(bytes);
-  if (frame === undefined) return malformed('a frame is a msgpack array starting with its type number');
+  if (frame === undefined)
+    return malformed('a frame is a msgpack array starting with its type number');
   const [type, a, b, c] = frame;
   switch (type) {
     case FRAME.hello:
@@ -156,12 +210,16 @@ export function parseClientFrame(bytes: Uint8Array): Result<ClientFrame, KvError
     case FRAME.requests:
       return parseRequests(frame);
     case FRAME.watchCreate:
-      if (!isCount(a) || typeof b !== 'string') return malformed('watch create is [3, watchId, shard, request]');
+      if (!isCount(a) || typeof b !== 'string')
+        return malformed('watch create is [3, watchId, shard, request]');
       return ok({ type: FRAME.watchCreate, watchId: a, shard: b, request: c });
     case FRAME.watchCancel:
-      return isCount(a) ? ok({ type: FRAME.watchCancel, watchId: a }) : malformed('watch cancel is [4, watchId]');
+      return isCount(a)
+        ? ok({ type: FRAME.watchCancel, watchId: a })
+        : malformed('watch cancel is [4, watchId]');
     case FRAME.control:
-      if (!isCount(a) || typeof b !== 'string') return malformed('control is [5, id, method, params]');
+      if (!isCount(a) || typeof b !== 'string')
+        return malformed('control is [5, id, method, params]');
       return ok({ type: FRAME.control, id: a, method: b, params: c });
     default:
       return malformed(`unknown frame type ${String(type)}`);

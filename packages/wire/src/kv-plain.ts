@@ -25,7 +25,12 @@ function fail(what: string): never {
 }
 
 function object(value: unknown, path: string): Plain {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) {
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    Array.isArray(value) ||
+    value instanceof Uint8Array
+  ) {
     fail(`${path} must be an object`);
   }
   return value as Plain;
@@ -39,7 +44,11 @@ function bytes(value: unknown, path: string): Uint8Array {
   return value instanceof Uint8Array ? value : fail(`${path} must be bytes`);
 }
 
-function optional<T>(value: unknown, path: string, check: (v: unknown, p: string) => T): T | undefined {
+function optional<T>(
+  value: unknown,
+  path: string,
+  check: (v: unknown, p: string) => T,
+): T | undefined {
   return value === undefined || value === null ? undefined : check(value, path);
 }
 
@@ -48,13 +57,16 @@ function bool(value: unknown, path: string): boolean {
 }
 
 function integer(value: unknown, path: string): number {
-  if (typeof value === 'bigint' && value === BigInt(Number(value))) return integer(Number(value), path);
+  if (typeof value === 'bigint' && value === BigInt(Number(value)))
+    return integer(Number(value), path);
   return Number.isSafeInteger(value) ? (value as number) : fail(`${path} must be an integer`);
 }
 
 function lease(value: unknown, path: string): LeaseId {
   const id = typeof value === 'bigint' ? value : BigInt(integer(value, path));
-  return id === BigInt.asIntN(64, id) ? (id as LeaseId) : fail(`${path} must be a signed 64-bit integer`);
+  return id === BigInt.asIntN(64, id)
+    ? (id as LeaseId)
+    : fail(`${path} must be a signed 64-bit integer`);
 }
 
 function oneOf<T extends string>(...allowed: readonly T[]): (value: unknown, path: string) => T {
@@ -78,13 +90,26 @@ function compact<T extends object>(fields: { [K in keyof T]: T[K] | undefined })
 
 function known(from: Plain, path: string, names: readonly string[]): void {
   for (const name of Object.keys(from)) {
-    if (!names.includes(name)) fail(`${path}.${name} is not a known field (known: ${names.join(', ')})`);
+    if (!names.includes(name))
+      fail(`${path}.${name} is not a known field (known: ${names.join(', ')})`);
   }
 }
 
 const RANGE_FIELDS = [
-  'op', 'key', 'rangeEnd', 'limit', 'revision', 'sortOrder', 'sortTarget', 'serializable', 'keysOnly', 'countOnly',
-  'minModRevision', 'maxModRevision', 'minCreateRevision', 'maxCreateRevision',
+  'op',
+  'key',
+  'rangeEnd',
+  'limit',
+  'revision',
+  'sortOrder',
+  'sortTarget',
+  'serializable',
+  'keysOnly',
+  'countOnly',
+  'minModRevision',
+  'maxModRevision',
+  'minCreateRevision',
+  'maxCreateRevision',
 ];
 
 function rangeRequest(from: Plain, path: string): KvRequest {
@@ -166,7 +191,9 @@ function request(value: unknown, path: string, depth: number): KvRequest {
         });
       return {
         op: 'txn',
-        compare: list(from['compare'] ?? [], `${path}.compare`).map((item, i) => compare(item, `${path}.compare[${i}]`)),
+        compare: list(from['compare'] ?? [], `${path}.compare`).map((item, i) =>
+          compare(item, `${path}.compare[${i}]`),
+        ),
         success: ops('success'),
         failure: ops('failure'),
       };
@@ -199,7 +226,12 @@ export function hasLease(id: LeaseId | undefined): id is LeaseId {
 }
 
 /** An error as plain data: [code, detail message, details, outcome]. */
-export type PlainError = readonly [code: string, message: string, details: ErrorDetails, outcome: string];
+export type PlainError = readonly [
+  code: string,
+  message: string,
+  details: ErrorDetails,
+  outcome: string,
+];
 
 export function plainError(error: KvError): PlainError {
   return [error.code, error.message, error.details, error.outcome];
@@ -209,11 +241,15 @@ export function plainError(error: KvError): PlainError {
 export function errorFromPlain(value: unknown): KvError {
   if (Array.isArray(value) && isErrorCode(value[0]) && typeof value[1] === 'string') {
     const spec = new KvError(value[0]);
-    const detail = value[1].startsWith(`${spec.message}: `) ? value[1].slice(spec.message.length + 2) : undefined;
+    const detail = value[1].startsWith(`${spec.message}: `)
+      ? value[1].slice(spec.message.length + 2)
+      : undefined;
     return new KvError(value[0], detail, {
       details: typeof value[2] === 'object' && value[2] !== null ? (value[2] as ErrorDetails) : {},
       outcome: value[3] === 'not-applied' ? 'not-applied' : 'unknown',
     });
   }
-  return new KvError('KV_MALFORMED', 'the peer answered with an error this version does not know', { outcome: 'unknown' });
+  return new KvError('KV_MALFORMED', 'the peer answered with an error this version does not know', {
+    outcome: 'unknown',
+  });
 }
