@@ -9,7 +9,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['packages/*/test/**/*.test.ts', 'test/repo/**/*.test.ts'],
+          include: ['packages/*/test/**/*.test.ts', 'test/{repo,docs}/**/*.test.ts'],
           exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
           testTimeout: 20_000,
         },
@@ -18,7 +18,11 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'integration',
-          include: ['packages/*/test/**/*.integration.test.ts', 'test/e2e/**/*.test.ts'],
+          include: [
+            'packages/*/test/**/*.integration.test.ts',
+            'test/docs/**/*.integration.test.ts',
+            'test/e2e/**/*.test.ts',
+          ],
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,
