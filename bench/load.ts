@@ -24,6 +24,7 @@ class LoadProcess {
   readonly #started: Started;
 
   constructor(workspace: Workspace, name: string) {
+    workspace.mustBeOpen(name);
     // Compiled code without the parent's loaders: a loader's helpers would be paid for in every operation.
     this.#child = fork(WORKER, [], { execArgv: [], serialization: 'advanced' });
     this.#workspace = workspace;

@@ -65,6 +65,7 @@ async function measureAll(args: BenchArgs, workspace: Workspace): Promise<readon
     );
   }
   const rows = ROW_IDS.flatMap((row) => results.get(row) ?? []);
+  if (workspace.isClosing) return rows; // interrupted: half a run is no result
   const setting = settingOf(args.quick, sizes.keys, systems.versions);
   console.log(`${JSON.stringify(setting)}\n`);
   if (args.quick) console.log(`quick run: ${sizes.keys} keys, not the goals' ${FULL.keys}\n`);

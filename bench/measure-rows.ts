@@ -213,9 +213,9 @@ async function failoverRow(bench: Bench): Promise<RowResult> {
     const { lanes, errors } = await running;
     cluster.launch();
     await cluster.untilSpread();
-    gapsMs.push(
-      Math.max(...lanes.filter(({ lane }) => led.includes(lane)).map((l) => l.longestGapMs)),
-    );
+    const hit = lanes.filter(({ lane }) => led.includes(lane));
+    if (hit.length === 0) throw new Error('the killed member led no shard that was written to');
+    gapsMs.push(Math.max(...hit.map(({ longestGapMs }) => longestGapMs)));
     detail.push({ led, lanes, errors });
   }
   const sample = sampleOf(gapsMs.map((ms) => ms / 1000));

@@ -33,15 +33,27 @@ export class Workspace {
       ['SIGTERM', 143],
       ['SIGHUP', 129],
     ] as const) {
-      process.once(signal, () => {
+      // A terminal and a runner above may both pass it on: only the first counts.
+      process.on(signal, () => {
+        if (this.isClosing) return;
         progress(`${signal}: stopping every process of this run`);
         void this.close().finally(() => process.exit(code));
       });
     }
   }
 
+  get isClosing(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /** Throws {@link GivenUp} once the run is being stopped: what starts now would be left behind. */
+  mustBeOpen(name: string): void {
+    if (this.isClosing) throw new GivenUp(`${name}: the run is being stopped`);
+  }
+
   /** Starts a program with its output in a file of the workspace. */
   spawn(name: string, command: string, args: readonly string[], env?: NodeJS.ProcessEnv): Started {
+    this.mustBeOpen(name);
     const logFile = join(this.dir, `${name}.log`);
     const output = openSync(logFile, 'a');
     // A process group of its own: Ctrl-C in the terminal reaches the benchmark alone, which then stops it in order.
