@@ -3,7 +3,7 @@ import { BrokerConnection, type ConnectionOptions } from './broker-connection.ts
 import type { PartitionLeader } from './cluster-view.ts';
 import type { FetchAnswer, FetchedPartition } from './kafka-api.ts';
 import { reasonOf } from './kafka-errors.ts';
-import type { InFlight, PendingRead, ReadTopic } from './pending-read.ts';
+import type { InFlight, PendingRead } from './pending-read.ts';
 
 /** Long polls out at once to one broker, whatever the number of shards. */
 const LANES_MAX = 4;
@@ -83,17 +83,17 @@ export class FetchHub {
     return lane;
   }
 
-  /** One part per topic (a request cannot name one twice), in changing order: the first gets its bytes first. */
+  /** One part per topic (a request cannot name one twice; the next lane takes the rest), in changing order: the first gets its bytes first. */
   #partsOf(reads: readonly PendingRead[]): readonly InFlight[] {
-    const parts = new Map<ReadTopic, InFlight>();
+    const parts = new Map<string, InFlight>();
     this.#turn += 1;
     for (let i = 0; i < reads.length; i += 1) {
       const read = reads[(i + this.#turn) % reads.length] as PendingRead;
-      if (parts.has(read.topic)) continue;
+      if (parts.has(read.topic.topic)) continue;
       read.state = 'fetching';
       const part: InFlight = { topic: read.topic, from: read.from, read };
       read.topic.inFlight = part;
-      parts.set(read.topic, part);
+      parts.set(read.topic.topic, part);
     }
     return [...parts.values()];
   }

@@ -167,6 +167,20 @@ describe.skipIf(kafka === undefined)('topics on a real Kafka', () => {
     expect(await log.append(utf8('a'))).toEqual({ kind: 'appended', offset: 0 });
   });
 
+  it('several readers of one log at different offsets each get every record from theirs on', async () => {
+    const logs = logsOf(freshPrefix());
+    const writer = await logs.open(SPEC, { create: true });
+    const readers = await Promise.all([1, 2, 3].map(() => logs.open(SPEC, { create: false })));
+    const texts = ['a', 'b', 'c', 'd', 'e'];
+    for (const text of texts) await writer.append(utf8(text));
+    const read = { bytesMax: 1 << 20, waitMs: 5000, signal: never };
+    const seen = await Promise.all(readers.map((reader, i) => reader.read(logOffset(2 * i), read)));
+    for (const [i, outcome] of seen.entries()) {
+      const got = outcome.kind === 'records' ? outcome.entries.map(({ offset }) => offset) : [];
+      expect(got).toEqual([0, 1, 2, 3, 4].slice(2 * i));
+    }
+  });
+
   it('verify finds what was changed after opening', async () => {
     const prefix = freshPrefix();
     const logs = logsOf(prefix);
