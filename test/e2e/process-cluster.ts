@@ -1,12 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createWriteStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-
-const KVD = resolve(import.meta.dirname, '../../packages/server/dist/main.js');
+import { Command, type CommandEnd, KVD } from './command.ts';
+import { freePorts } from './ports.ts';
 
 export interface MemberAddress {
   readonly name: string;
@@ -20,54 +17,57 @@ export interface ProcessClusterOptions {
   readonly bootstrap: string;
   readonly topicPrefix: string;
   readonly clusterName?: string;
+  /** More of the configuration file, over what the cluster sets itself. */
+  readonly config?: Readonly<Record<string, unknown>>;
 }
 
 interface Member {
   readonly address: MemberAddress;
   readonly configPath: string;
-  process: ChildProcess | undefined;
-  log: string;
-}
-
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
+  command: Command | undefined;
 }
 
 /** Real `kvd` processes on a real Kafka, with the faults an operator's machine has: kill -9, SIGSTOP, restart. */
 export class ProcessCluster {
   readonly directory: string;
+  readonly #options: ProcessClusterOptions;
   readonly #members: Member[];
 
-  private constructor(directory: string, members: Member[]) {
+  private constructor(directory: string, options: ProcessClusterOptions, members: Member[]) {
     this.directory = directory;
+    this.#options = options;
     this.#members = members;
   }
 
-  static async start(options: ProcessClusterOptions): Promise<ProcessCluster> {
+  /** Directory, ports and configuration files; nothing runs yet. */
+  static async prepare(options: ProcessClusterOptions): Promise<ProcessCluster> {
     const count = options.members ?? 3;
     const ports = await freePorts(2 * count);
-    const addresses: MemberAddress[] = Array.from({ length: count }, (_, i) => ({
-      name: `m${i + 1}`,
-      client: `http://127.0.0.1:${ports[2 * i]}`,
-      peer: `127.0.0.1:${ports[2 * i + 1]}`,
-    }));
     const directory = mkdtempSync(join(tmpdir(), 'kvorum-e2e-'));
-    const members = addresses.map((address) => {
-      const configPath = join(directory, `${address.name}.yaml`);
-      writeFileSync(configPath, memberConfig(options, addresses, address, directory));
-      return { address, configPath, process: undefined, log: '' };
-    });
-    const cluster = new ProcessCluster(directory, members);
-    await Promise.all(members.map((_, i) => cluster.restart(i)));
+    const members: Member[] = Array.from({ length: count }, (_, i) => ({
+      address: {
+        name: `m${i + 1}`,
+        client: `http://127.0.0.1:${ports[2 * i]}`,
+        peer: `127.0.0.1:${ports[2 * i + 1]}`,
+      },
+      configPath: join(directory, `m${i + 1}.yaml`),
+      command: undefined,
+    }));
+    const cluster = new ProcessCluster(directory, options, members);
+    cluster.configure();
+    return cluster;
+  }
+
+  /** Starts all members and waits until they are ready; a failed start leaves nothing running. */
+  static async start(options: ProcessClusterOptions): Promise<ProcessCluster> {
+    const cluster = await ProcessCluster.prepare(options);
+    process.stderr.write(`cluster of ${cluster.size} at ${cluster.endpoints.join(', ')}\n`);
+    try {
+      await Promise.all(cluster.#members.map((_, i) => cluster.restart(i)));
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
     return cluster;
   }
 
@@ -79,66 +79,72 @@ export class ProcessCluster {
     return this.#members.length;
   }
 
-  /** Everything member `i` has printed; for failure messages. */
+  /** Everything member `i` has printed since its last start; for failure messages. */
   output(i: number): string {
-    return this.#member(i).log;
+    return this.#member(i).command?.output ?? '';
   }
 
   pid(i: number): number | undefined {
-    return this.#member(i).process?.pid;
+    return this.#member(i).command?.pid;
+  }
+
+  configPath(i: number): string {
+    return this.#member(i).configPath;
+  }
+
+  /** Writes every member's configuration file, with changes that last until the next call. */
+  configure(changes: Readonly<Record<string, unknown>> = {}): void {
+    const addresses = this.#members.map(({ address }) => address);
+    for (const { address, configPath } of this.#members) {
+      const config = memberConfig(this.#options, addresses, address, this.directory);
+      writeFileSync(configPath, JSON.stringify({ ...config, ...changes }));
+    }
   }
 
   async kill(i: number, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    const member = this.#member(i);
-    const child = member.process;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = once(child, 'exit');
-    child.kill(signal);
-    await gone;
-    member.process = undefined;
+    await this.#member(i).command?.kill(signal);
   }
 
   pause(i: number): void {
-    this.#member(i).process?.kill('SIGSTOP');
+    this.#member(i).command?.signal('SIGSTOP');
   }
 
   resume(i: number): void {
-    this.#member(i).process?.kill('SIGCONT');
+    this.#member(i).command?.signal('SIGCONT');
   }
 
   /** Starts member `i` (again) on its data and waits until it is ready. */
   async restart(i: number): Promise<void> {
-    await this.spawn(i);
+    this.spawn(i);
     await this.ready(i);
   }
 
-  async spawn(i: number): Promise<void> {
+  spawn(i: number): Command {
     const member = this.#member(i);
-    const child = spawn(process.execPath, [KVD, '--config', member.configPath], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+    member.command = new Command(KVD, ['--config', member.configPath], {
+      logFile: join(this.directory, `${member.address.name}.log`),
     });
-    member.process = child;
-    const file = createWriteStream(join(this.directory, `${member.address.name}.log`), { flags: 'a' });
-    const collect = (chunk: Buffer): void => {
-      file.write(chunk);
-      member.log = (member.log + chunk.toString()).slice(-20_000);
-    };
-    child.stdout?.on('data', collect);
-    child.stderr?.on('data', collect);
-    await once(child, 'spawn');
+    return member.command;
   }
 
-  async ready(i: number, timeoutMs = 60_000): Promise<void> {
-    const { address } = this.#member(i);
+  /** Starts member `i`, which is expected to end by itself, and answers how it did. */
+  async run(i: number, timeoutMs?: number): Promise<CommandEnd> {
+    return this.spawn(i).end(timeoutMs);
+  }
+
+  async ready(i: number, timeoutMs = 90_000): Promise<void> {
+    const { address, command } = this.#member(i);
     const untilMs = Date.now() + timeoutMs;
     for (;;) {
-      const child = this.#member(i).process;
-      if (child === undefined || child.exitCode !== null) {
-        throw new TypeError(`${address.name} exited (${child?.exitCode}):\n${this.output(i)}`);
+      if (command === undefined || !command.running) {
+        throw new TypeError(`${address.name} exited:\n${this.output(i)}`);
       }
-      const answer = await fetch(`${address.client}/readyz`).catch(() => undefined);
+      const answer = await fetch(`${address.client}/readyz?verbose`).catch(() => undefined);
       if (answer?.ok === true) return;
-      if (Date.now() > untilMs) throw new TypeError(`${address.name} is not ready:\n${this.output(i)}`);
+      if (Date.now() > untilMs) {
+        const checks = (await answer?.text()) ?? 'no answer';
+        throw new TypeError(`${address.name} is not ready: ${checks}\n${this.output(i)}`);
+      }
       await pause(100);
     }
   }
@@ -166,8 +172,8 @@ function memberConfig(
   members: readonly MemberAddress[],
   self: MemberAddress,
   directory: string,
-): string {
-  return JSON.stringify({
+): Readonly<Record<string, unknown>> {
+  return {
     name: self.name,
     clusterName: options.clusterName ?? 'e2e',
     dataDir: join(directory, self.name),
@@ -181,5 +187,6 @@ function memberConfig(
       topicPrefix: options.topicPrefix,
     },
     logLevel: 'info',
-  });
+    ...options.config,
+  };
 }

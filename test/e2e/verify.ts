@@ -53,7 +53,8 @@ function writeViolations(workload: Workload): readonly string[] {
       violations.push(`${id}: reported as failed (${write.code}), yet applied`);
     }
     if (write.outcome !== 'acknowledged') continue;
-    if (event === undefined) violations.push(`${id}: acknowledged at ${write.revision}, never seen`);
+    if (event === undefined)
+      violations.push(`${id}: acknowledged at ${write.revision}, never seen`);
     else if (event.revision !== write.revision) {
       violations.push(`${id}: acknowledged at ${write.revision}, seen at ${event.revision}`);
     }
@@ -114,7 +115,10 @@ export async function verifyEqualReplicas(
         expect(new Set(hashes.map(({ hash }) => hash)).size, `shard ${shard}`).toBe(1);
         break;
       }
-      expect(Date.now(), `shard ${shard} never came to one index: ${[...indexes].join()}`).toBeLessThan(untilMs);
+      expect(
+        Date.now(),
+        `shard ${shard} never came to one index: ${[...indexes].join()}`,
+      ).toBeLessThan(untilMs);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }

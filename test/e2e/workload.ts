@@ -1,4 +1,4 @@
-import { type KvorumClient, KvError, type Watch } from '@kvorum/client';
+import { KvError, type KvorumClient, type Watch } from '@kvorum/client';
 
 /** One write attempt of a session client, as the client saw it. */
 export interface WriteRecord {
@@ -8,6 +8,7 @@ export interface WriteRecord {
   endMs: number;
   outcome: 'acknowledged' | 'failed' | 'unknown';
   revision: number | undefined;
+  shard: string | undefined;
   code: string | undefined;
 }
 
@@ -26,9 +27,13 @@ export interface ReadRecord {
   readonly code: string | undefined;
 }
 
+/** The deadline of an impatient write: shorter than the outages of the tests, so that many of them fail or stay unknown. */
+export const IMPATIENT_MS = 2000;
+
 /**
  * Load whose history can be judged: every writer owns its keys and writes the values 1, 2, 3, … to them, one at a time, through a
- * session; watchers record every event; readers read what the writers wrote.
+ * session; watchers record every event; readers read what the writers wrote. Most writers wait for as long as a fault lasts,
+ * impatient ones give up.
  */
 export class Workload {
   readonly writes: WriteRecord[] = [];
@@ -54,11 +59,14 @@ export class Workload {
     return this.#prefix;
   }
 
-  async start(writers = 16, readers = 4): Promise<void> {
+  async start(writers = 16, readers = 4, impatient = 4): Promise<void> {
     this.#watch = await this.#watchClient.watch({ prefix: this.#prefix });
     await this.#watch.ready;
     this.#loops.push(this.#collect(this.#watch));
     for (let i = 0; i < writers; i += 1) this.#loops.push(this.#write(`${this.#prefix}${i}/k`));
+    for (let i = 0; i < impatient; i += 1) {
+      this.#loops.push(this.#write(`${this.#prefix}impatient${i}/k`, IMPATIENT_MS));
+    }
     for (let i = 0; i < readers; i += 1) this.#loops.push(this.#read(`${this.#prefix}${i}/k`));
   }
 
@@ -67,23 +75,42 @@ export class Workload {
     return this.writes.filter((write) => write.outcome === 'acknowledged').length;
   }
 
-  /** Longest time without any acknowledged write to keys of `keys` between two moments, milliseconds. */
-  longestGapMs(fromMs: number, toMs: number): number {
-    const times = this.writes
-      .filter((write) => write.outcome === 'acknowledged' && write.endMs >= fromMs && write.endMs <= toMs)
-      .map((write) => write.endMs)
-      .sort((a, b) => a - b);
-    let longest = 0;
-    let last = fromMs;
-    for (const time of [...times, toMs]) {
-      longest = Math.max(longest, time - last);
-      last = time;
+  /** Per shard, the longest time without an acknowledged write of a patient writer between two moments, milliseconds. */
+  longestGapsMs(fromMs: number, toMs: number): ReadonlyMap<string, number> {
+    const last = new Map<string, number>();
+    const gaps = new Map<string, number>();
+    const done = this.writes
+      .filter(({ outcome, endMs }) => outcome === 'acknowledged' && endMs <= toMs)
+      .sort((a, b) => a.endMs - b.endMs);
+    for (const { shard = '', endMs } of done) {
+      if (endMs >= fromMs) {
+        const gap = endMs - (last.get(shard) ?? fromMs);
+        gaps.set(shard, Math.max(gaps.get(shard) ?? 0, gap));
+      }
+      last.set(shard, Math.max(endMs, fromMs));
     }
-    return longest;
+    for (const [shard, at] of last) {
+      gaps.set(shard, Math.max(gaps.get(shard) ?? 0, toMs - Math.max(at, fromMs)));
+    }
+    return gaps;
+  }
+
+  /** How the writes that were not acknowledged ended: code and outcome → number. */
+  get unacknowledged(): Readonly<Record<string, number>> {
+    const counts: Record<string, number> = {};
+    for (const { outcome, code } of this.writes) {
+      if (outcome === 'acknowledged') continue;
+      const name = `${code} ${outcome}`;
+      counts[name] = (counts[name] ?? 0) + 1;
+    }
+    return counts;
   }
 
   /** Stops writing, waits until the watcher has seen `untilSeen`, ends everything. */
-  async stop(untilSeen: (events: readonly SeenEvent[]) => boolean, timeoutMs: number): Promise<void> {
+  async stop(
+    untilSeen: (events: readonly SeenEvent[]) => boolean,
+    timeoutMs: number,
+  ): Promise<void> {
     this.#running = false;
     await Promise.all(this.#loops.slice(1));
     const untilMs = Date.now() + timeoutMs;
@@ -94,7 +121,7 @@ export class Workload {
     await this.#loops[0];
   }
 
-  async #write(key: string): Promise<void> {
+  async #write(key: string, timeoutMs?: number): Promise<void> {
     for (let n = 1; this.#running; n += 1) {
       const write: WriteRecord = {
         key,
@@ -103,16 +130,18 @@ export class Workload {
         endMs: 0,
         outcome: 'unknown',
         revision: undefined,
+        shard: undefined,
         code: undefined,
       };
       this.writes.push(write);
       try {
-        const { revision } = await this.#client.put(key, write.value);
+        const { revision, shard } = await this.#client.put(key, write.value, { timeoutMs });
         write.outcome = 'acknowledged';
         write.revision = revision;
+        write.shard = shard;
         this.#acknowledged.set(key, n);
       } catch (error) {
-        const known = error instanceof Error && error.name === 'KvError' ? (error as KvError) : undefined;
+        const known = error instanceof KvError ? error : undefined;
         write.outcome = known?.outcome === 'not-applied' ? 'failed' : 'unknown';
         write.code = known?.code ?? String(error);
       }
@@ -127,7 +156,8 @@ export class Workload {
       try {
         const entry = await this.#client.get(key);
         const found = Number(entry?.text() ?? 0);
-        if (found < atLeast) this.staleReads.push(`${key}: read ${found} after ${atLeast} was acknowledged`);
+        if (found < atLeast)
+          this.staleReads.push(`${key}: read ${found} after ${atLeast} was acknowledged`);
         this.reads.push({ startMs, endMs: Date.now(), ok: true, code: undefined });
       } catch (error) {
         const code = error instanceof KvError ? error.code : String(error);

@@ -1,0 +1,67 @@
+import kafkajs from 'kafkajs';
+
+/** The administrator's view of the test's Kafka, besides kvd: who leads what, topics made by hand. */
+export class KafkaTopics {
+  readonly #admin: ReturnType<kafkajs.Kafka['admin']>;
+
+  private constructor(admin: ReturnType<kafkajs.Kafka['admin']>) {
+    this.#admin = admin;
+  }
+
+  static async connect(brokers: readonly string[]): Promise<KafkaTopics> {
+    const kafka = new kafkajs.Kafka({
+      brokers: [...brokers],
+      clientId: 'kvorum-e2e',
+      logLevel: kafkajs.logLevel.NOTHING,
+    });
+    const admin = kafka.admin();
+    await admin.connect();
+    return new KafkaTopics(admin);
+  }
+
+  /** Topics that start with `prefix`, and the broker that leads each. */
+  async leaders(prefix: string): Promise<ReadonlyMap<string, number>> {
+    const names = (await this.#admin.listTopics()).filter((name) => name.startsWith(prefix));
+    const { topics } = await this.#admin.fetchTopicMetadata({ topics: names });
+    return new Map(topics.map(({ name, partitions }) => [name, partitions[0]?.leader ?? -1]));
+  }
+
+  /** One topic; `settings` over what kvd would ask for. */
+  async create(
+    topic: string,
+    layout: { readonly partitions?: number; readonly replicas?: number },
+    settings: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
+    const configEntries = Object.entries({ ...SAFE, ...settings }).map(([name, value]) => ({
+      name,
+      value,
+    }));
+    const numPartitions = layout.partitions ?? 1;
+    const replicationFactor = layout.replicas ?? 3;
+    await this.#admin.createTopics({
+      topics: [{ topic, numPartitions, replicationFactor, configEntries }],
+      waitForLeaders: true,
+    });
+  }
+
+  /** The number of records in a topic. */
+  async end(topic: string): Promise<number> {
+    const [only] = await this.#admin.fetchTopicOffsets(topic);
+    return Number(only?.high ?? 0);
+  }
+
+  async close(): Promise<void> {
+    await this.#admin.disconnect();
+  }
+}
+
+const SAFE: Readonly<Record<string, string>> = {
+  'cleanup.policy': 'delete',
+  'retention.ms': '-1',
+  'retention.bytes': '-1',
+  'unclean.leader.election.enable': 'false',
+  'message.timestamp.type': 'LogAppendTime',
+  'compression.type': 'producer',
+  'min.insync.replicas': '2',
+  'max.message.bytes': '5000000',
+};
