@@ -74,8 +74,8 @@ class Writer {
  * not copied. acks=-1, no compression, and no producer id: neither idempotent nor transactional, so an answered offset
  * is always this request's own.
  *
- * Source: Kafka protocol guide, Produce request v3 and record batch v2. kafkajs's own encoder copies a record eight times, 7.5 ms per
- * MB (docs/adr in the repository says more); this costs 0.8 ms per MB, all of it the checksum.
+ * Source: Kafka protocol guide, Produce request v3 and record batch v2. kafkajs's own encoder copies a record eight times and checks
+ * it byte by byte, 7.5 ms per MiB on a 2-core box with Node 20; this costs 0.8 ms per MiB, all of it the checksum.
  */
 export function encodeProduce(request: ProduceRequest): readonly Uint8Array[] {
   const { record } = request;
