@@ -83,7 +83,11 @@ export interface ReplicaPort {
   /** Moves leadership to `target`. Errors: KV_NOT_LEADER, KV_BAD_TRANSFEREE, KV_TIMEOUT. */
   transferLeadership(target: MemberId): Promise<void>;
   /** Digest of the logical content at one applied index: equal on every replica at that index. */
-  stateHash(): Promise<{ readonly index: LogIndex; readonly revision: Revision; readonly hash: string }>;
+  stateHash(): Promise<{
+    readonly index: LogIndex;
+    readonly revision: Revision;
+    readonly hash: string;
+  }>;
   /** Called on every change of role, term, leader or halt. */
   onChange(listener: (status: ReplicaStatus) => void): void;
   /** Fails what is queued, waits for what is in flight (bounded), closes log and store. */

@@ -13,7 +13,10 @@ export class AppliedWaiters {
   /** Runs what `applied` has reached. */
   advance(applied: LogIndex): void {
     let count = 0;
-    while (count < this.#waiting.length && (this.#waiting[count] as { index: LogIndex }).index <= applied) {
+    while (
+      count < this.#waiting.length &&
+      (this.#waiting[count] as { index: LogIndex }).index <= applied
+    ) {
       count += 1;
     }
     if (count === 0) return;

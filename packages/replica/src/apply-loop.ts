@@ -114,7 +114,10 @@ export class ApplyLoop {
     const first = records[0] as AcceptedRecord;
     const last = records[records.length - 1] as AcceptedRecord;
     const next = this.#appliedIndex + 1;
-    assert(first.state.index === next, `apply ${first.state.index} does not follow ${this.#appliedIndex}`);
+    assert(
+      first.state.index === next,
+      `apply ${first.state.index} does not follow ${this.#appliedIndex}`,
+    );
     await this.#host.write(records);
     this.#appliedIndex = last.state.index;
     if (this.#stopped) return;

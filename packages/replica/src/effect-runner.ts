@@ -1,7 +1,14 @@
 import { assert, type LeaderId, type Limits, type MemberId, type Term } from '@kvorum/base';
 import { HARD_STATE_KEY } from '@kvorum/mvcc';
 import type { Clock, LogEntry, Rng, SharedLog, StateStore } from '@kvorum/ports';
-import type { Raft, RaftEffect, RaftInput, RaftMessage, ReadRecord, UnreadableRecord } from '@kvorum/raft';
+import type {
+  Raft,
+  RaftEffect,
+  RaftInput,
+  RaftMessage,
+  ReadRecord,
+  UnreadableRecord,
+} from '@kvorum/raft';
 import { decodeLogRecord, encodeLogRecord } from '@kvorum/wire';
 import { encodeHardState } from './hard-state-codec.ts';
 import { LogFollower } from './log-follower.ts';
@@ -128,14 +135,18 @@ export class EffectRunner {
     this.#persisting += 1;
     this.#persistChain = this.#persistChain
       .then(() =>
-        this.#options.store.write((batch) => batch.put(HARD_STATE_KEY, encodeHardState({ term, vote })), {
-          sync: true,
-        }),
+        this.#options.store.write(
+          (batch) => batch.put(HARD_STATE_KEY, encodeHardState({ term, vote })),
+          {
+            sync: true,
+          },
+        ),
       )
       .then(() => {
         this.#persisting -= 1;
         if (this.#persisting === 0) {
-          for (const held of this.#heldMessages.splice(0)) this.#options.send(held.to, held.message);
+          for (const held of this.#heldMessages.splice(0))
+            this.#options.send(held.to, held.message);
         }
         this.input({ kind: 'hard-state-persisted', term, vote });
       })

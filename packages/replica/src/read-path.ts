@@ -1,4 +1,10 @@
-import { KvError, type Limits, type LogIndex, type RangeRequest, type TxnRequest } from '@kvorum/base';
+import {
+  KvError,
+  type Limits,
+  type LogIndex,
+  type RangeRequest,
+  type TxnRequest,
+} from '@kvorum/base';
 import type { CommandResult, GetResult } from './api.ts';
 
 export interface PendingGet {
@@ -19,22 +25,38 @@ export interface ReadGroup {
   reads: PendingRead[];
   /** Waiters that only need proof that this replica's applied state is current. */
   barriers: { readonly deadlineMs: number; readonly done: (error: KvError | undefined) => void }[];
+  /** How often it asked for a newer index. */
+  againCount: number;
 }
+
+export function emptyGroup(): ReadGroup {
+  return { gets: [], reads: [], barriers: [], againCount: 0 };
+}
+
+/** Times that a group ahead of the leader asks again without waiting for a tick. */
+const AGAIN_AT_ONCE_MAX = 3;
 
 export interface ReadPathHost {
   /** Asks the core for an index; answered by `ready` or `failed` with the same id. */
   readonly ask: (readId: number) => void;
   /** Runs the callback once everything up to `index` is applied. */
   readonly whenApplied: (index: LogIndex, run: () => void) => void;
-  /** Answers the group's reads, taking each out of the group with its answer: what is left in it is not answered yet. */
-  readonly serve: (group: ReadGroup) => Promise<void>;
+  /**
+   * Answers the group's reads as long as `isFresh`, taking each out of the group with its answer: what is left in it is not
+   * answered yet.
+   */
+  readonly serve: (group: ReadGroup, isFresh: () => boolean) => Promise<void>;
+  /** Whether what is applied may be shown to a read whose confirmed index is `index`; see `ready`. */
+  readonly mayShow: (index: LogIndex) => boolean;
   /** Reading the store failed: the shard must stop. */
   readonly broken: (error: unknown) => void;
 }
 
 /** What a linearizable read that could not be served in time says: it changed nothing. */
 export function readTimeout(): KvError {
-  return new KvError('KV_TIMEOUT', 'no read index was confirmed in time', { outcome: 'not-applied' });
+  return new KvError('KV_TIMEOUT', 'no read index was confirmed in time', {
+    outcome: 'not-applied',
+  });
 }
 
 /**
@@ -46,6 +68,8 @@ export class ReadPath {
   readonly #limits: Limits;
   readonly #waiting = new Map<number, ReadGroup>();
   readonly #serving = new Set<ReadGroup>();
+  /** Groups that wait for the next tick to ask again. */
+  #deferred: number[] = [];
   #open: ReadGroup | undefined;
   #nextId = 1;
   #count = 0;
@@ -75,26 +99,61 @@ export class ReadPath {
     this.#group().barriers.push({ deadlineMs, done });
   }
 
+  /**
+   * A read may be served: its index is confirmed.
+   *
+   * A follower reads the log by itself, so it may have applied a record whose acceptance the leader does not know yet: its append is
+   * still in flight. Showing that record now would make a later read at the leader go back in time; so such a group asks for a
+   * newer index, until the leader knows all that is applied here.
+   */
   ready(readId: number, index: LogIndex): void {
     const group = this.#waiting.get(readId);
     if (group === undefined) return;
     this.#host.whenApplied(index, () => {
       if (!this.#waiting.delete(readId)) return;
       this.#count -= size(group);
-      this.serveNow(group);
+      this.#serve(group, () => this.#host.mayShow(index));
     });
+  }
+
+  /** Asks again for the groups that were ahead of the leader; called every tick. */
+  retry(): void {
+    for (const readId of this.#deferred.splice(0)) {
+      if (this.#waiting.has(readId)) this.#host.ask(readId);
+    }
   }
 
   /** Serves without proof that the applied state is current: what a serializable read asks for. */
   serveNow(group: ReadGroup): void {
+    this.#serve(group, () => true);
+  }
+
+  #serve(group: ReadGroup, isFresh: () => boolean): void {
     this.#serving.add(group);
     this.#host
-      .serve(group)
+      .serve(group, isFresh)
       .catch((error: unknown) => {
-        failGroup(group, () => new KvError('KV_UNAVAILABLE', 'the store cannot be read', { cause: error }));
+        failGroup(
+          group,
+          () => new KvError('KV_UNAVAILABLE', 'the store cannot be read', { cause: error }),
+        );
         this.#host.broken(error);
       })
-      .finally(() => this.#serving.delete(group));
+      .finally(() => {
+        this.#serving.delete(group);
+        if (size(group) > 0) this.#askAgain(group);
+      });
+  }
+
+  #askAgain(group: ReadGroup): void {
+    const readId = this.#nextId;
+    this.#nextId += 1;
+    this.#waiting.set(readId, group);
+    this.#count += size(group);
+    group.againCount += 1;
+    // Mostly the leader knows by now; when its append hangs, once a tick is often enough.
+    if (group.againCount <= AGAIN_AT_ONCE_MAX) this.#host.ask(readId);
+    else this.#deferred.push(readId);
   }
 
   failed(readId: number): void {
@@ -122,6 +181,7 @@ export class ReadPath {
         gets: group.gets.filter((read) => read.deadlineMs <= nowMs),
         reads: group.reads.filter((read) => read.deadlineMs <= nowMs),
         barriers: group.barriers.filter((read) => read.deadlineMs <= nowMs),
+        againCount: 0,
       };
       group.gets = group.gets.filter((read) => read.deadlineMs > nowMs);
       group.reads = group.reads.filter((read) => read.deadlineMs > nowMs);
@@ -145,7 +205,7 @@ export class ReadPath {
 
   #group(): ReadGroup {
     if (this.#open === undefined) {
-      this.#open = { gets: [], reads: [], barriers: [] };
+      this.#open = emptyGroup();
       queueMicrotask(() => this.#close());
     }
     return this.#open;

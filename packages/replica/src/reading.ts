@@ -2,10 +2,7 @@ import type { ReadAnswer, Reading, ReadRequest } from '@kvorum/mvcc';
 import type { StateReader } from '@kvorum/ports';
 
 /** Answers a computation's reads from `reader` until it is done: the one place where pure reading meets I/O. */
-export async function drive<T>(
-  reading: Reading<T>,
-  reader: StateReader,
-): Promise<T> {
+export async function drive<T>(reading: Reading<T>, reader: StateReader): Promise<T> {
   let step = reading.next();
   while (step.done !== true) step = reading.next(await answer(step.value, reader));
   return step.value;

@@ -10,9 +10,16 @@ import {
   type TxnRequest,
   type WatchRequest,
 } from '@kvorum/base';
-import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
 import { HARD_STATE_KEY, validate } from '@kvorum/mvcc';
-import { decodeMembership, type HaltReport, type HardState, parseRaftMessage, Raft, type Role } from '@kvorum/raft';
+import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
+import {
+  decodeMembership,
+  type HaltReport,
+  type HardState,
+  parseRaftMessage,
+  Raft,
+  type Role,
+} from '@kvorum/raft';
 import type {
   Command,
   CommandResult,
@@ -27,8 +34,9 @@ import { ApplyLoop } from './apply-loop.ts';
 import { answerFailed } from './command-queue.ts';
 import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
 import { decodeHardState } from './hard-state-codec.ts';
-import { ReadPath } from './read-path.ts';
+import { emptyGroup, ReadPath } from './read-path.ts';
 import { MEMBERSHIP_KEY, StateMachine } from './state-machine.ts';
+import { Transfers } from './transfers.ts';
 import { WritePath } from './write-path.ts';
 
 /** Structured log of a replica; fields never hold keys or values. */
@@ -119,7 +127,7 @@ class ReplicaShell implements Replica {
   readonly #writes: WritePath;
   readonly #reads: ReadPath;
   readonly #listeners: ((status: ReplicaStatus) => void)[] = [];
-  readonly #transfers: { readonly target: MemberId; readonly settle: (moved: boolean) => void }[] = [];
+  readonly #transfers: Transfers = new Transfers();
   #cancelTick: () => void = () => undefined;
   #stopped = false;
   #compacting = false;
@@ -167,7 +175,9 @@ class ReplicaShell implements Replica {
       {
         ask: (readId) => this.#runner.input({ kind: 'read', readId }),
         whenApplied: (index, run) => this.#apply.whenApplied(index, run),
-        serve: (group) => machine.serve(group),
+        serve: (group, isFresh) => machine.serve(group, isFresh),
+        // A leader has applied nothing but what it knows to be accepted.
+        mayShow: (index) => this.#role === 'leader' || machine.index <= index,
         broken: (error) => this.#broken(error),
       },
       limits,
@@ -216,7 +226,7 @@ class ReplicaShell implements Replica {
     done: (result: CommandResult) => void,
   ): void {
     if (this.#machine.isSerializable(request) && !this.#stopped) {
-      this.#reads.serveNow({ gets: [], reads: [{ request, deadlineMs, done }], barriers: [] });
+      this.#reads.serveNow({ ...emptyGroup(), reads: [{ request, deadlineMs, done }] });
       return;
     }
     const refusal = this.#readRefusal();
@@ -249,17 +259,7 @@ class ReplicaShell implements Replica {
     if (refusal !== undefined) return Promise.reject(refusal);
     if (!voters.includes(target)) return Promise.reject(new KvError('KV_BAD_TRANSFEREE'));
     if (target === this.#options.self) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const underWay = this.#transfers.some((transfer) => transfer.target === target);
-      this.#transfers.push({
-        target,
-        settle: (moved) => {
-          if (moved) resolve();
-          else reject(new KvError('KV_TIMEOUT', 'leadership was not taken over', { outcome: 'not-applied' }));
-        },
-      });
-      if (!underWay) this.#runner.input({ kind: 'transfer', target });
-    });
+    return this.#transfers.wait(target, () => this.#runner.input({ kind: 'transfer', target }));
   }
 
   stateHash(): ReturnType<ReplicaPort['stateHash']> {
@@ -274,7 +274,11 @@ class ReplicaShell implements Replica {
     if (this.#stopped) return;
     const message = parseRaftMessage(payload);
     if (message.ok) this.#runner.input({ kind: 'message', from, message: message.value });
-    else this.#options.logger.warn({ problem: message.error }, 'malformed message from a peer dropped');
+    else
+      this.#options.logger.warn(
+        { problem: message.error },
+        'malformed message from a peer dropped',
+      );
   }
 
   peerReachability(peer: MemberId, reachable: boolean): void {
@@ -334,27 +338,25 @@ class ReplicaShell implements Replica {
         this.#onRoleChanged(effect);
         break;
       case 'transfer-settled':
-        this.#settleTransfers(effect.target, effect.moved);
+        this.#transfers.settle(effect.target, effect.moved);
         break;
       case 'fenced':
         this.#options.metrics.fenced(this.shard);
-        this.#options.logger.info({ offset: effect.offset, reason: effect.reason }, 'record fenced');
+        this.#options.logger.info(
+          { offset: effect.offset, reason: effect.reason },
+          'record fenced',
+        );
         break;
       case 'halted':
         this.#haltReport = effect.report;
-        this.#options.logger.error({ report: effect.report }, 'shard halted: log and replica contradict each other');
+        this.#options.logger.error(
+          { report: effect.report },
+          'shard halted: log and replica contradict each other',
+        );
         this.#failAll(() => this.#halted());
         this.#machine.watches.stop(() => this.#halted());
         this.#changed();
         break;
-    }
-  }
-
-  #settleTransfers(target: MemberId, moved: boolean): void {
-    const settled = this.#transfers.filter((transfer) => transfer.target === target);
-    for (const transfer of settled) {
-      this.#transfers.splice(this.#transfers.indexOf(transfer), 1);
-      transfer.settle(moved);
     }
   }
 
@@ -376,8 +378,11 @@ class ReplicaShell implements Replica {
 
   #onAbsent(verdict: 'absent' | 'oversize'): void {
     this.#writes.absent(() => {
-      if (verdict === 'oversize') return new KvError('KV_REQUEST_TOO_LARGE', 'the log refuses a record of this size');
-      return this.#role === 'leader' ? new KvError('KV_LOG_UNAVAILABLE') : new KvError('KV_DEPOSED');
+      if (verdict === 'oversize')
+        return new KvError('KV_REQUEST_TOO_LARGE', 'the log refuses a record of this size');
+      return this.#role === 'leader'
+        ? new KvError('KV_LOG_UNAVAILABLE')
+        : new KvError('KV_DEPOSED');
     });
   }
 
@@ -416,9 +421,13 @@ class ReplicaShell implements Replica {
 
   #halted(): KvError {
     const report = this.#haltReport;
-    return new KvError('KV_HALTED', report === undefined ? undefined : `${report.reason}, ${report.detail}`, {
-      details: { shard: this.shard, hint: 'kvctl status' },
-    });
+    return new KvError(
+      'KV_HALTED',
+      report === undefined ? undefined : `${report.reason}, ${report.detail}`,
+      {
+        details: { shard: this.shard, hint: 'kvctl status' },
+      },
+    );
   }
 
   #notLeader(): KvError {
@@ -434,7 +443,7 @@ class ReplicaShell implements Replica {
   #failAll(error: () => KvError): void {
     this.#writes.abandon(error);
     this.#reads.failAll(error);
-    for (const transfer of this.#transfers.splice(0)) transfer.settle(false);
+    this.#transfers.failAll();
   }
 
   /** A bug or a broken disk: the shard stops rather than diverges. */
@@ -456,9 +465,10 @@ class ReplicaShell implements Replica {
       this.#runner.input({ kind: 'tick' });
       const nowMs = clock.nowMs();
       this.#writes.expire(nowMs);
-      // Whatever kept the next batch back (a transfer that failed, a late answer) may be over.
-      this.#writes.pump();
       this.#reads.expire(nowMs);
+      // Whatever kept a batch or a read back (a transfer that failed, a late answer) may be over.
+      this.#writes.pump();
+      this.#reads.retry();
     });
   }
 
@@ -467,4 +477,3 @@ class ReplicaShell implements Replica {
     for (const listener of this.#listeners) listener(status);
   }
 }
-

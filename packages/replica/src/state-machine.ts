@@ -2,6 +2,7 @@ import {
   assert,
   KvError,
   type Limits,
+  type LogIndex,
   type RangeRequest,
   type Revision,
   type ShardId,
@@ -55,6 +56,8 @@ export class StateMachine {
   readonly #store: StateStore;
   readonly #engine: Engine;
   readonly #time: ShardTime;
+  /** Index of the newest record that readings may meet; runs ahead of them while a write is under way. */
+  #index: LogIndex;
   #broken: (error: unknown) => void = () => undefined;
   #compactionPending = true;
   #compactionCursor: CompactionCursor | undefined;
@@ -65,6 +68,7 @@ export class StateMachine {
     this.#store = options.store;
     this.#engine = Engine.load(meta, options.limits);
     this.acceptedState = acceptedOf(meta);
+    this.#index = meta.index;
     this.watches = new WatchService(this.#engine, options.store, {
       limits: options.limits,
       broken: (error) => this.#broken(error),
@@ -76,6 +80,11 @@ export class StateMachine {
     const meta = await readMeta(options.store, options.shard);
     const [timeRow] = await options.store.getMany([SHARD_TIME_KEY]);
     return new StateMachine(options, meta, new ShardTime(decodeShardTime(timeRow)));
+  }
+
+  /** Readings that start now show nothing above this index. */
+  get index(): LogIndex {
+    return this.#index;
   }
 
   get revision(): Revision {
@@ -129,12 +138,16 @@ export class StateMachine {
         for (const writeSet of writeSets) applyWriteSet(writeSet, batch);
         writeMembership(records, batch);
         if (end !== undefined) {
-          batch.put(SHARD_TIME_KEY, encodeShardTime(Math.max(end.leaderTimeMs, this.#time.lastMs ?? 0)));
+          batch.put(
+            SHARD_TIME_KEY,
+            encodeShardTime(Math.max(end.leaderTimeMs, this.#time.lastMs ?? 0)),
+          );
         }
         batch.put(META_KEY, encodeMeta(meta));
       },
       { sync: false },
     );
+    this.#index = last.state.index;
     for (const writeSet of writeSets) {
       this.#time.applied(writeSet.leaderTimeMs);
       const applied = this.#engine.take(writeSet);
@@ -173,17 +186,26 @@ export class StateMachine {
 
   /**
    * Answers reads whose index is applied: the point gets together, the rest one by one. What was failed meanwhile is gone
-   * from the group.
+   * from the group; what is still in it at the end was not `isFresh` any more and has to ask again.
    */
-  async serve(group: ReadGroup): Promise<void> {
+  async serve(group: ReadGroup, isFresh: () => boolean): Promise<void> {
     for (const barrier of group.barriers.splice(0)) barrier.done(undefined);
     if (group.gets.length > 0) {
+      if (!isFresh()) return;
+      const at = this.revision;
       const gets = this.#engine.getBatch(group.gets.map((get) => get.key));
       const { revision, kvs } = await drive(gets, this.#store);
-      group.gets.splice(0).forEach((get, i) => get.done({ ok: true, kv: kvs[i], revision }));
+      // Overtaken by a compaction the engine starts over at a newer revision.
+      if (revision !== at && !isFresh()) return;
+      for (const [i, get] of group.gets.splice(0).entries()) {
+        get.done({ ok: true, kv: kvs[i], revision });
+      }
     }
     for (let read = group.reads[0]; read !== undefined; read = group.reads[0]) {
+      if (!isFresh()) return;
+      const at = this.revision;
       const result = await this.#read(read);
+      if (result.ok && result.response.revision !== at && !isFresh()) return;
       group.reads.shift()?.done(result);
     }
   }
@@ -198,7 +220,10 @@ export class StateMachine {
     try {
       const { index, revision, compactRevision } = await readMeta(view, this.#options.shard);
       const { hash } = await drive(
-        Engine.load({ ...initialMeta(), revision, compactRevision }, this.#options.limits).stateHash(),
+        Engine.load(
+          { ...initialMeta(), revision, compactRevision },
+          this.#options.limits,
+        ).stateHash(),
         view,
       );
       return { index, revision, hash };
@@ -229,9 +254,7 @@ export class StateMachine {
       request.op === 'range'
         ? await drive(this.#engine.range(request), this.#store)
         : await drive(this.#engine.readTxn(request), this.#store);
-    return result.ok
-      ? { ok: true, response: result.value }
-      : { ok: false, error: result.error };
+    return result.ok ? { ok: true, response: result.value } : { ok: false, error: result.error };
   }
 }
 

@@ -113,6 +113,7 @@ export class WatchService {
   }
 
   async #catchUpLoop(): Promise<void> {
-    while (this.#ended === undefined && this.#hub.hasUnsynced) await drive(this.#hub.catchUp(), this.#reader);
+    while (this.#ended === undefined && this.#hub.hasUnsynced)
+      await drive(this.#hub.catchUp(), this.#reader);
   }
 }

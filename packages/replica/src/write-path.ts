@@ -99,7 +99,8 @@ export class WritePath {
 
   /** Seals and runs the next batch when there is one and nothing is in flight. */
   pump(): void {
-    if (this.#busy || !this.#serving || this.#queue.length === 0 || !this.#host.canPropose()) return;
+    if (this.#busy || !this.#serving || this.#queue.length === 0 || !this.#host.canPropose())
+      return;
     this.#busy = true;
     // One turn of the microtask queue gathers what arrives in the same frame.
     queueMicrotask(() => {
@@ -138,7 +139,10 @@ export class WritePath {
     this.#open = undefined;
     open?.commands.forEach((command, i) => {
       if (!open.answered.has(i)) {
-        answerFailed(command, new KvError('KV_LEADER_CHANGED', 'the shard stopped', { outcome: 'unknown' }));
+        answerFailed(
+          command,
+          new KvError('KV_LEADER_CHANGED', 'the shard stopped', { outcome: 'unknown' }),
+        );
       }
     });
   }
@@ -192,7 +196,10 @@ export class WritePath {
     results: readonly CommandResult[],
     leads: () => boolean,
   ): void {
-    const deadlineMs = commands.reduce((latest, command) => Math.max(latest, command.deadlineMs), 0);
+    const deadlineMs = commands.reduce(
+      (latest, command) => Math.max(latest, command.deadlineMs),
+      0,
+    );
     this.#host.confirm(deadlineMs, (fault) => {
       // Proof given to a follower by the next leader says nothing about the state these results were read from.
       const error = fault ?? (leads() ? undefined : new KvError('KV_DEPOSED'));

@@ -1,4 +1,5 @@
 import { isKvError, logOffset, utf8 } from '@kvorum/base';
+import type { Plant } from '@kvorum/simulator';
 import { describe, expect, it } from 'vitest';
 import {
   cluster,
@@ -309,6 +310,37 @@ describe('the log misbehaves', () => {
     expect(await read(world, next, 'b')).toBeUndefined();
   });
 
+  it('shows no follower read what the leader does not know to be accepted yet', async () => {
+    let slowAnswers = false;
+    // Appends land at once, but the leader hears of it late; meanwhile the followers have read the record.
+    const late: Plant = {
+      log: (log) => ({
+        ...log,
+        append: async (record) => {
+          const answer = await log.append(record);
+          if (slowAnswers) await new Promise<void>((go) => void world.clock.setTimer(500, go));
+          return answer;
+        },
+      }),
+    };
+    const { world, leader } = await cluster({ plant: late });
+    await write(world, leader, put('a', '1'));
+    await world.run(100);
+    slowAnswers = true;
+    submit(world, leader, put('a', '2'));
+    await world.run(50);
+    const follower = world.members.find((member) => member !== leader);
+    if (follower === undefined) throw new Error('a follower');
+    expect(replicaOf(world, follower).status().revision).toBe(3);
+    expect(replicaOf(world, leader).status().revision).toBe(2);
+    const reading = startQuery(world, follower, { op: 'range', key: utf8('a') });
+    await world.run(300);
+    expect(reading.result).toBeUndefined();
+    expect(await read(world, leader, 'a')).toBe('1');
+    expect(responseOf(await settled(world, reading))).toMatchObject({ revision: 3 });
+    expect(await read(world, await world.awaitLeader(SHARD), 'a')).toBe('2');
+  });
+
   it('moves leadership when the leader alone is cut off from the log', async () => {
     const { world, leader } = await cluster();
     await write(world, leader, put('a', '1'));
@@ -444,7 +476,10 @@ describe('stop', () => {
       await world.run(1000);
       expect({ afterMs, got }).toEqual({ afterMs, got: 2 });
       for (const one of [...writes, failing]) {
-        expect({ afterMs, answered: one.result !== undefined }).toEqual({ afterMs, answered: true });
+        expect({ afterMs, answered: one.result !== undefined }).toEqual({
+          afterMs,
+          answered: true,
+        });
       }
     }
   });

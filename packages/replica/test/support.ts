@@ -1,14 +1,14 @@
 import {
+  fromUtf8,
+  type KvError,
   type KvRequest,
   type KvResponse,
-  KvError,
   type LogIndex,
   type Revision,
   type SessionTag,
   type ShardId,
   shardId,
   utf8,
-  fromUtf8,
   type WatchEvent,
   type WatchRequest,
   type WriteRequest,
@@ -49,7 +49,11 @@ export function submit(
   world: World,
   member: SimMember,
   request: WriteRequest,
-  options: { readonly session?: SessionTag; readonly timeoutMs?: number; readonly bytes?: number } = {},
+  options: {
+    readonly session?: SessionTag;
+    readonly timeoutMs?: number;
+    readonly bytes?: number;
+  } = {},
 ): Pending<CommandResult> {
   const pending: Pending<CommandResult> = { result: undefined };
   replicaOf(world, member).submit({
@@ -177,7 +181,9 @@ export async function expectEqualHashes(world: World): Promise<void> {
 export async function outcome<T>(
   world: World,
   promise: Promise<T>,
-): Promise<{ readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown }> {
+): Promise<
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown }
+> {
   const pending: Pending<{ ok: true; value: T } | { ok: false; error: unknown }> = {
     result: undefined,
   };
