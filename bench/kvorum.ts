@@ -28,7 +28,8 @@ interface Launch {
   readonly name: string;
   readonly args: readonly string[];
   readonly endpoint: string;
-  readonly environment?: NodeJS.ProcessEnv;
+  /** Arguments of Node itself, before the script. */
+  readonly nodeArgs?: readonly string[];
 }
 
 /** A running Kvorum: its kvd processes and where they listen. */
@@ -68,7 +69,7 @@ export class KvorumCluster {
     workspace: Workspace,
     brokers: readonly string[],
     shards: number,
-    environment: NodeJS.ProcessEnv = {},
+    nodeArgs: readonly string[] = [],
   ): Promise<KvorumCluster> {
     const name = `kafka-${shards}`;
     const dir = mkdtempSync(join(workspace.dir, `${name}-`));
@@ -99,7 +100,7 @@ export class KvorumCluster {
         name: `kvd-${name}-${member.name}`,
         args: ['--config', file],
         endpoint: member.client,
-        environment,
+        nodeArgs,
       };
     });
     return new KvorumCluster(workspace, name, launches).#startAll();
@@ -123,10 +124,10 @@ export class KvorumCluster {
 
   /** Starts every process that does not run, without waiting for anything. */
   launch(): void {
-    this.#members = this.#launches.map(({ name, args, environment }, i) => {
+    this.#members = this.#launches.map(({ name, args, nodeArgs }, i) => {
       const member = this.#members[i];
       if (member !== undefined && this.#workspace.isRunning(member)) return member;
-      return this.#workspace.spawn(name, process.execPath, [KVD, ...args], environment);
+      return this.#workspace.spawn(name, process.execPath, [...(nodeArgs ?? []), KVD, ...args]);
     });
   }
 

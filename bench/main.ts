@@ -60,9 +60,7 @@ async function measureAll(args: BenchArgs, workspace: Workspace): Promise<readon
     results.set(row, await measureRow(bench, row));
   }
   if (args.sweep && !args.quick) {
-    await sweep(bench).catch((error: unknown) =>
-      progress(`table of loads cut short: ${String(error)}`),
-    );
+    await sweep(bench);
   }
   const rows = ROW_IDS.flatMap((row) => results.get(row) ?? []);
   if (workspace.isClosing) return rows; // interrupted: half a run is no result

@@ -4,7 +4,7 @@ import { measure } from './comparison.ts';
 import { KvorumCluster } from './kvorum.ts';
 import { QUICK } from './plan.ts';
 import { progress, type Workspace } from './processes.ts';
-import { profilingOptions, summarize, topLines } from './profile.ts';
+import { profilingArgs, summarize, topLines } from './profile.ts';
 import { Systems } from './systems.ts';
 import type { LoadSpec } from './worker/load-spec.ts';
 
@@ -30,18 +30,23 @@ export async function profileMembers(
     workspace,
     brokers.addresses,
     SHARDS,
-    profilingOptions(dir),
+    profilingArgs(dir),
   );
   const { load } = await systems.fill(cluster);
   const groups = { members: cluster.pids, brokers: brokers.pids };
+  const fromUs = Number(process.hrtime.bigint() / 1000n) + QUICK.warmUpMs * 1000;
   const run = await measure({ load, op, inFlight, groups }, QUICK, MEASURE_MS);
   await load.close();
   await cluster.stop();
-  const { byPart, byFunction } = summarize(dir);
+  const { byPart, byFunction } = summarize(dir, {
+    fromUs,
+    toUs: fromUs + MEASURE_MS * 1000,
+  });
+  const cpuUsPerOp = run.cpuUsPerOp['members'] ?? Number.NaN;
   const total = { ops: run.ops, opsPerSecond: run.opsPerSecond, cpuUsPerOp: run.cpuUsPerOp };
   progress(`profiled: ${JSON.stringify(total)}`);
   console.log(`CPU µs per ${op} of all members, by package (${inFlight} in flight):`);
-  console.log(topLines(byPart, run.ops, PARTS_SHOWN));
+  console.log(topLines(byPart, cpuUsPerOp, PARTS_SHOWN));
   console.log('\nby function (self time):');
-  console.log(topLines(byFunction, run.ops, FUNCTIONS_SHOWN));
+  console.log(topLines(byFunction, cpuUsPerOp, FUNCTIONS_SHOWN));
 }

@@ -12,14 +12,27 @@ const SHARDS = [1, 4, 16] as const;
 export async function sweep(bench: Bench): Promise<void> {
   await bench.systems.stopEtcd();
   for (const shards of SHARDS) {
-    const filled = await bench.systems.kvorum(shards);
-    await sweepOne(bench, `kvorum, ${shards} shards`, filled, await kvorumGroups(bench, filled));
-    await bench.systems.stopKvorum(shards);
+    await orSayWhy(`${shards} shards`, async () => {
+      const filled = await bench.systems.kvorum(shards);
+      await sweepOne(bench, `kvorum, ${shards} shards`, filled, await kvorumGroups(bench, filled));
+      await bench.systems.stopKvorum(shards);
+    });
   }
-  const embedded = await bench.systems.embedded();
-  await sweepOne(bench, 'kvorum, embedded', embedded, { members: embedded.cluster.pids });
-  await embedded.load.close();
-  await embedded.cluster.stop();
+  await orSayWhy('embedded', async () => {
+    const embedded = await bench.systems.embedded();
+    await sweepOne(bench, 'kvorum, embedded', embedded, { members: embedded.cluster.pids });
+    await embedded.load.close();
+    await embedded.cluster.stop();
+  });
+}
+
+/** One set-up that fails does not take the others with it. */
+async function orSayWhy(what: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    progress(`table of loads, ${what}: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 async function sweepOne(
