@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isKvError } from '@kvorum/base';
+import type { SharedLog, SharedLogs } from '@kvorum/ports';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startOneMember, temporaryDirectory } from './support/one-member.ts';
 
@@ -82,12 +83,32 @@ describe('a data directory is refused with the reason', () => {
   });
 });
 
-it('refuses the log of another cluster, and says which setting to check', async () => {
+/** A log whose reads take longer than a lone member's first election. */
+function slowToRead(log: SharedLog): SharedLog {
+  return {
+    name: log.name,
+    append: (record) => log.append(record),
+    async read(from, options) {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      return log.read(from, options);
+    },
+    bounds: () => log.bounds(),
+    truncate: (before) => log.truncate(before),
+    close: () => log.close(),
+  };
+}
+
+it('refuses the log of another cluster before it writes to it, and says which setting to check', async () => {
   const path = temporary();
   await used(path);
   const foreign = { clusterName: 'other', dataDir: join(path, 'other') };
-  expect(await refusal(startOneMember(path, foreign))).toMatch(
-    /KV_HALTED: .*raft-log-meta: wrong-shard/,
+  const slow = (logs: SharedLogs): SharedLogs => ({
+    open: async (spec, options) => slowToRead(await logs.open(spec, options)),
+    verify: () => logs.verify(),
+    close: () => logs.close(),
+  });
+  expect(await refusal(startOneMember(path, foreign, slow))).toMatch(
+    /KV_LOG_MISCONFIGURED: .*raft-log-meta belongs to another cluster/,
   );
   expect(await refusal(startOneMember(path))).toBe('started');
 });

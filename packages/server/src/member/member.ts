@@ -21,6 +21,7 @@ import { type Cluster, describeCluster } from './cluster.ts';
 import { type DataDirectory, openMemberDirectory } from './data-directory.ts';
 import { checkMap, firstMap } from './first-map.ts';
 import { deriveMetaUid, freshLeaderId } from './identity.ts';
+import { checkLogOwner } from './log-owner.ts';
 import { MemberHost } from './member-host.ts';
 import { openLogWhenReachable } from './open-log.ts';
 import { peerOptions } from './peer-options.ts';
@@ -200,17 +201,16 @@ class RunningMember implements Member {
     const { shard, generation, voters, store, peers } = spec;
     const { config, logs, logWhere } = this.#options;
     const logger = this.#logger.child({ shard });
-    const log = await openLogWhenReachable(
-      { shard, generation },
-      {
-        logs,
-        clock: systemClock,
-        logger,
-        startupTimeoutMs: config.log.startupTimeoutMs,
-        where: logWhere,
-        signal: this.#abort.signal,
-      },
-    );
+    const waiting = {
+      logs,
+      clock: systemClock,
+      logger,
+      startupTimeoutMs: config.log.startupTimeoutMs,
+      where: logWhere,
+      signal: this.#abort.signal,
+    };
+    const log = await openLogWhenReachable({ shard, generation }, waiting);
+    await checkLogOwner(log, { shardUid: spec.uid, generation }, waiting);
     const self = this.#cluster.self.id;
     const replica = await openReplica({
       shard,

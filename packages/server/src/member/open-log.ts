@@ -3,7 +3,8 @@ import type { Clock, LogSpec, SharedLog, SharedLogs } from '@kvorum/ports';
 import type { Logger } from '../logger.ts';
 import { pause } from './system.ts';
 
-const RETRY_MS = 1000;
+/** First pause before a log that does not answer is asked again. */
+export const LOG_RETRY_MS = 1000;
 const RETRY_MS_MAX = 5000;
 
 export interface OpenLogOptions {
@@ -27,7 +28,7 @@ export async function openLogWhenReachable(
 ): Promise<SharedLog> {
   const { logs, clock, logger, startupTimeoutMs, where, signal } = options;
   const untilMs = clock.nowMs() + startupTimeoutMs;
-  let delayMs = RETRY_MS;
+  let delayMs = LOG_RETRY_MS;
   for (;;) {
     try {
       return await logs.open(spec, { create: true });

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openLocalLogs } from '@kvorum/log-local';
+import type { SharedLogs } from '@kvorum/ports';
 import { createLogger, loadConfig, type Member, startMember } from '@kvorum/server';
 
 export interface OneMember {
@@ -18,10 +19,14 @@ export function temporaryDirectory(): { readonly path: string; remove(): void } 
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** A real member alone, on the embedded log in `directory`; every port is free. `values` are configuration paths. */
+/**
+ * A real member alone, on the embedded log in `directory`; every port is free. `values` are configuration paths; `wrap` puts
+ * something between the member and its logs.
+ */
 export async function startOneMember(
   directory: string,
   values: Readonly<Record<string, unknown>> = {},
+  wrap: (logs: SharedLogs) => SharedLogs = (logs) => logs,
 ): Promise<OneMember> {
   const { config } = loadConfig({
     environment: {},
@@ -48,7 +53,7 @@ export async function startOneMember(
       config,
       version: '0.0.0-test',
       logger: createLogger(config, { write: (line: string) => log.push(line) }),
-      logs: logs.forMember(),
+      logs: wrap(logs.forMember()),
       logWhere: logDirectory,
       signal: new AbortController().signal,
     });
