@@ -22,6 +22,8 @@ export interface LocalKafka {
   readonly brokers: readonly string[];
   /** The same as one comma-separated text. */
   readonly bootstrap: string;
+  /** Where the brokers keep everything. */
+  readonly directory: string;
   /** SIGKILL; resolves when it is gone. */
   kill(broker: number): Promise<void>;
   /** Starts a broker, stopping it first when it runs; resolves when it is part of the cluster. */
@@ -114,6 +116,7 @@ interface JarClusterOptions {
 class JarCluster implements LocalKafka {
   readonly brokers: readonly string[];
   readonly bootstrap: string;
+  readonly directory: string;
   readonly #options: JarClusterOptions;
   readonly #guards = new Map<number, () => void>();
 
@@ -121,6 +124,7 @@ class JarCluster implements LocalKafka {
     this.#options = options;
     this.brokers = options.state.brokers.map(({ port }) => `${HOST}:${port}`);
     this.bootstrap = this.brokers.join(',');
+    this.directory = options.directory;
   }
 
   async startAll(): Promise<void> {
@@ -218,6 +222,12 @@ async function newState(known: State | undefined, options: StartKafkaOptions): P
     port: options.ports?.[i] ?? ports[2 * i] ?? 0,
     controllerPort: ports[2 * i + 1] ?? 0,
   }));
-  // Kafka's cluster ids are 16 bytes in URL-safe base64.
-  return { clusterId: known?.clusterId ?? randomBytes(16).toString('base64url'), brokers };
+  return { clusterId: known?.clusterId ?? newClusterId(), brokers };
+}
+
+/** 16 bytes in URL-safe base64. The first is small: an id that starts with `-` looks like an option to Kafka's tools. */
+function newClusterId(): string {
+  const bytes = randomBytes(16);
+  bytes.writeUInt8(bytes.readUInt8(0) & 0x7f, 0);
+  return bytes.toString('base64url');
 }

@@ -54,7 +54,11 @@ const BANNED_NAMES: readonly {
     write: 'shard, topicPartition or networkSplit',
     except: ['packages/log-kafka/'],
   },
-  { name: /\b(?:nodeId|NodeId|nodeIds)\b/, write: 'memberId' },
+  {
+    name: /\b(?:nodeId|NodeId|nodeIds)\b/,
+    write: 'memberId',
+    except: ['packages/log-kafka/'],
+  },
   { name: /\b(?:regionId|RegionId|regions?)\b/, write: 'shard' },
   {
     name: /\b(?:transactions?|Transaction\w*|transactionId)\b/,

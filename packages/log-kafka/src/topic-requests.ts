@@ -8,26 +8,36 @@ const EARLIEST = -2;
 const LATEST = -1;
 
 /**
- * Runs a request at the broker that leads `topic`, on the connection for occasional requests. A failure makes the leader suspect
- * and throws KV_LOG_UNAVAILABLE.
+ * Runs a request that is safe to repeat at the broker that leads `topic`, on the connection for occasional requests; once more with
+ * fresh metadata when that fails, since leaders move. Throws KV_LOG_UNAVAILABLE.
  */
 async function atLeader<T>(
   view: ClusterView,
   topic: string,
   request: (connection: BrokerConnection) => Promise<T>,
 ): Promise<T> {
+  const first = await attempt(view, topic, request);
+  const second = first instanceof KvError ? await attempt(view, topic, request) : first;
+  if (second instanceof KvError) throw second;
+  return second;
+}
+
+async function attempt<T>(
+  view: ClusterView,
+  topic: string,
+  request: (connection: BrokerConnection) => Promise<T>,
+): Promise<T | KvError> {
   if (view.leaderOf(topic) === undefined) await view.refresh();
   const leader = view.leaderOf(topic);
-  if (leader === undefined) throw new KvError('KV_LOG_UNAVAILABLE', `${topic} has no leader now`);
+  if (leader === undefined) return new KvError('KV_LOG_UNAVAILABLE', `${topic} has no leader`);
   try {
     return await request(await view.connection(leader));
   } catch (cause) {
     view.suspect(topic);
     // A broker that says something is alive; one that does not answer has lost this connection.
-    if (!(cause instanceof KvError)) await view.drop(leader);
-    throw cause instanceof KvError
-      ? cause
-      : new KvError('KV_LOG_UNAVAILABLE', `${topic}: ${reasonOf(cause)}`, { cause });
+    if (cause instanceof KvError) return cause;
+    await view.drop(leader);
+    return new KvError('KV_LOG_UNAVAILABLE', `${topic}: ${reasonOf(cause)}`, { cause });
   }
 }
 

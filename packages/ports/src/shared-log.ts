@@ -74,7 +74,10 @@ export interface SharedLogs {
    * Errors: KV_LOG_UNAVAILABLE (nobody answers), KV_LOG_MISCONFIGURED (each unsafe setting with its fix in the message).
    */
   open(spec: LogSpec, options: { readonly create: boolean }): Promise<SharedLog>;
-  /** Checks the settings of every open log again; returns the problems found, each with its fix. */
+  /**
+   * Checks the settings of every open log again; returns the problems found, each with its fix.
+   * Errors: KV_LOG_UNAVAILABLE when nobody can be asked now.
+   */
   verify(): Promise<readonly { readonly log: LogName; readonly problem: string }[]>;
   close(): Promise<void>;
 }
