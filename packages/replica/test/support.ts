@@ -116,7 +116,7 @@ export async function query(
   member: SimMember,
   request: Extract<KvRequest, { op: 'range' | 'txn' }>,
 ): Promise<CommandResult> {
-  return await settled(world, startQuery(world, member, request));
+  return settled(world, startQuery(world, member, request));
 }
 
 export function startQuery(
@@ -169,7 +169,7 @@ export async function hashes(world: World): Promise<{ index: LogIndex; hash: str
   void Promise.all(running.map((member) => replicaOf(world, member).stateHash())).then((all) => {
     pending.result = all;
   });
-  return await settled(world, pending);
+  return settled(world, pending);
 }
 
 export async function expectEqualHashes(world: World): Promise<void> {
@@ -195,5 +195,5 @@ export async function outcome<T>(
       pending.result = { ok: false, error };
     },
   );
-  return await settled(world, pending);
+  return settled(world, pending);
 }

@@ -28,6 +28,12 @@ export interface ClientParts {
   readonly keys: number;
 }
 
+/**
+ * The session cannot tell any more. KV_SESSION_EXPIRED also comes when no command of the session was ever decided: the shard cannot
+ * know that.
+ */
+const LAST_WORDS: ReadonlySet<string> = new Set(['KV_RESULT_DROPPED', 'KV_SESSION_EXPIRED']);
+
 /** Answer of one attempt; `code` names the error. */
 type Answer = Outcome;
 
@@ -160,7 +166,7 @@ export class SimClient {
   async #write(shard: ShardId, op: Op, request: WriteRequest): Promise<Outcome> {
     const session = op.kind === 'compact' ? undefined : this.#sessions?.get(shard);
     if (session === undefined) {
-      return await this.#attempt(shard, (replica, member, done) => {
+      return this.#attempt(shard, (replica, member, done) => {
         this.#submit(replica, member, { request, session: undefined }, done);
       });
     }
@@ -171,8 +177,7 @@ export class SimClient {
       const answer = await this.#attempt(shard, (replica, member, done) => {
         this.#submit(replica, member, { request, session: tag }, done);
       });
-      const final =
-        answer.kind === 'ok' || answer.code === 'KV_RESULT_DROPPED' || this.#givesUp(attempt);
+      const final = answer.kind === 'ok' || LAST_WORDS.has(answer.code) || this.#givesUp(attempt);
       if (answer.kind === 'unknown') doubtful = answer;
       if (final) {
         session.end(seq);
@@ -202,7 +207,7 @@ export class SimClient {
   }
 
   async #read(shard: ShardId, op: Op): Promise<Outcome> {
-    return await this.#attempt(shard, (replica, member, done) => {
+    return this.#attempt(shard, (replica, member, done) => {
       const deadlineMs = member.nowMs() + this.#timeout();
       if (op.kind === 'get') {
         replica.get(utf8(op.key), deadlineMs, (result) => {

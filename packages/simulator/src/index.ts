@@ -6,6 +6,7 @@ export { checkWatch } from './checkers/watches.ts';
 export type { Found, Op, OpRecord, Outcome, SeenEvent, WatchRecord } from './history.ts';
 export { History } from './history.ts';
 export { type Alarm, SimMember, sha256, shardUidOf } from './member.ts';
+export type { Plant } from './plant.ts';
 export { type RunOptions, type RunResult, runSeed } from './run-seed.ts';
 export { drawSwarm, type Swarm } from './swarm.ts';
 export { type Change, Truth, type Version } from './truth.ts';

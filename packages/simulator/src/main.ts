@@ -22,8 +22,8 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  if (values.seed !== undefined) return await one(Number(values.seed), values.trace);
-  return await many(Number(values.from), Number(values.seeds));
+  if (values.seed !== undefined) return one(Number(values.seed), values.trace);
+  return many(Number(values.from), Number(values.seeds));
 }
 
 async function one(seed: number, trace: boolean): Promise<number> {

@@ -9,7 +9,12 @@ import {
   utf8,
 } from '@kvorum/base';
 import type { Rng, SharedLog, SharedLogs } from '@kvorum/ports';
-import { openReplica, type Replica, type ReplicaLogger, type ReplicaMetrics } from '@kvorum/replica';
+import {
+  openReplica,
+  type Replica,
+  type ReplicaLogger,
+  type ReplicaMetrics,
+} from '@kvorum/replica';
 import { type MemoryStateStores, memoryStateStores } from '@kvorum/testkit';
 import { SimProcess } from './process.ts';
 import type { World } from './world.ts';
@@ -104,7 +109,7 @@ export class SimMember {
   start(): void {
     assert(this.#life === undefined, `${this.name} runs already`);
     this.#boots += 1;
-    const process = new SimProcess();
+    const process = new SimProcess(this.#world.clock);
     const peers = this.#world.network.join(this.id);
     const life: Life = {
       process,
@@ -124,7 +129,11 @@ export class SimMember {
     this.#world.trace.line(this.name, `start, boot ${this.#boots}`);
     for (const shard of this.#world.shards) {
       const send = (to: MemberId, payload: unknown): void => {
-        if (process.alive) peers.send(to, { shard, payload });
+        if (!process.alive) return;
+        peers.send(to, { shard, payload });
+        const receive = (answer: unknown): void =>
+          process.run(() => life.replicas.get(shard)?.deliver(to, answer));
+        this.#world.plant.sent?.(payload, { to, receive });
       };
       process.seen(this.#open(life, shard, send)).catch((error: unknown) => {
         this.#alarm(shard, `does not open: ${String(error)}`);
@@ -173,9 +182,10 @@ export class SimMember {
     const { process } = life;
     const world = this.#world;
     const log = await this.#openLog(life, shard);
-    const clock = process.clock(world.clock, this.skew);
+    const clock = process.clock(this.skew);
     const inner = await this.stores.open(shard);
     const store = process.store(inner, clock, (call) => world.storeDelayMs(this, call));
+    const traced = this.#traced(process.log(log), shard);
     const { members } = world;
     const rank = (this.index - Number(shard) + members.length * 1000) % members.length;
     const boot = this.#boots.toString(16).padStart(16, '0');
@@ -187,8 +197,8 @@ export class SimMember {
       leaderId: leaderId(formatId(this.id) + boot),
       voters: members.map((member) => member.id),
       preferenceRank: rank,
-      log: world.wrapLog(process.log(log), this),
-      store,
+      log: world.plant.log?.(traced, this) ?? traced,
+      store: world.plant.store?.(store, this) ?? store,
       transport: { send },
       clock,
       rng: this.#rng,
@@ -201,6 +211,21 @@ export class SimMember {
     replica.onChange(({ raft: { role, term, leader } }) => {
       world.trace.line(this.name, `shard ${shard} ${role} term ${term} leader ${leader ?? '-'}`);
     });
+  }
+
+  /** The log with its appends in the trace. */
+  #traced(log: SharedLog, shard: ShardId): SharedLog {
+    const { trace } = this.#world;
+    return {
+      ...log,
+      append: async (record) => {
+        trace.line(this.name, `shard ${shard} append ${record.length} bytes`);
+        const outcome = await log.append(record);
+        const offset = outcome.kind === 'appended' ? ` at ${outcome.offset}` : '';
+        trace.line(this.name, `shard ${shard} append ${outcome.kind}${offset}`);
+        return outcome;
+      },
+    };
   }
 
   async #openLog(life: Life, shard: ShardId): Promise<SharedLog> {

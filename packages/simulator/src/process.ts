@@ -10,7 +10,13 @@ export type StoreDelay = (call: 'read' | 'write') => number;
 export class SimProcess {
   #alive = true;
   #paused = false;
+  #catchingUp = false;
+  readonly #world: Clock;
   readonly #backlog: (() => void)[] = [];
+
+  constructor(world: Clock) {
+    this.#world = world;
+  }
 
   get alive(): boolean {
     return this.#alive;
@@ -23,7 +29,7 @@ export class SimProcess {
   /** Runs an event of this process now, after the pause, or never. */
   run(event: () => void): void {
     if (!this.#alive) return;
-    if (this.#paused) this.#backlog.push(event);
+    if (this.#paused || this.#catchingUp || this.#backlog.length > 0) this.#backlog.push(event);
     else event();
   }
 
@@ -31,9 +37,20 @@ export class SimProcess {
     this.#paused = true;
   }
 
+  /** What waited comes one event at a time, with everything that follows from it, as in an event loop. */
   resume(): void {
     this.#paused = false;
-    while (!this.#paused && this.#backlog.length > 0) this.#backlog.shift()?.();
+    if (this.#backlog.length > 0) this.#catchUp();
+  }
+
+  #catchUp(): void {
+    this.#catchingUp = true;
+    this.#world.setTimer(0, () => {
+      this.#catchingUp = false;
+      if (this.#paused) return;
+      this.#backlog.shift()?.();
+      if (this.#backlog.length > 0) this.#catchUp();
+    });
   }
 
   kill(): void {
@@ -52,7 +69,8 @@ export class SimProcess {
   }
 
   /** The world's clock as this process reads it. Skews are whole milliseconds: timers must not drift by rounding. */
-  clock(world: Clock, skew: { readonly nowMs: number; readonly wallMs: number }): Clock {
+  clock(skew: { readonly nowMs: number; readonly wallMs: number }): Clock {
+    const world = this.#world;
     return {
       nowMs: () => world.nowMs() + skew.nowMs,
       wallMs: () => world.wallMs() + skew.wallMs,

@@ -1,5 +1,4 @@
 import type { ShardId } from '@kvorum/base';
-import type { SharedLog } from '@kvorum/ports';
 import { seededRng } from '@kvorum/testkit';
 import { Audit } from './audit.ts';
 import { checkLinearizable } from './checkers/linearizable.ts';
@@ -10,6 +9,7 @@ import { SimClient } from './clients.ts';
 import { Nemesis } from './faults.ts';
 import { History } from './history.ts';
 import type { SimMember } from './member.ts';
+import type { Plant } from './plant.ts';
 import { drawSwarm, type Swarm } from './swarm.ts';
 import { Truth } from './truth.ts';
 import { SimWatcher } from './watchers.ts';
@@ -19,8 +19,7 @@ export interface RunOptions {
   readonly print?: (line: string) => void;
   /** Replaces what the seed drew, for scripted schedules and planted bugs. */
   readonly adjust?: (swarm: Swarm) => Swarm;
-  /** A planted bug: what a member takes for its log. */
-  readonly wrapLog?: (log: SharedLog, member: SimMember) => SharedLog;
+  readonly plant?: Plant;
 }
 
 export interface RunResult {
@@ -83,7 +82,7 @@ class Run {
       readMs: [0, swarm.readMsMax],
       storeMsMax: swarm.storeMsMax,
       ...(options.print === undefined ? {} : { print: options.print }),
-      ...(options.wrapLog === undefined ? {} : { wrapLog: options.wrapLog }),
+      ...(options.plant === undefined ? {} : { plant: options.plant }),
     });
     this.#world = world;
     this.#truths = new Map(world.shards.map((shard) => [shard, new Truth()]));
@@ -119,7 +118,8 @@ class Run {
     await this.#pass(QUIET_MS, () => false);
     for (const client of this.#clients) client.finish();
     const settled = await this.#pass(LIVENESS_MS, () => this.#isSettled(healthy));
-    if (!settled) this.fail(`liveness: not settled after ${LIVENESS_MS} ms: ${this.#open(healthy)}`);
+    if (!settled)
+      this.fail(`liveness: not settled after ${LIVENESS_MS} ms: ${this.#open(healthy)}`);
     await this.#pass(QUIET_MS, () => false);
     await this.#takeHashes(healthy);
     const lives = new Map(world.members.map((member) => [member, member.life]));

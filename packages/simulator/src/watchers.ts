@@ -1,4 +1,11 @@
-import { fromUtf8, type KvError, prefixEnd, type ShardId, utf8, type WatchEvent } from '@kvorum/base';
+import {
+  fromUtf8,
+  type KvError,
+  prefixEnd,
+  type ShardId,
+  utf8,
+  type WatchEvent,
+} from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
 import type { WatchHandle } from '@kvorum/replica';
 import type { History, SeenEvent, WatchRecord } from './history.ts';

@@ -1,5 +1,5 @@
 import { assert, DEFAULT_LIMITS, type Limits, logTopic, type ShardId, shardId } from '@kvorum/base';
-import type { LogEntry, LogName, Rng, SharedLog } from '@kvorum/ports';
+import type { LogEntry, LogName, Rng } from '@kvorum/ports';
 import type { Replica } from '@kvorum/replica';
 import {
   MemoryLogBroker,
@@ -10,6 +10,7 @@ import {
 } from '@kvorum/testkit';
 import { drain } from './drain.ts';
 import { type Alarm, SimMember } from './member.ts';
+import type { Plant } from './plant.ts';
 import { Trace } from './trace.ts';
 
 export interface WorldOptions {
@@ -30,8 +31,7 @@ export interface WorldOptions {
   /** How many days each member's wall clock is ahead; default drawn from the seed. */
   readonly wallSkewDays?: readonly number[];
   readonly print?: (line: string) => void;
-  /** Planted bugs: replaces a member's log by one that misbehaves. For tests of the simulation itself. */
-  readonly wrapLog?: (log: SharedLog, member: SimMember) => SharedLog;
+  readonly plant?: Plant;
 }
 
 /** Streams of chance that must not disturb each other: a fault more must not move everybody's elections. */
@@ -81,13 +81,10 @@ export class World {
     });
     this.shards = Array.from({ length: options.shards ?? 1 }, (_, i) => shardId(i));
     const memberRng = this.rng('members');
-    this.members = Array.from(
-      { length: options.members ?? 3 },
-      (_, i) => {
-        const own = seededRng(memberRng.integer(0, 2 ** 48));
-        return new SimMember(this, i, { rng: own, wallSkewDays: options.wallSkewDays?.[i] });
-      },
-    );
+    this.members = Array.from({ length: options.members ?? 3 }, (_, i) => {
+      const own = seededRng(memberRng.integer(0, 2 ** 48));
+      return new SimMember(this, i, { rng: own, wallSkewDays: options.wallSkewDays?.[i] });
+    });
   }
 
   rng(stream: Stream): Rng {
@@ -182,7 +179,7 @@ export class World {
   }
 
   /** @internal */
-  wrapLog(log: SharedLog, member: SimMember): SharedLog {
-    return this.#options.wrapLog?.(log, member) ?? log;
+  get plant(): Plant {
+    return this.#options.plant ?? {};
   }
 }

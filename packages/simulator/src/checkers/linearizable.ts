@@ -14,30 +14,18 @@ export function checkLinearizable(ops: readonly OpRecord[], truth: Truth): strin
 function checkAnswer(record: OpRecord, truth: Truth): string[] {
   const { op, outcome } = record;
   if (outcome?.kind !== 'ok') return [];
-  const { revision } = outcome;
-  const wrong = (text: string): string[] => [
-    `${record.client} #${record.id} ${describeOp(op)} @${revision}: ${text}`,
-  ];
-  if (revision > truth.revision) return wrong('names a revision that does not exist');
-  switch (op.kind) {
-    case 'get':
-      return compareFound([op.key], record, truth);
-    case 'list':
-      return compareFound(truth.keys(), record, truth);
-    case 'swap': {
-      const stood = truth.at(op.key, outcome.changed ? revision - 1 : revision)?.value;
-      if ((stood === op.expected) !== outcome.changed) {
-        return wrong(`${outcome.changed ? 'made' : 'not made'} although the key held ${stood}`);
-      }
-      return outcome.changed ? [] : compareFound([op.key], record, truth);
-    }
-    case 'delete': {
-      const stood = truth.at(op.key, outcome.changed ? revision - 1 : revision);
-      return (stood !== undefined) === outcome.changed ? [] : wrong('deleted the wrong thing');
-    }
-    default:
-      return [];
+  const { changed, revision } = outcome;
+  const about = `${record.client} #${record.id} ${describeOp(op)} @${revision}`;
+  if (revision > truth.revision) return [`${about}: names a revision that does not exist`];
+  if (op.kind === 'get') return compareFound([op.key], record, truth);
+  if (op.kind === 'list') return compareFound(truth.keys(), record, truth);
+  if (op.kind !== 'swap' && op.kind !== 'delete') return [];
+  const stood = truth.at(op.key, changed ? revision - 1 : revision)?.value;
+  const right = op.kind === 'swap' ? stood === op.expected : stood !== undefined;
+  if (right !== changed) {
+    return [`${about}: ${changed ? 'made' : 'not made'} although the key held ${stood}`];
   }
+  return op.kind === 'swap' && !changed ? compareFound([op.key], record, truth) : [];
 }
 
 function compareFound(keys: readonly string[], record: OpRecord, truth: Truth): string[] {
@@ -52,7 +40,7 @@ function compareFound(keys: readonly string[], record: OpRecord, truth: Truth): 
     if (found !== expected) wrong.push(`${about}: ${key} read ${found}, was ${expected}`);
   }
   const unknown = [...outcome.found.keys()].filter((key) => !keys.includes(key));
-  return unknown.length === 0 ? wrong : [...wrong, `${about}: read unknown keys ${unknown}`];
+  return unknown.length === 0 ? wrong : [...wrong, `${about}: read unknown keys ${unknown.join()}`];
 }
 
 interface Point {
@@ -62,32 +50,31 @@ interface Point {
   readonly begins: boolean;
 }
 
+function pointsOf(record: OpRecord, truth: Truth): Point[] {
+  const { end, op, outcome, start } = record;
+  const revision = revisionOf(record, truth);
+  if (revision === undefined || (op.kind === 'list' && op.stale)) return [];
+  const begin = { at: start, record, revision, begins: true };
+  // Nobody saw an answer of unknown outcome: it binds nothing that comes after it.
+  if (outcome?.kind !== 'ok' || end === undefined) return [begin];
+  return [begin, { at: end, record, revision, begins: false }];
+}
+
 function checkRealTime(ops: readonly OpRecord[], truth: Truth): string[] {
-  const points: Point[] = [];
-  for (const record of ops) {
-    const revision = revisionOf(record, truth);
-    if (revision === undefined || (record.op.kind === 'list' && record.op.stale)) continue;
-    points.push({ at: record.start, record, revision, begins: true });
-    // Nobody saw an answer of unknown outcome: it binds nothing that comes after it.
-    const answered = record.outcome?.kind === 'ok' && record.end !== undefined;
-    if (answered) points.push({ at: record.end as number, record, revision, begins: false });
-  }
+  const points = ops.flatMap((record) => pointsOf(record, truth));
   points.sort((a, b) => a.at - b.at);
   const wrong: string[] = [];
-  let highest = 0;
-  let by: OpRecord | undefined;
+  let highest: { readonly revision: number; readonly by: string } = { revision: 0, by: '' };
   for (const { record, revision, begins } of points) {
+    const text = `#${record.id} ${describeOp(record.op)}`;
     if (!begins) {
-      if (revision > highest) [highest, by] = [revision, record];
+      if (revision > highest.revision) highest = { revision, by: text };
       continue;
     }
-    const least = isEffective(record) ? highest + 1 : highest;
+    const least = isEffective(record) ? highest.revision + 1 : highest.revision;
     if (revision >= least) continue;
-    const before = by === undefined ? '' : ` after #${by.id} ${describeOp(by.op)}`;
-    wrong.push(
-      `${record.client} #${record.id} ${describeOp(record.op)}: stale, at revision ${revision}` +
-        ` though ${highest} had been answered${before}`,
-    );
+    const before = `${highest.revision} had been answered after ${highest.by}`;
+    wrong.push(`${record.client} ${text}: stale, at revision ${revision} though ${before}`);
   }
   return wrong;
 }
