@@ -32,6 +32,7 @@ export interface Limits {
   readonly requestTimeoutMs: number;
   readonly logReadBytesMax: number;
   readonly logPollMs: number;
+  readonly followPauseMs: number;
   readonly shardsMax: number;
   readonly peerFrameBytesMax: number;
   readonly peerQueueBytesMax: number;
@@ -66,6 +67,7 @@ export const DEFAULT_LIMITS: Limits = {
   requestTimeoutMs: 7000,
   logReadBytesMax: 8 * MIB,
   logPollMs: 500,
+  followPauseMs: 5,
   shardsMax: 1024,
   peerFrameBytesMax: 16 * MIB,
   peerQueueBytesMax: 32 * MIB,

@@ -21,6 +21,12 @@ const ATTEMPTS = 3;
 /** What metadata says of a topic whose creation has not reached every broker. */
 const IN_THE_MAKING = new Set([NO_ERROR, LEADER_NOT_AVAILABLE, UNKNOWN_TOPIC_OR_PARTITION]);
 
+interface Inspection {
+  /** Some broker does not know the topic: gone, or not announced to it yet. */
+  readonly missing: boolean;
+  readonly problems: readonly string[];
+}
+
 /** Creates topics and checks their settings. */
 export class TopicAdmin {
   readonly #view: ClusterView;
@@ -45,7 +51,7 @@ export class TopicAdmin {
       await this.#create(topic);
     }
     await this.#untilLed(topic);
-    const problems = await this.problems(topic);
+    const problems = await this.#settledProblems(topic);
     if (problems.length === 0) return;
     throw new KvError(
       'KV_LOG_MISCONFIGURED',
@@ -56,18 +62,40 @@ export class TopicAdmin {
 
   /** What is unsafe about a topic now. Throws KV_LOG_UNAVAILABLE. */
   async problems(topic: string): Promise<readonly string[]> {
+    return (await this.#inspect(topic)).problems;
+  }
+
+  /** A broker that has not heard of a new topic yet says that there is none: ask until all agree, or time is up. */
+  async #settledProblems(topic: string): Promise<readonly string[]> {
+    const deadlineMs = performance.now() + CREATED_MS;
+    for (;;) {
+      const { missing, problems } = await this.#inspect(topic);
+      if (!missing || performance.now() > deadlineMs) return problems;
+      await sleep(POLL_MS);
+    }
+  }
+
+  async #inspect(topic: string): Promise<Inspection> {
     await this.#view.refresh();
     const metadata = this.#view.topic(topic);
-    if (metadata === undefined || isMissing(metadata)) return ['the topic does not exist any more'];
-    const description = await this.#describe(topic);
-    if (description.errorCode === NO_ERROR) {
-      return topicProblems(metadata, description, this.#rules);
+    if (metadata === undefined || isMissing(metadata)) {
+      return { missing: true, problems: ['the topic does not exist any more'] };
     }
+    const description = await this.#describe(topic);
+    const { errorCode } = description;
+    if (errorCode === NO_ERROR) {
+      return { missing: false, problems: topicProblems(metadata, description, this.#rules) };
+    }
+    const missing = errorCode === UNKNOWN_TOPIC_OR_PARTITION;
+    return { missing, problems: [this.#unreadable(topic, errorCode)] };
+  }
+
+  #unreadable(topic: string, errorCode: number): string {
     const { bootstrap } = this.#rules;
-    return [
-      `its settings cannot be read: ${errorName(description.errorCode)}; the user needs DescribeConfigs: ` +
-        `kafka-acls.sh --bootstrap-server ${bootstrap} --add --allow-principal User:<name> --operation DescribeConfigs --topic ${topic}`,
-    ];
+    return (
+      `its settings cannot be read: ${errorName(errorCode)}; the user needs DescribeConfigs: ` +
+      `kafka-acls.sh --bootstrap-server ${bootstrap} --add --allow-principal User:<name> --operation DescribeConfigs --topic ${topic}`
+    );
   }
 
   async #create(topic: string): Promise<void> {

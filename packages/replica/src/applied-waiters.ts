@@ -4,6 +4,10 @@ import type { LogIndex } from '@kvorum/base';
 export class AppliedWaiters {
   #waiting: { readonly index: LogIndex; readonly run: () => void }[] = [];
 
+  get size(): number {
+    return this.#waiting.length;
+  }
+
   add(index: LogIndex, run: () => void): void {
     let at = this.#waiting.length;
     while (at > 0 && (this.#waiting[at - 1] as { index: LogIndex }).index > index) at -= 1;

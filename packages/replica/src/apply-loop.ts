@@ -50,6 +50,11 @@ export class ApplyLoop {
     return this.#appliedIndex;
   }
 
+  /** Somebody waits for an index that is not applied yet. */
+  get isAwaited(): boolean {
+    return this.#waiters.size > 0;
+  }
+
   enqueue(record: AcceptedRecord): void {
     this.#queue.push(record);
     this.#queueBytes += record.payload.length;

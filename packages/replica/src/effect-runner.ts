@@ -29,6 +29,8 @@ export interface EffectRunnerOptions {
   readonly handle: (effect: ReplicaEffect) => void;
   /** Resolves when more accepted records may be read from the log. */
   readonly room: () => Promise<void>;
+  /** Nobody here waits for the next record of the log. */
+  readonly patient: () => boolean;
   readonly appended: (ms: number, outcome: 'appended' | 'absent' | 'unknown') => void;
   readonly broken: (error: unknown) => void;
 }
@@ -66,6 +68,7 @@ export class EffectRunner {
         entries: (entries, nextOffset) => this.#onEntries(entries, nextOffset),
         outOfRange: (start, end) => this.input({ kind: 'log-out-of-range', start, end }),
         reachable: (reachable) => this.input({ kind: 'log-reachable', reachable }),
+        patient: options.patient,
       },
       { clock, rng, limits },
     );
@@ -93,6 +96,11 @@ export class EffectRunner {
     } finally {
       this.#stepping = false;
     }
+  }
+
+  /** Somebody waits for a record that is not read yet. */
+  hurry(): void {
+    this.#follower.hurry();
   }
 
   /** Stops reading and stepping; resolves when no append, vote or read is outstanding. */

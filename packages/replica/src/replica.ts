@@ -174,7 +174,10 @@ class ReplicaShell implements Replica {
     this.#reads = new ReadPath(
       {
         ask: (readId) => this.#runner.input({ kind: 'read', readId }),
-        whenApplied: (index, run) => this.#apply.whenApplied(index, run),
+        whenApplied: (index, run) => {
+          this.#apply.whenApplied(index, run);
+          this.#hurryIfAwaited();
+        },
         serve: (group, isFresh) => machine.serve(group, isFresh),
         // A leader has applied nothing but what it knows to be accepted.
         mayShow: (index) => this.#role === 'leader' || machine.index <= index,
@@ -189,6 +192,7 @@ class ReplicaShell implements Replica {
       send: (to, message) => options.transport.send(to, message),
       handle: (effect) => this.#handle(effect),
       room: () => this.#apply.room(),
+      patient: () => this.#role === 'follower' && !this.#apply.isAwaited,
       appended: (ms, outcome) => {
         options.metrics.appendMs(this.shard, ms);
         if (outcome === 'unknown') options.metrics.unknownOutcome(this.shard);
@@ -365,6 +369,11 @@ class ReplicaShell implements Replica {
     this.#compactNext();
   }
 
+  /** A follower's read waits for records that are in the log already. */
+  #hurryIfAwaited(): void {
+    if (this.#apply.isAwaited) this.#runner.hurry();
+  }
+
   /** Compacted history is deleted piece by piece between applies, so that nothing stops meanwhile. */
   #compactNext(): void {
     if (this.#compacting || this.#stopped || !this.#machine.compactionPending) return;
@@ -403,6 +412,7 @@ class ReplicaShell implements Replica {
     const { role, term, leader } = effect;
     this.#role = role;
     this.#leader = leader;
+    if (role !== 'follower') this.#runner.hurry();
     this.#options.logger.info({ role, term, leader: leader?.toString(16) }, 'role changed');
     if (role !== 'leader') this.#writes.stop(() => this.#notLeader());
     this.#changed();

@@ -112,7 +112,7 @@ export class StateMachine {
     isCurrent: () => boolean,
   ): Promise<ExecutedBatch | undefined> {
     const reading = this.#engine.execute(proposals, this.#time.next(this.#options.clock));
-    return await driveWhile(reading, this.#store, isCurrent);
+    return driveWhile(reading, this.#store, isCurrent);
   }
 
   /** Writes accepted records in one batch with the position after the last, then takes them into memory. */

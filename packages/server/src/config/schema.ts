@@ -119,6 +119,8 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   requestTimeoutMs: 'Deadline of a request that names none, milliseconds.',
   logReadBytesMax: 'Bytes asked of the log in one read.',
   logPollMs: 'Longest wait of one read of the log, milliseconds.',
+  followPauseMs:
+    'How long a follower lets records gather between two reads of the log while nobody waits for them.',
   shardsMax: 'Most shards of a cluster.',
   peerFrameBytesMax: 'Largest frame between members, bytes.',
   peerQueueBytesMax: 'Bytes waiting for one other member before messages are dropped.',
