@@ -5,6 +5,7 @@ export { ReplicaChecker } from './checkers/replicas.ts';
 export { checkWatch } from './checkers/watches.ts';
 export type { Found, Op, OpRecord, Outcome, SeenEvent, WatchRecord } from './history.ts';
 export { History } from './history.ts';
+export { simulate } from './main.ts';
 export { type Alarm, SimMember, sha256, shardUidOf } from './member.ts';
 export type { Plant } from './plant.ts';
 export { type RunOptions, type RunResult, runSeed } from './run-seed.ts';

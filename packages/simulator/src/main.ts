@@ -8,8 +8,10 @@ npm run sim -- --seed N [--trace]          run one seed again, exactly; --trace 
 /** One in so many seeds runs twice: the digests of its traces must agree. */
 const TWICE_EVERY = 50;
 
-async function main(): Promise<number> {
+/** The command `npm run sim`; returns the exit code, 0 when every seed passed. */
+export async function simulate(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
+    args: [...args],
     options: {
       seeds: { type: 'string', default: '200' },
       from: { type: 'string', default: '1' },
@@ -64,4 +66,6 @@ function report(result: RunResult): void {
   console.log(`  replay: npm run sim -- --seed ${seed} --trace`);
 }
 
-process.exitCode = await main();
+if (process.argv[1] === import.meta.filename) {
+  process.exitCode = await simulate(process.argv.slice(2));
+}
