@@ -90,6 +90,9 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   return replica;
 }
 
+/** Quiet watchers that asked for progress hear of it so often: the age of a revision that they may resume from. */
+const PROGRESS_MS = 10_000;
+
 interface Membership {
   readonly voters: readonly MemberId[];
   readonly learners: readonly MemberId[];
@@ -138,6 +141,7 @@ class ReplicaShell implements Replica {
   /** Index of the own barrier of the current leadership. */
   #readyIndex: LogIndex | undefined;
   #storeBytes = 0;
+  #progressAtMs = 0;
 
   constructor({ options, hard, membership, machine }: ReplicaParts) {
     this.shard = options.shard;
@@ -479,6 +483,9 @@ class ReplicaShell implements Replica {
       // Whatever kept a batch or a read back (a transfer that failed, a late answer) may be over.
       this.#writes.pump();
       this.#reads.retry();
+      if (nowMs < this.#progressAtMs) return;
+      this.#progressAtMs = nowMs + PROGRESS_MS;
+      this.#machine.watches.progressTick();
     });
   }
 

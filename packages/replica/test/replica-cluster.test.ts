@@ -77,6 +77,17 @@ describe('a healthy shard', () => {
     }
   });
 
+  it('tells a quiet watcher that asked how far it has come', async () => {
+    const { world, leader } = await cluster();
+    const [asked, silent] = [true, false].map(
+      (progressNotify) => new Watcher(world, leader, { key: utf8('quiet'), progressNotify }),
+    );
+    await write(world, leader, put('a', '1'));
+    await world.run(25_000);
+    expect(asked?.progress.at(-1)).toBe(2);
+    expect(silent?.progress).toEqual([]);
+  });
+
   it('answers many commands of one moment with one record', async () => {
     const { world, leader } = await cluster();
     const before = world.records(SHARD).length;

@@ -133,6 +133,7 @@ export function startQuery(
 
 export class Watcher {
   readonly events: WatchEvent[] = [];
+  readonly progress: Revision[] = [];
   created: Revision | undefined;
   cancelled: KvError | undefined;
   readonly handle: WatchHandle;
@@ -142,7 +143,8 @@ export class Watcher {
       created: (revision) => {
         this.created = revision;
       },
-      events: (events) => {
+      events: (events, revision) => {
+        if (events.length === 0) this.progress.push(revision);
         this.events.push(...events);
         return true;
       },

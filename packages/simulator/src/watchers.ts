@@ -96,6 +96,7 @@ export class SimWatcher {
           ...(record.key === undefined ? { rangeEnd: prefixEnd(key) } : {}),
           startRevision: record.next,
           prevKv: record.withPrevious,
+          progressNotify: this.#rng.integer(0, 2) === 0,
         },
         {
           created: () => undefined,
