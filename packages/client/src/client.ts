@@ -17,6 +17,7 @@ import type {
   TxnResult,
 } from './answer.ts';
 import { GetCall, PutCall, RequestCall } from './call.ts';
+import { checkRequest, checkWatch } from './check-request.ts';
 import { Control, type EndpointStatus } from './control.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { Entry } from './entry.ts';
@@ -28,7 +29,13 @@ import {
   spanOfTarget,
   toBytes,
 } from './key-range.ts';
-import { type CallOptions, type ConnectOptions, settingsOf } from './options.ts';
+import {
+  CALL_OPTIONS,
+  type CallOptions,
+  type ConnectOptions,
+  checkOptions,
+  settingsOf,
+} from './options.ts';
 import { mergeRanges, type RangeResult } from './range-merge.ts';
 import { scanRange } from './scan.ts';
 import type { ShardRouter } from './shard-router.ts';
@@ -96,6 +103,17 @@ const RANGE_FIELDS = [
   'maxCreateRevision',
 ] as const;
 
+const PUT_OPTIONS = [...CALL_OPTIONS, 'lease', 'prevKv', 'ignoreValue', 'ignoreLease'];
+const GET_OPTIONS = [...CALL_OPTIONS, 'revision', 'serializable'];
+const RANGE_OPTIONS = [
+  ...CALL_OPTIONS,
+  ...RANGE_FIELDS,
+  ...['prefix', 'range', 'from', 'all', 'revisions', 'shard', 'pageSize'],
+];
+const DELETE_OPTIONS = [...CALL_OPTIONS, 'prevKv'];
+const COMPACT_OPTIONS = [...CALL_OPTIONS, 'shard', 'physical'];
+const WATCH_OPTIONS = ['signal', 'startRevision', 'revisions', 'prevKv', 'filters'];
+
 function rangeRequestOf(span: Span, options: RangeOptions): RangeRequest {
   const request: Record<string, unknown> = { op: 'range', key: span.key };
   if (span.rangeEnd.length > 0) request['rangeEnd'] = span.rangeEnd;
@@ -138,6 +156,7 @@ export class KvorumClient {
     if (options !== undefined && hasPutFlags(options)) return this.#putWith(key, value, options);
     const dispatcher = this.#dispatcher;
     return new Promise((resolve, reject) => {
+      checkOptions(options, PUT_OPTIONS);
       const deadline = dispatcher.deadlineOf(options);
       const call = new PutCall(toBytes(key), toBytes(value), deadline, { resolve, reject });
       dispatcher.submit(call, options);
@@ -146,11 +165,12 @@ export class KvorumClient {
 
   /** The value of a key; undefined when there is none. Linearizable unless `serializable`. */
   get(key: Bytes, options?: GetOptions): Promise<Entry | undefined> {
-    if (options?.revision !== undefined || options?.serializable === true) {
-      return this.#getAs(key, options);
+    if (options?.revision !== undefined || isSet(options?.serializable)) {
+      return this.#getAs(key, options ?? {});
     }
     const dispatcher = this.#dispatcher;
     return new Promise((resolve, reject) => {
+      checkOptions(options, GET_OPTIONS);
       const deadline = dispatcher.deadlineOf(options);
       dispatcher.submit(new GetCall(toBytes(key), deadline, { resolve, reject }), options);
     });
@@ -190,6 +210,7 @@ export class KvorumClient {
    * over several.
    */
   async delete(target: Bytes | KeyRange, options: DeleteOptions = {}): Promise<DeleteResult> {
+    checkOptions(options, DELETE_OPTIONS);
     const span = spanOfTarget(target);
     const request: KvRequest = {
       op: 'delete-range',
@@ -207,6 +228,7 @@ export class KvorumClient {
     range: KeyRange,
     options: DeleteOptions = {},
   ): Promise<readonly DeleteResult[]> {
+    checkOptions(options, DELETE_OPTIONS);
     const span = spanOf(range);
     const router = await this.#router(options);
     const { prevKv } = options;
@@ -235,6 +257,7 @@ export class KvorumClient {
    * shard's error, if any.
    */
   async compact(revision: number, options: CompactOptions = {}): Promise<readonly CompactResult[]> {
+    checkOptions(options, COMPACT_OPTIONS);
     const router = await this.#router(options);
     if (options.shard !== undefined) router.mustHave(options.shard);
     const shards = options.shard === undefined ? router.shards : [options.shard];
@@ -252,6 +275,8 @@ export class KvorumClient {
 
   /** Changes of a key or range as they happen, across failovers; see {@link Watch}. */
   async watch(target: Bytes | KeyRange, options: WatchOptions = {}): Promise<Watch> {
+    checkOptions(options, WATCH_OPTIONS);
+    checkWatch(options);
     const span = spanOfTarget(target);
     const router = await this.#router(options);
     const shards = router.shardsOf(span);
@@ -334,11 +359,13 @@ export class KvorumClient {
   }
 
   async #putWith(key: Bytes, value: Bytes, options: PutOptions): Promise<PutResult> {
+    checkOptions(options, PUT_OPTIONS);
     const request = putRequestOf(toBytes(key), toBytes(value), options);
     return (await this.#request(request, options)) as PutResult;
   }
 
   async #getAs(key: Bytes, options: GetOptions): Promise<Entry | undefined> {
+    checkOptions(options, GET_OPTIONS);
     const request = rangeRequestOf({ key: toBytes(key), rangeEnd: EMPTY_BYTES }, options);
     const result = (await this.#request(request, options)) as ShardRangeResult;
     return result.entries[0];
@@ -351,6 +378,7 @@ export class KvorumClient {
   ): Promise<KvResult> {
     const dispatcher = this.#dispatcher;
     return new Promise((resolve, reject) => {
+      checkRequest(request);
       const deadline = dispatcher.deadlineOf(options);
       const call = new RequestCall(request, deadline, { resolve, reject });
       dispatcher.submit(call, options, shard);
@@ -358,6 +386,7 @@ export class KvorumClient {
   }
 
   async #rangeOver(spanned: () => Span, options: RangeOptions): Promise<RangeResult> {
+    checkOptions(options, RANGE_OPTIONS);
     const span = spanned();
     const router = await this.#router(options);
     if (options.shard !== undefined) router.mustHave(options.shard);
@@ -379,9 +408,14 @@ export class KvorumClient {
   }
 }
 
+/** Whether a flag is more than left out or false; what is not a boolean is refused later. */
+function isSet(flag: boolean | undefined): boolean {
+  return flag !== undefined && flag !== false;
+}
+
 function hasPutFlags(options: PutOptions): boolean {
   const { lease, prevKv, ignoreValue, ignoreLease } = options;
-  return lease !== undefined || prevKv === true || ignoreValue === true || ignoreLease === true;
+  return lease !== undefined || isSet(prevKv) || isSet(ignoreValue) || isSet(ignoreLease);
 }
 
 function putRequestOf(key: Uint8Array, value: Uint8Array, options: PutOptions): KvRequest {

@@ -76,7 +76,13 @@ export class Dispatcher {
 
   /** When a call with these options must be over. */
   deadlineOf(options: CallOptions | undefined): number {
-    return nowMs() + (options?.timeoutMs ?? this.settings.timeoutMs);
+    const timeoutMs: unknown = options?.timeoutMs ?? this.settings.timeoutMs;
+    // A deadline that compares with nothing would never pass.
+    if (typeof timeoutMs === 'number' && timeoutMs >= 0) return nowMs() + timeoutMs;
+    throw new KvError(
+      'KV_INVALID_ARGUMENT',
+      `timeoutMs must be a number, not ${String(timeoutMs)}`,
+    );
   }
 
   /** Takes a call on; it is settled exactly once. `shard` = already routed. */

@@ -8,6 +8,8 @@ import { SessionWindow } from './session-window.ts';
 /** A frame is closed at this size, so that one does not hold up the others for long. */
 const FRAME_BYTES_TARGET = 256 * 1024;
 const FRAME_ITEMS_MAX = 4096;
+/** What a frame can say; the caller's own deadline is kept by the dispatcher. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 /** Room for what a frame carries besides its keys and values. */
 const ITEM_OVERHEAD_BYTES = 24;
 
@@ -126,7 +128,7 @@ export class Lane {
       items.push(this.#prepare(call, connection));
     }
     if (items.length > 0) {
-      const timeoutMs = Math.max(1, Math.ceil(deadlineMs - now));
+      const timeoutMs = Math.min(Math.max(1, Math.ceil(deadlineMs - now)), TIMEOUT_MS_MAX);
       const { ackedThrough } = this.window;
       const version = this.#host.mapVersion();
       connection.send([FRAME.requests, this.shard, version, timeoutMs, ackedThrough, items]);

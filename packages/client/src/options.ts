@@ -58,12 +58,44 @@ export interface Settings {
 
 const MIB = 1024 * 1024;
 
+/** The options that every call takes. */
+export const CALL_OPTIONS: readonly string[] = ['signal', 'timeoutMs'];
+const CONNECT_OPTIONS: readonly string[] = [
+  'endpoints',
+  'name',
+  'timeoutMs',
+  'session',
+  'inflightMax',
+  'inflightBytesMax',
+  'discover',
+  'pingIntervalMs',
+  'pingTimeoutMs',
+  'tls',
+];
+
 /**
- * Fills in defaults. Errors: KV_CONFIG for a missing or malformed endpoint or a number that is not
+ * Refuses an option that nobody reads: without a type checker a misspelt one would be ignored in
+ * silence. Errors: KV_INVALID_ARGUMENT, or the given code.
+ */
+export function checkOptions(
+  options: object | undefined,
+  known: readonly string[],
+  code: 'KV_INVALID_ARGUMENT' | 'KV_CONFIG' = 'KV_INVALID_ARGUMENT',
+): void {
+  if (options === undefined) return;
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    throw new KvError(code, `unknown option ${name} (known: ${known.join(', ')})`);
+  }
+}
+
+/**
+ * Fills in defaults. Errors: KV_CONFIG for an unknown option, a missing or malformed endpoint or a number that is not
  * positive.
  */
 export function settingsOf(options: ConnectOptions): Settings {
-  if (options.endpoints.length === 0) {
+  checkOptions(options, CONNECT_OPTIONS, 'KV_CONFIG');
+  if (!Array.isArray(options.endpoints) || options.endpoints.length === 0) {
     throw new KvError(
       'KV_CONFIG',
       'connect needs at least one endpoint, e.g. http://127.0.0.1:2379',
