@@ -121,11 +121,11 @@ describe.skipIf(kafka.kind === 'unavailable')('a cluster on Kafka', () => {
       let fromMs = 0;
       let toMs = 0;
       const workload = await survive('all brokers stopped for 20 s', async () => {
-        await Promise.all([1, 2, 3].map((broker) => faults?.pause(broker)));
+        for (const broker of [1, 2, 3]) await faults?.pause(broker);
         fromMs = Date.now() + 3000;
         await pause(20_000);
         toMs = Date.now();
-        await Promise.all([1, 2, 3].map((broker) => faults?.resume(broker)));
+        for (const broker of [1, 2, 3]) await faults?.resume(broker);
       });
       const reads = workload.reads.filter((read) => read.startMs >= fromMs && read.endMs <= toMs);
       expect(reads.length).toBeGreaterThan(100);
@@ -144,7 +144,9 @@ describe.skipIf(kafka.kind === 'unavailable')('a cluster on Kafka', () => {
 
 /** For people: how long each shard took no write. No assertion depends on it. */
 function report(what: string, workload: Workload, gaps: ReadonlyMap<string, number>): void {
-  const shards = [...gaps].sort().map(([shard, ms]) => `${shard}: ${ms}`);
+  const shards = [...gaps]
+    .map(([shard, ms]) => `${shard}: ${ms}`)
+    .sort((a, b) => a.localeCompare(b));
   const { acknowledgedCount, reads, unacknowledged } = workload;
   process.stderr.write(
     `${what}: longest gap ${Math.max(...gaps.values())} ms (per shard, ms: ${shards.join(', ')}); ` +

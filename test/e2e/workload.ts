@@ -117,7 +117,7 @@ export class Workload {
     while (!untilSeen(this.events) && Date.now() < untilMs) {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
-    await this.#watch?.close();
+    this.#watch?.close();
     await this.#loops[0];
   }
 
