@@ -6,6 +6,7 @@ import ConnectionPool from 'kafkajs/src/network/connectionPool.js';
 import defaultSocketFactory from 'kafkajs/src/network/socketFactory.js';
 import apiKeys from 'kafkajs/src/protocol/requests/apiKeys.js';
 import protocol from 'kafkajs/src/protocol/requests/index.js';
+import './request-queue-timer.ts';
 import type { KafkaApi, ProduceAnswer } from './kafka-api.ts';
 import { encodeProduce } from './produce-request.ts';
 

@@ -48,6 +48,17 @@ interface KafkajsConnection {
   disconnect(): Promise<boolean>;
 }
 
+declare module 'kafkajs/src/network/requestQueue/index.js' {
+  class RequestQueue {
+    constructor(options: object);
+    readonly pending: readonly object[];
+    throttleCheckTimeoutId: object | null;
+    checkPendingRequests(): void;
+    scheduleCheckPendingRequests(): void;
+  }
+  export = RequestQueue;
+}
+
 declare module 'kafkajs/src/network/connectionPool.js' {
   class ConnectionPool {
     constructor(options: object);

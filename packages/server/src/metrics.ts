@@ -180,7 +180,7 @@ function statusGauges(registry: Registry): MemberMetrics['statusSource'] {
 /** The metrics of one member; several members of one process have one each. */
 export function createMetrics(version: string, memberName: string): MemberMetrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 50 });
   const build: Gauge<'server_version' | 'member'> = new Gauge({
     name: 'etcd_server_version',
     help: 'Version of kvd; always 1.',
