@@ -5,6 +5,8 @@ export { printConfig } from './config/print.ts';
 export {
   CONFIG_SCHEMA,
   configLeaves,
+  environmentName,
+  flagName,
   type KvdConfig,
   LIMIT_TEXT,
   schemaText,

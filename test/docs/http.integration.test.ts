@@ -1,0 +1,53 @@
+import type { DevCluster } from '@kvorum/server';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { read } from '../repo/repository.ts';
+import { startDevCluster } from './support/dev-cluster.ts';
+
+const page = read('docs/operations.md');
+let cluster: DevCluster;
+let url: string;
+
+beforeAll(async () => {
+  const started = await startDevCluster();
+  cluster = started.cluster;
+  url = `http://${started.endpoint}`;
+});
+afterAll(async () => {
+  await cluster.stop();
+});
+
+async function text(path: string): Promise<string> {
+  const response = await fetch(url + path);
+  return response.text();
+}
+
+describe('docs/operations.md', () => {
+  it('lists exactly the metrics that /metrics has, besides Node’s own', async () => {
+    const served = [...(await text('/metrics')).matchAll(/^# TYPE ((?:etcd|kv)_\w+)/gm)];
+    const section = /## Metrics\n([\s\S]*?)\n## /.exec(page)?.[1] ?? '';
+    const listed = [...section.matchAll(/^\| ((?:`\w+`(?:, )?)+) \|/gm)].flatMap(([, cell = '']) =>
+      [...cell.matchAll(/`(\w+)`/g)].map(([, name = '']) => name),
+    );
+    expect(listed.sort()).toEqual(served.map(([, name = '']) => name).sort());
+  });
+
+  it('lists exactly the checks of /readyz', async () => {
+    const checks = [...(await text('/readyz?verbose')).matchAll(/^\[.\] ([\w-]+):/gm)];
+    const section = /## Health\n([\s\S]*?)\n## /.exec(page)?.[1] ?? '';
+    const listed = [...section.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, name]) => name);
+    expect(listed).toEqual(checks.map(([, name]) => name));
+  });
+});
+
+describe('docs/protocol.md', () => {
+  it('lists every REST path of the OpenAPI document, and no other', async () => {
+    const { paths } = JSON.parse(await text('/docs/json')) as { readonly paths: object };
+    const served = Object.keys(paths).map((path) => path.replace(/\/(?:\*|\{[^}]*\})$/, '/{key}'));
+    const section = read('docs/protocol.md').split('\n## REST\n')[1] ?? '';
+    const rows = [...section.matchAll(/^\| (`(?:GET|PUT|POST|DELETE) [^|]*) \|/gm)];
+    const listed = rows.flatMap(([, cell = '']) =>
+      [...cell.matchAll(/(\/[\w/{}]+)/g)].map(([, path = '']) => path),
+    );
+    expect([...new Set(listed)].sort()).toEqual([...new Set(served)].sort());
+  });
+});
