@@ -25,7 +25,7 @@ if (process.argv[1] === import.meta.filename) {
   must(await install());
   const failed = await staticChecks();
   const repository = 'architecture, tidiness, documents';
-  const vitest = ['run', '--project', 'unit', 'test/repo'];
+  const vitest = ['run', '--project', 'unit', 'test/repo', 'test/docs'];
   if ((await step(repository, () => node('vitest/vitest.mjs', vitest))) !== 0)
     failed.push(repository);
   if (failed.length > 0) {

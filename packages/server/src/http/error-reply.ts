@@ -31,7 +31,8 @@ function fromFramework(error: FastifyError, host: Host): KvError | undefined {
     });
   }
   if (status < 400 || status >= 500) return undefined;
-  const hint = status === 415 ? { hint: 'send content-type: application/json' } : {};
+  const types = 'application/json, or for a raw value text/plain or application/octet-stream';
+  const hint = status === 415 ? { hint: `send content-type: ${types}` } : {};
   return new KvError('KV_MALFORMED', error.message, { details: hint });
 }
 
