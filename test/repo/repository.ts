@@ -55,7 +55,7 @@ export function withoutComments(source: string): string {
 /** Module specifiers of all static and dynamic imports and re-exports, in order. */
 export function imports(source: string): string[] {
   const code = withoutComments(source);
-  const pattern = /(?:\bfrom\s*|\bimport\s*\(?\s*)(['"])([^'"\n]+)\1/g;
+  const pattern = /(?:\bfrom\s+|\bimport\s*\(?\s*)(['"])([^'"\n]+)\1/g;
   return [...code.matchAll(pattern)].map((match) => match[2] ?? '');
 }
 

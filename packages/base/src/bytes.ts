@@ -30,6 +30,13 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
   return out;
 }
 
+/** A copy that shares no memory with `bytes`; `slice` of a Node Buffer would be a view of it. */
+export function copyBytes(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
 export function utf8(text: string): Uint8Array {
   return encoder.encode(text);
 }

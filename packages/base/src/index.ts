@@ -2,6 +2,7 @@ export { assert, InvariantError, unreachable } from './assert.ts';
 export {
   compareBytes,
   concatBytes,
+  copyBytes,
   EMPTY_BYTES,
   equalBytes,
   fromHex,

@@ -52,6 +52,7 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
   class RequestQueue {
     constructor(options: object);
     readonly pending: readonly object[];
+    readonly throttledUntil: number;
     throttleCheckTimeoutId: object | null;
     checkPendingRequests(): void;
     scheduleCheckPendingRequests(): void;

@@ -1,6 +1,14 @@
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
 
-const schedule = RequestQueue.prototype.scheduleCheckPendingRequests;
+const CHECK_MS_MIN = 10;
+
+/** The parts of kafkajs's queue of one connection that the timer concerns. */
+export interface TimedQueue {
+  readonly pending: readonly object[];
+  readonly throttledUntil: number;
+  throttleCheckTimeoutId: object | null;
+  checkPendingRequests(): void;
+}
 
 /**
  * Stops kafkajs 2.2.4 from spinning: after its first request every connection re-arms a timer of a negative delay for
@@ -8,9 +16,17 @@ const schedule = RequestQueue.prototype.scheduleCheckPendingRequests;
  * wake-ups a second and 5 % of a core for an idle member. With nothing pending there is nothing to check; what becomes
  * pending later schedules its own check.
  */
-RequestQueue.prototype.scheduleCheckPendingRequests = function scheduleIfPending(): void {
-  if (this.pending.length > 0) schedule.call(this);
+RequestQueue.prototype.scheduleCheckPendingRequests = function scheduleIfPending(
+  this: TimedQueue,
+): void {
+  if (this.pending.length === 0 || this.throttleCheckTimeoutId !== null) return;
+  const check = (): void => {
+    this.throttleCheckTimeoutId = null;
+    this.checkPendingRequests();
+  };
+  const delayMs = Math.max(this.throttledUntil - Date.now(), CHECK_MS_MIN);
+  this.throttleCheckTimeoutId = setTimeout(check, delayMs);
 };
 
-/** For the test: imported for its effect on kafkajs. */
-export const patchedQueue: typeof RequestQueue = RequestQueue;
+/** kafkajs's class after the repair, for its test. */
+export const RepairedQueue: new (options: object) => TimedQueue = RequestQueue;

@@ -1,4 +1,4 @@
-import { type LogOffset, logOffset } from '@kvorum/base';
+import { copyBytes, type LogOffset, logOffset } from '@kvorum/base';
 import type { LogBounds, LogEntry, LogName } from '@kvorum/ports';
 
 /** How much of the end of a log stays in memory for members that follow it. */
@@ -38,7 +38,7 @@ export class StoredLog {
   publish(bytes: Uint8Array): void {
     if (this.members > 1) {
       // A copy: the writer may use its buffer again.
-      this.#recent.push({ offset: this.#end, bytes: bytes.slice() });
+      this.#recent.push({ offset: this.#end, bytes: copyBytes(bytes) });
       this.#recentBytes += bytes.length;
       while (this.#recentBytes > RECENT_BYTES_MAX) {
         this.#recentBytes -= this.#recent.shift()?.bytes.length ?? 0;

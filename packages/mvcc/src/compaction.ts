@@ -1,4 +1,4 @@
-import { err, KvError, ok, type Result } from '@kvorum/base';
+import { copyBytes, err, KvError, ok, type Result } from '@kvorum/base';
 import { ByteReader, ByteWriter, byteText } from './binary.ts';
 import { getMany, type Reading, type StoredRow, scanChunk } from './reading.ts';
 import {
@@ -120,7 +120,7 @@ function* superseded(
   const tombstones: Uint8Array[] = [];
   for (const [storeKey, row] of rows) {
     const prevMain = rowPrevMain(row);
-    if (prevMain > 0 && prevMain < target) deletes.push(rowPrevStoreKey(row).slice());
+    if (prevMain > 0 && prevMain < target) deletes.push(copyBytes(rowPrevStoreKey(row)));
     if (!rowIsTombstone(row) || rowMain(row) >= target) continue;
     deletes.push(storeKey);
     tombstones.push(row);

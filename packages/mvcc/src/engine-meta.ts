@@ -1,5 +1,6 @@
 import {
   assert,
+  copyBytes,
   err,
   fromHex,
   KvError,
@@ -95,9 +96,9 @@ export function decodeMeta(bytes: Uint8Array): Result<EngineMeta, KvError> {
   const termNumber = input.u64();
   const leader = toHex(input.raw(LEADER_ID_BYTES));
   const seq = input.u64();
-  const chainHash = input.raw(CHAIN_HASH_BYTES).slice();
+  const chainHash = copyBytes(input.raw(CHAIN_HASH_BYTES));
   const lastOffset = input.u64() - 1;
-  const lastDigest = input.blob().slice();
+  const lastDigest = copyBytes(input.blob());
   const main = input.u64();
   const compactRevision = input.u64() - 1;
   if (!input.finished()) return err(new KvError('KV_CORRUPT', 'unreadable meta row'));

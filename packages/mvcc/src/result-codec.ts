@@ -1,5 +1,6 @@
 import {
   type CompactResponse,
+  copyBytes,
   type DeleteRangeResponse,
   type ErrorDetails,
   errorSpec,
@@ -38,7 +39,7 @@ export function encodeResult(result: CommandResult): Uint8Array {
 
 /** Undefined when the bytes are not a stored result. Keys and values are copies. */
 export function decodeResult(bytes: Uint8Array): CommandResult | undefined {
-  const input = new ByteReader(bytes.slice());
+  const input = new ByteReader(copyBytes(bytes));
   const tag = input.u8();
   if (tag === TAG_ERROR) {
     const error = readError(input);

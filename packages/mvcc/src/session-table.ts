@@ -1,5 +1,6 @@
 import {
   assert,
+  copyBytes,
   EMPTY_BYTES,
   KvError,
   type Limits,
@@ -15,6 +16,8 @@ import type { StateChange } from './write-set.ts';
 const SESSION_FORMAT = 1;
 /** Idle sessions removed by one batch at most: keeps expiry from swelling a record. */
 const EXPIRIES_PER_BATCH_MAX = 64;
+/** A full table gives up only sessions idle for this long: far above any deadline, so no retry can still come. */
+const EVICTABLE_IDLE_MS = 60_000;
 const SESSION_FIXED_BYTES = 64;
 const RUN_BYTES_MAX = 24;
 
@@ -217,11 +220,7 @@ export class SessionBatch {
   admit(tag: SessionTag): Admission {
     const known = this.drafts.get(tag.clientId) ?? this.table.get(tag.clientId);
     if (!isTag(tag)) return refuse(new KvError('KV_INVALID_ARGUMENT', 'malformed session tag'));
-    if (known === undefined) {
-      return tag.retry && tag.ackedThrough > 0
-        ? refuse(new KvError('KV_SESSION_EXPIRED'))
-        : EXECUTE;
-    }
+    if (known === undefined) return this.admitUnknown(tag);
     const result = known.find(tag.seq);
     if (result !== undefined) return { kind: 'answer', result };
     if (tag.seq <= known.ackedThrough) return refuse(new KvError('KV_RESULT_DROPPED'));
@@ -231,6 +230,25 @@ export class SessionBatch {
         details: { limit: this.limits.connectionInflightMax, actual: known.entries },
       }),
     );
+  }
+
+  private admitUnknown(tag: SessionTag): Admission {
+    if (tag.retry && tag.ackedThrough > 0) return refuse(new KvError('KV_SESSION_EXPIRED'));
+    if (this.table.size + this.drafts.size < this.limits.sessionsPerShardMax) return EXECUTE;
+    const [oldest] = this.table.values();
+    // A session in use must not make room: its next retry would be taken for a first attempt.
+    if (oldest === undefined || this.mayEvict(oldest)) return EXECUTE;
+    const limit = this.limits.sessionsPerShardMax;
+    return refuse(
+      new KvError('KV_TOO_MANY_REQUESTS', 'too many client sessions are in use on this shard', {
+        details: { limit },
+      }),
+    );
+  }
+
+  /** Idle for longer than any retry takes. */
+  private mayEvict(session: Session): boolean {
+    return this.leaderTimeMs - session.lastActiveMs > EVICTABLE_IDLE_MS;
   }
 
   /** Bytes that recording a result of this client may add to the record, its own size aside. */
@@ -285,7 +303,7 @@ export class SessionBatch {
     for (const [clientId, session] of this.table) {
       const idle = this.leaderTimeMs - session.lastActiveMs > this.limits.sessionIdleMsMax;
       const enough = excess <= 0 && (!idle || expired >= EXPIRIES_PER_BATCH_MAX);
-      if (enough) return;
+      if (enough || !(idle || this.mayEvict(session))) return;
       if (this.drafts.has(clientId)) continue;
       changes.push({ storeKey: sessionKey(clientId), value: undefined });
       excess -= 1;
@@ -337,7 +355,7 @@ function encodeSession(session: Session): Uint8Array {
 }
 
 function decodeSession(row: Uint8Array): Session {
-  const input = new ByteReader(row.slice()); // the table outlives the frame that the row lies in
+  const input = new ByteReader(copyBytes(row)); // the table outlives the frame that the row lies in
   const format = input.u8();
   assert(format === SESSION_FORMAT, `session row of unknown format ${format}`);
   const session = new Session();

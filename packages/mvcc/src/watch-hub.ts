@@ -1,4 +1,6 @@
 import {
+  copyBytes,
+  EMPTY_BYTES,
   err,
   isOpenEnd,
   KvError,
@@ -143,8 +145,8 @@ export class WatchHub {
     request: WatchRequest,
     currentRevision: number,
   ): Result<{ readonly startRevision: number }, KvError> {
-    const key = request.key.length === 0 ? new Uint8Array([0]) : request.key.slice();
-    const rangeEnd = request.rangeEnd?.slice() ?? new Uint8Array(0);
+    const key = request.key.length === 0 ? new Uint8Array([0]) : copyBytes(request.key);
+    const rangeEnd = copyBytes(request.rangeEnd ?? EMPTY_BYTES);
     const asked = request.startRevision ?? 0;
     const fault = this.checkAdd(watchId, { key, rangeEnd, asked });
     if (fault !== undefined) return err(fault);

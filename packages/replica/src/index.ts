@@ -8,10 +8,5 @@ export type {
   WatchHandle,
   WatchSink,
 } from './api.ts';
-export {
-  openReplica,
-  type Replica,
-  type ReplicaLogger,
-  type ReplicaOptions,
-  type ShardTransport,
-} from './replica.ts';
+export { openReplica, type Replica } from './replica.ts';
+export type { ReplicaLogger, ReplicaOptions, ShardTransport } from './replica-options.ts';

@@ -1,8 +1,6 @@
 import {
   assert,
   KvError,
-  type LeaderId,
-  type Limits,
   type LogIndex,
   type MemberId,
   type RangeRequest,
@@ -11,7 +9,6 @@ import {
   type WatchRequest,
 } from '@kvorum/base';
 import { HARD_STATE_KEY, validate } from '@kvorum/mvcc';
-import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
 import {
   decodeMembership,
   type HaltReport,
@@ -24,7 +21,6 @@ import type {
   Command,
   CommandResult,
   GetResult,
-  ReplicaMetrics,
   ReplicaPort,
   ReplicaStatus,
   WatchHandle,
@@ -35,42 +31,10 @@ import { answerFailed } from './command-queue.ts';
 import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
 import { decodeHardState } from './hard-state-codec.ts';
 import { emptyGroup, ReadPath } from './read-path.ts';
+import type { ReplicaOptions } from './replica-options.ts';
 import { MEMBERSHIP_KEY, StateMachine } from './state-machine.ts';
 import { Transfers } from './transfers.ts';
 import { WritePath } from './write-path.ts';
-
-/** Structured log of a replica; fields never hold keys or values. */
-export interface ReplicaLogger {
-  readonly debug: (fields: object, text: string) => void;
-  readonly info: (fields: object, text: string) => void;
-  readonly warn: (fields: object, text: string) => void;
-  readonly error: (fields: object, text: string) => void;
-}
-
-/** This shard's part of the member's peer transport. */
-export interface ShardTransport {
-  readonly send: (to: MemberId, payload: unknown) => void;
-}
-
-export interface ReplicaOptions {
-  readonly shard: ShardId;
-  readonly shardUid: Uint8Array;
-  readonly generation: number;
-  readonly self: MemberId;
-  readonly leaderId: LeaderId;
-  readonly voters: readonly MemberId[];
-  /** 0 = this member should lead the shard when everybody is healthy, 1 = the next best, ... */
-  readonly preferenceRank: number;
-  readonly log: SharedLog;
-  readonly store: StateStore;
-  readonly transport: ShardTransport;
-  readonly clock: Clock;
-  readonly rng: Rng;
-  readonly limits: Limits;
-  readonly metrics: ReplicaMetrics;
-  readonly logger: ReplicaLogger;
-  readonly sha256: (...parts: readonly Uint8Array[]) => Uint8Array;
-}
 
 /** A replica with the two entrances that only its member uses. */
 export interface Replica extends ReplicaPort {
@@ -208,6 +172,7 @@ class ReplicaShell implements Replica {
   start(): void {
     this.#runner.start();
     this.#scheduleTick();
+    this.#measureStore();
     this.#compactNext();
   }
 
@@ -486,7 +451,19 @@ class ReplicaShell implements Replica {
       if (nowMs < this.#progressAtMs) return;
       this.#progressAtMs = nowMs + PROGRESS_MS;
       this.#machine.watches.progressTick();
+      this.#measureStore();
     });
+  }
+
+  /** For the status only; a store that cannot be measured breaks nothing. */
+  #measureStore(): void {
+    this.#options.store.sizeBytes().then(
+      (bytes) => {
+        this.#storeBytes = bytes;
+      },
+      (error: unknown) =>
+        this.#options.logger.debug({ error: String(error) }, 'store size unknown'),
+    );
   }
 
   #changed(): void {

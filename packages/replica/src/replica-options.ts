@@ -1,0 +1,36 @@
+import type { LeaderId, Limits, MemberId, ShardId } from '@kvorum/base';
+import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
+import type { ReplicaMetrics } from './api.ts';
+
+/** Structured log of a replica; fields never hold keys or values. */
+export interface ReplicaLogger {
+  readonly debug: (fields: object, text: string) => void;
+  readonly info: (fields: object, text: string) => void;
+  readonly warn: (fields: object, text: string) => void;
+  readonly error: (fields: object, text: string) => void;
+}
+
+/** This shard's part of the member's peer transport. */
+export interface ShardTransport {
+  readonly send: (to: MemberId, payload: unknown) => void;
+}
+
+export interface ReplicaOptions {
+  readonly shard: ShardId;
+  readonly shardUid: Uint8Array;
+  readonly generation: number;
+  readonly self: MemberId;
+  readonly leaderId: LeaderId;
+  readonly voters: readonly MemberId[];
+  /** 0 = this member should lead the shard when everybody is healthy, 1 = the next best, ... */
+  readonly preferenceRank: number;
+  readonly log: SharedLog;
+  readonly store: StateStore;
+  readonly transport: ShardTransport;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly limits: Limits;
+  readonly metrics: ReplicaMetrics;
+  readonly logger: ReplicaLogger;
+  readonly sha256: (...parts: readonly Uint8Array[]) => Uint8Array;
+}
