@@ -63,7 +63,7 @@ export class Command {
     return this.#output;
   }
 
-  /** Its exit code (null: killed by a signal) and output. Fails after `timeoutMs`, ending it. */
+  /** Its exit code and output once it has ended; after `timeoutMs` it is killed, and its code is null. */
   async end(timeoutMs = 120_000): Promise<CommandEnd> {
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), timeoutMs);
     const code = await this.#end;

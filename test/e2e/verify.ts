@@ -24,7 +24,7 @@ export async function verifyHistory(workload: Workload, client: KvorumClient): P
 }
 
 /** Per shard strictly rising revisions (one write a revision here), so neither doubled nor reordered. */
-function orderViolations(events: readonly SeenEvent[]): readonly string[] {
+export function orderViolations(events: readonly SeenEvent[]): readonly string[] {
   const last = new Map<string, number>();
   const violations: string[] = [];
   for (const event of events) {
@@ -37,7 +37,8 @@ function orderViolations(events: readonly SeenEvent[]): readonly string[] {
   return violations;
 }
 
-function writeViolations(workload: Workload): readonly string[] {
+/** Acknowledged writes were seen once and at their revision, failed ones never. */
+export function writeViolations(workload: Pick<Workload, 'writes' | 'events'>): readonly string[] {
   const seen = new Map<string, SeenEvent[]>();
   for (const event of workload.events) {
     const id = `${event.key} ${event.value}`;
