@@ -19,6 +19,11 @@ export function onElectionTimeout(core: Core): void {
     becomeFollower(core, core.hard.term);
     return;
   }
+  if (core.verifyingLast) {
+    // Until the last accepted record was seen again this may be another log, which must not get a record of ours.
+    core.electionAtMs = core.nowMs + core.config.heartbeatMs;
+    return;
+  }
   leaveRole(core, core.hard.term);
   core.role = 'pre-candidate';
   announce(core);

@@ -44,7 +44,8 @@ function isReadyFor(core: Core, target: MemberId): boolean {
 }
 
 export function onTimeoutNow(core: Core): void {
-  if (core.role === 'follower' && isVoter(core, core.config.self)) campaign(core, true);
+  const mayLead = isVoter(core, core.config.self) && !core.verifyingLast;
+  if (core.role === 'follower' && mayLead) campaign(core, true);
 }
 
 /**

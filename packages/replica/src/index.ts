@@ -10,3 +10,4 @@ export type {
 } from './api.ts';
 export { openReplica, type Replica } from './replica.ts';
 export type { ReplicaLogger, ReplicaOptions, ShardTransport } from './replica-options.ts';
+export type { SpaceAccount } from './space.ts';

@@ -1,6 +1,7 @@
 import type { LeaderId, Limits, MemberId, ShardId } from '@kvorum/base';
 import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
 import type { ReplicaMetrics } from './api.ts';
+import type { SpaceAccount } from './space.ts';
 
 /** Structured log of a replica; fields never hold keys or values. */
 export interface ReplicaLogger {
@@ -32,5 +33,7 @@ export interface ReplicaOptions {
   readonly limits: Limits;
   readonly metrics: ReplicaMetrics;
   readonly logger: ReplicaLogger;
+  /** Absent: no quota. */
+  readonly space?: SpaceAccount;
   readonly sha256: (...parts: readonly Uint8Array[]) => Uint8Array;
 }

@@ -32,6 +32,7 @@ import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
 import { decodeHardState } from './hard-state-codec.ts';
 import { emptyGroup, ReadPath } from './read-path.ts';
 import type { ReplicaOptions } from './replica-options.ts';
+import { growsStore } from './space.ts';
 import { MEMBERSHIP_KEY, StateMachine } from './state-machine.ts';
 import { Transfers } from './transfers.ts';
 import { WritePath } from './write-path.ts';
@@ -56,6 +57,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
 
 /** Quiet watchers that asked for progress hear of it so often: the age of a revision that they may resume from. */
 const PROGRESS_MS = 10_000;
+const MEASURE_MS = 2000;
 
 interface Membership {
   readonly voters: readonly MemberId[];
@@ -105,6 +107,7 @@ class ReplicaShell implements Replica {
   /** Index of the own barrier of the current leadership. */
   #readyIndex: LogIndex | undefined;
   #storeBytes = 0;
+  #measureAtMs = 0;
   #progressAtMs = 0;
 
   constructor({ options, hard, membership, machine }: ReplicaParts) {
@@ -172,7 +175,6 @@ class ReplicaShell implements Replica {
   start(): void {
     this.#runner.start();
     this.#scheduleTick();
-    this.#measureStore();
     this.#compactNext();
   }
 
@@ -182,7 +184,7 @@ class ReplicaShell implements Replica {
       answerFailed(command, refusal);
       return;
     }
-    const fault = validate(command.request, this.#options.limits);
+    const fault = validate(command.request, this.#options.limits) ?? this.#noSpace(command);
     if (fault === undefined) this.#writes.submit(command);
     else answerFailed(command, fault);
   }
@@ -448,18 +450,30 @@ class ReplicaShell implements Replica {
       // Whatever kept a batch or a read back (a transfer that failed, a late answer) may be over.
       this.#writes.pump();
       this.#reads.retry();
+      if (nowMs >= this.#measureAtMs) {
+        this.#measureAtMs = nowMs + MEASURE_MS;
+        this.#measureStore();
+      }
       if (nowMs < this.#progressAtMs) return;
       this.#progressAtMs = nowMs + PROGRESS_MS;
       this.#machine.watches.progressTick();
-      this.#measureStore();
     });
   }
 
-  /** For the status only; a store that cannot be measured breaks nothing. */
+  #noSpace({ request }: Command): KvError | undefined {
+    const { space, limits } = this.#options;
+    if (space?.isFull() !== true || !growsStore(request)) return undefined;
+    return new KvError('KV_NO_SPACE', undefined, {
+      details: { shard: this.shard, limit: limits.quotaBytes, hint: 'kvctl compaction REVISION' },
+    });
+  }
+
+  /** For the status and the quota; a store that cannot be measured breaks nothing. */
   #measureStore(): void {
     this.#options.store.sizeBytes().then(
       (bytes) => {
         this.#storeBytes = bytes;
+        this.#options.space?.report(this.shard, bytes);
       },
       (error: unknown) =>
         this.#options.logger.debug({ error: String(error) }, 'store size unknown'),

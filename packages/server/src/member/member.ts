@@ -28,6 +28,7 @@ import { peerOptions } from './peer-options.ts';
 import { startPlacement } from './placement.ts';
 import { ReplicaSet } from './replica-set.ts';
 import { ShardMapSource } from './shard-map-source.ts';
+import { SpaceQuota } from './space-quota.ts';
 import { sha256, systemClock, systemRng } from './system.ts';
 
 const GRACE_MS = 5000;
@@ -91,6 +92,7 @@ class RunningMember implements Member {
   readonly #data: DataDirectory;
   readonly #metrics: MemberMetrics;
   readonly #stores: StateStores;
+  readonly #space: SpaceQuota;
   readonly #replicas = new ReplicaSet();
   /** Undone in reverse order at the end. */
   readonly #cleanups: (() => void | Promise<void>)[] = [];
@@ -109,6 +111,7 @@ class RunningMember implements Member {
     this.#leaderId = freshLeaderId(this.#cluster.self.id, systemRng);
     this.#data = openMemberDirectory(config, systemRng);
     this.#metrics = createMetrics(options.version, config.name);
+    this.#space = new SpaceQuota(config.limits.quotaBytes);
     this.#stores = openLevelStores({ directory: this.#data.replicas });
     this.host = new MemberHost({
       cluster: this.#cluster,
@@ -228,6 +231,7 @@ class RunningMember implements Member {
       limits: config.limits,
       metrics: this.#metrics.replica,
       logger,
+      space: this.#space,
       sha256,
     });
     this.#cleanups.push(() => replica.stop());

@@ -1,0 +1,30 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type OneMember, startOneMember, temporaryDirectory } from './support/one-member.ts';
+
+const directory = temporaryDirectory();
+let member: OneMember;
+beforeAll(async () => {
+  member = await startOneMember(directory.path, { 'limits.quotaBytes': 200_000 });
+});
+afterAll(async () => {
+  await member.stop();
+  directory.remove();
+});
+
+async function put(n: number): Promise<Response> {
+  return await fetch(`${member.url}/v1/kv/keys/key-${n}`, {
+    method: 'PUT',
+    body: JSON.stringify({ value: 'v'.repeat(20_000) }),
+    headers: { 'content-type': 'application/json' },
+  });
+}
+
+it('refuses puts above its quota and goes on with reads and deletes', async () => {
+  let answer = await put(0);
+  const untilMs = Date.now() + 15_000;
+  for (let n = 1; answer.ok && Date.now() < untilMs; n += 1) answer = await put(n);
+  expect(answer.status).toBe(429);
+  expect(await answer.json()).toMatchObject({ error: { code: 'KV_NO_SPACE', retry: 'operator' } });
+  expect((await fetch(`${member.url}/v1/kv/keys/key-0`)).status).toBe(200);
+  expect((await fetch(`${member.url}/v1/kv/keys/key-0`, { method: 'DELETE' })).status).toBe(200);
+});
