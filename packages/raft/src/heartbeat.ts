@@ -9,7 +9,7 @@ import { isQuorum } from './quorum.ts';
 export function broadcastHeartbeat(core: Core, round: number): void {
   const { index, chainHash } = core.accepted;
   const { term } = core.hard;
-  core.heartbeatAtMs = core.nowMs + core.config.heartbeatMs;
+  core.heartbeatAtMs = nextBeatMs(core);
   for (const id of core.peers.keys()) {
     send(core, id, { kind: 'heartbeat', term, round, history: { index, chainHash } });
   }
@@ -106,4 +106,10 @@ export function hasQuorumContact(core: Core): boolean {
     core.voters,
     (id) => id === core.config.self || (core.peers.get(id)?.answeredMs ?? since) > since,
   );
+}
+
+/** Beats fall on multiples of the interval, so that the leaders of one process beat in one turn and share its frames. */
+function nextBeatMs(core: Core): number {
+  const { heartbeatMs } = core.config;
+  return (Math.floor(core.nowMs / heartbeatMs) + 1) * heartbeatMs;
 }
