@@ -73,6 +73,16 @@ export class Executor {
     );
   }
 
+  /** Nothing of this batch takes room in the record yet. */
+  get isFresh(): boolean {
+    return this.state.builder.changeCount === 0 && this.sessionBytes === 0;
+  }
+
+  /** What a command hears whose effects, or whose session's row, find no room any more. */
+  recordFull(): CommandResult {
+    return failed(new KvError('KV_TOO_MANY_REQUESTS', 'the log record is full'));
+  }
+
   /** A put needs no reading once its slot is prefetched: the hot path stays a plain call. */
   put(request: PutRequest): CommandResult {
     const { state } = this;
@@ -267,14 +277,13 @@ export class Executor {
 
   /** Too large for any record, or only for what is left of this one: then a retry finds an emptier one. */
   private overflowed(overflow: Overflow): CommandResult {
-    const alone = this.state.builder.changeCount === 0 && this.sessionBytes === 0;
-    if (alone || overflow.bytes > this.recordBytesMax) {
+    if (this.isFresh || overflow.bytes > this.recordBytesMax) {
       const details = { limit: this.recordBytesMax };
       return failed(
         new KvError('KV_REQUEST_TOO_LARGE', 'its effects exceed one log record', { details }),
       );
     }
-    return failed(new KvError('KV_TOO_MANY_REQUESTS', 'the log record is full'));
+    return this.recordFull();
   }
 }
 

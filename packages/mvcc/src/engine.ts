@@ -344,6 +344,7 @@ function* executeTagged(
   if (admission.kind === 'answer') return admission.result;
   executor.sessionBytes = sessions.bytesMax;
   executor.ownSessionBytes = sessions.costOf(tag);
+  if (executor.room < 0 && !executor.isFresh) return executor.recordFull();
   const result = request.op === 'put' ? executor.put(request) : yield* executor.run(request);
   // Not decided but turned away: the client may send it again under the same seq.
   const turnedAway = !result.ok && result.error.code === 'KV_TOO_MANY_REQUESTS';

@@ -15,11 +15,13 @@ import type { StateChange } from './write-set.ts';
 
 const SESSION_FORMAT = 1;
 /** Idle sessions removed by one batch at most: keeps expiry from swelling a record. */
-const EXPIRIES_PER_BATCH_MAX = 64;
+const EXPIRIES_PER_BATCH_MAX = 32;
 /** A full table gives up only sessions idle for this long: far above any deadline, so no retry can still come. */
 const EVICTABLE_IDLE_MS = 60_000;
 const SESSION_FIXED_BYTES = 64;
 const RUN_BYTES_MAX = 24;
+/** The delete that a new session may cause, one for one. */
+const EVICTION_BYTES = 64;
 
 /** Plain puts `seqFrom`, `seqFrom + 1`, … that took the revisions `revisionFrom`, `revisionFrom + 1`, …. */
 interface Run {
@@ -255,7 +257,7 @@ export class SessionBatch {
   costOf(tag: SessionTag): number {
     if (this.drafts.has(tag.clientId)) return RUN_BYTES_MAX;
     const known = this.table.get(tag.clientId);
-    return RUN_BYTES_MAX + (known?.bytesMax ?? SESSION_FIXED_BYTES);
+    return RUN_BYTES_MAX + (known?.bytesMax ?? SESSION_FIXED_BYTES + EVICTION_BYTES);
   }
 
   /** Remembers the decision. `resultBytesMax` = what the record still has room for. */
@@ -288,9 +290,10 @@ export class SessionBatch {
   private draft(clientId: string): Session {
     let draft = this.drafts.get(clientId);
     if (draft === undefined) {
-      draft = this.table.get(clientId)?.copy() ?? new Session();
+      const known = this.table.get(clientId);
+      draft = known?.copy() ?? new Session();
       this.drafts.set(clientId, draft);
-      this.bytesMax += draft.bytesMax;
+      this.bytesMax += draft.bytesMax + (known === undefined ? EVICTION_BYTES : 0);
     }
     return draft;
   }
@@ -302,8 +305,9 @@ export class SessionBatch {
     let expired = 0;
     for (const [clientId, session] of this.table) {
       const idle = this.leaderTimeMs - session.lastActiveMs > this.limits.sessionIdleMsMax;
-      const enough = excess <= 0 && (!idle || expired >= EXPIRIES_PER_BATCH_MAX);
-      if (enough || !(idle || this.mayEvict(session))) return;
+      // Each created session has paid for one delete; the others fit what a record keeps free for its frame.
+      if (expired >= created + EXPIRIES_PER_BATCH_MAX) return;
+      if (!idle && !(excess > 0 && this.mayEvict(session))) return;
       if (this.drafts.has(clientId)) continue;
       changes.push({ storeKey: sessionKey(clientId), value: undefined });
       excess -= 1;

@@ -344,6 +344,8 @@ export class WatchHub {
         watcher.synced = false;
         watcher.blocked = true;
         if (this.watchers.get(watcher.id) === watcher) this.unsynced.add(watcher);
+        // The very write set may have compacted what was refused: then it cannot be had from disk.
+        this.cancelCompacted();
         return;
       }
       watcher.busy = true;

@@ -1,5 +1,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { fromHex, KvError, type LeaseId, NO_LEASE, term, toHex, utf8 } from '@kvorum/base';
+import {
+  fromHex,
+  KvError,
+  type LeaseId,
+  NO_LEASE,
+  type SessionTag,
+  term,
+  toHex,
+  utf8,
+} from '@kvorum/base';
 import {
   decodeHead,
   decodeLease,
@@ -267,6 +276,34 @@ describe('record size', () => {
     expect(prevKv?.version).toBe(1);
     const range = replica.run(replica.engine.range({ op: 'range', key, rangeEnd: utf8('z') }));
     expect(range.ok && range.value.count).toBe(1);
+  });
+
+  it('counts the session rows of commands that write nothing', () => {
+    const replica = new TestReplica({ recordBytesMax: 64 * 1024, sessionResultBytesMax: 16_384 });
+    const key = utf8('stored');
+    replica.batch([{ request: { op: 'put', key, value: new Uint8Array(12_000) } }]);
+    const tag = (client: number, seq: number): SessionTag => ({
+      clientId: String(client).padStart(32, '0'),
+      seq,
+      ackedThrough: 0,
+      retry: false,
+    });
+    const clients = Array.from({ length: 20 }, (_, i) => i);
+    for (const client of clients) {
+      const compare = { key, target: 'version', result: 'greater', value: 9 } as const;
+      const failure = [{ op: 'range', key } as const];
+      const request = { op: 'txn', compare: [compare], success: [], failure } as const;
+      replica.batch([{ request, session: tag(client, 1) }]);
+    }
+    const results = replica.batch(
+      clients.map((client) => ({
+        request: { op: 'delete-range', key: utf8('none') },
+        session: tag(client, 2),
+      })),
+    );
+    expect(replica.lastPayload?.length).toBeLessThanOrEqual(64 * 1024);
+    const codes = results.map((result) => (result.ok ? 'ok' : result.error.code));
+    expect([...new Set(codes)]).toEqual(['ok', 'KV_TOO_MANY_REQUESTS']);
   });
 
   it('does not remember a command that was turned away: its retry is executed', () => {

@@ -182,12 +182,23 @@ export class WritePath {
       this.pump();
     } else if (executed.payload === undefined) {
       this.#confirm(commands, executed.results, leads);
+    } else if (executed.payload.length > this.#limits.recordBytesMax) {
+      this.#refuse(unanswered, executed.payload.length);
     } else {
-      const { length } = executed.payload;
-      assert(length <= this.#limits.recordBytesMax, `write set of ${length} bytes`);
       this.#open = { commands, results: executed.results, answered: new Set() };
       this.#host.propose(executed.payload);
     }
+  }
+
+  /** The engine keeps within the limit; should it ever not, these commands fail instead of the shard. */
+  #refuse(commands: readonly Command[], bytes: number): void {
+    this.#busy = false;
+    const details = { limit: this.#limits.recordBytesMax, actual: bytes };
+    const error = new KvError('KV_TOO_MANY_REQUESTS', 'the batch exceeds a log record', {
+      details,
+    });
+    for (const command of commands) answerFailed(command, error);
+    this.pump();
   }
 
   /** Answers that rest on reads alone (failed compares, deletes of nothing) must not come from a deposed leader. */
