@@ -7,6 +7,7 @@ const MIB = 1024 * KIB;
  */
 export interface Limits {
   readonly requestBytesMax: number;
+  readonly rangeBytesMax: number;
   readonly txnOpsMax: number;
   readonly txnDepthMax: number;
   readonly recordBytesTarget: number;
@@ -42,6 +43,7 @@ export interface Limits {
 
 export const DEFAULT_LIMITS: Limits = {
   requestBytesMax: 1.5 * MIB,
+  rangeBytesMax: 64 * MIB,
   txnOpsMax: 128,
   txnDepthMax: 8,
   recordBytesTarget: 512 * KIB,

@@ -218,7 +218,7 @@ export class Engine {
     }
     for (;;) {
       const snapshot = this.snapshot();
-      const result = yield* readRange(snapshot, request);
+      const result = yield* readRange(snapshot, request, this.limits.rangeBytesMax);
       // A compaction past the revision being read may have taken rows away: start over at today's revision.
       const at = (request.revision ?? 0) > 0 ? (request.revision ?? 0) : snapshot.revision;
       if (!result.ok || this.compactedTo <= at) return result;

@@ -19,12 +19,14 @@ import { type Found, fetchRows, type Snapshot, VisibleScan } from './visible.ts'
  *
  * The keys are walked once, since `count` is about the whole range; values are fetched only for what is returned
  * (or to sort by value).
- * Errors: KV_FUTURE_REVISION, KV_COMPACTED.
+ * @param bytesMax - of keys and values returned, so that one answer cannot take the member's memory.
+ * Errors: KV_FUTURE_REVISION, KV_COMPACTED, KV_REQUEST_TOO_LARGE for an answer above `bytesMax`.
  * Source: etcd server/etcdserver/txn/range.go.
  */
 export function* readRange(
   snapshot: Snapshot,
   request: RangeRequest,
+  bytesMax: number = Number.POSITIVE_INFINITY,
 ): Reading<Result<RangeResponse, KvError>> {
   const fault = checkRevision(request.revision, snapshot.revision, snapshot.compactRevision());
   if (fault !== undefined) return err(fault);
@@ -35,11 +37,12 @@ export function* readRange(
   const sorted = selection.sortsByValue
     ? yield* sortedByValue(snapshot, selection)
     : selection.cut(selection.sorted());
-  const kvs = yield* toKeyValues(snapshot, sorted, request.keysOnly === true);
+  const kvs = yield* boundedKeyValues(snapshot, sorted, request.keysOnly === true, bytesMax);
+  if (!kvs.ok) return kvs;
   return ok({
     op: 'range',
     revision: snapshot.revision as Revision,
-    kvs,
+    kvs: kvs.value,
     more: selection.more,
     count: selection.count,
   });
@@ -196,6 +199,33 @@ function* withRows(snapshot: Snapshot, entries: readonly Found[]): Reading<reado
 /**
  * Rows that a compaction removed meanwhile are left out: the caller sees by the compact revision that the reading is void.
  */
+const ROWS_PER_PIECE = 1024;
+
+function* boundedKeyValues(
+  snapshot: Snapshot,
+  entries: readonly Found[],
+  keysOnly: boolean,
+  bytesMax: number,
+): Reading<Result<readonly KeyValue[], KvError>> {
+  const kvs: KeyValue[] = [];
+  let bytes = 0;
+  for (let from = 0; from < entries.length; from += ROWS_PER_PIECE) {
+    const piece = entries.slice(from, from + ROWS_PER_PIECE);
+    for (const kv of yield* toKeyValues(snapshot, piece, keysOnly)) {
+      bytes += kv.key.length + kv.value.length;
+      kvs.push(kv);
+    }
+    if (bytes > bytesMax) return err(tooMuch(bytesMax));
+  }
+  return ok(kvs);
+}
+
+function tooMuch(limit: number): KvError {
+  return new KvError('KV_REQUEST_TOO_LARGE', 'the answer to this range exceeds its limit', {
+    details: { limit, hint: 'ask page by page with `limit` (the SDK: scan), or for keys only' },
+  });
+}
+
 export function* toKeyValues(
   snapshot: Snapshot,
   entries: readonly Found[],

@@ -278,6 +278,21 @@ describe('record size', () => {
     expect(range.ok && range.value.count).toBe(1);
   });
 
+  it('refuses a range whose answer exceeds its limit, and answers it page by page', () => {
+    const replica = new TestReplica({ rangeBytesMax: 10_000 });
+    const keys = Array.from({ length: 20 }, (_, i) => utf8(`k${String(i).padStart(2, '0')}`));
+    for (const key of keys) {
+      replica.batch([{ request: { op: 'put', key, value: new Uint8Array(1000) } }]);
+    }
+    const range = { op: 'range', key: utf8('k'), rangeEnd: utf8('l') } as const;
+    const whole = replica.run(replica.engine.range(range));
+    expect(whole.ok ? 'ok' : whole.error.code).toBe('KV_REQUEST_TOO_LARGE');
+    const page = replica.run(replica.engine.range({ ...range, limit: 5 }));
+    expect(page.ok && page.value.kvs.length).toBe(5);
+    const names = replica.run(replica.engine.range({ ...range, keysOnly: true }));
+    expect(names.ok && names.value.kvs.length).toBe(20);
+  });
+
   it('counts the session rows of commands that write nothing', () => {
     const replica = new TestReplica({ recordBytesMax: 64 * 1024, sessionResultBytesMax: 16_384 });
     const key = utf8('stored');
