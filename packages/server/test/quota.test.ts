@@ -11,8 +11,8 @@ afterAll(async () => {
   directory.remove();
 });
 
-async function put(n: number): Promise<Response> {
-  return await fetch(`${member.url}/v1/kv/keys/key-${n}`, {
+function put(n: number): Promise<Response> {
+  return fetch(`${member.url}/v1/kv/keys/key-${n}`, {
     method: 'PUT',
     body: JSON.stringify({ value: 'v'.repeat(20_000) }),
     headers: { 'content-type': 'application/json' },
