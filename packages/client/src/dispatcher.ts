@@ -234,8 +234,10 @@ export class Dispatcher {
       }
       call.succeed(item); // throws before anything is settled when the answer is malformed
       pending.delete(item[0]);
+      const lane = this.#lanes.get(call.shard);
+      if (call.seq > 0) lane?.window.recorded();
       this.#settle(call);
-      this.#lanes.get(call.shard)?.succeeded();
+      lane?.succeeded();
     }
   }
 

@@ -7,9 +7,19 @@ export class SessionWindow {
   #last = 0;
   #ackedThrough = 0;
   readonly #doneAhead = new Set<number>();
+  #isKnown = false;
 
+  /**
+   * 0 until the shard has answered a write of this session: a shard that knows no session takes a retry above 0 for one that
+   * expired, though nothing of it was ever recorded there.
+   */
   get ackedThrough(): number {
-    return this.#ackedThrough;
+    return this.#isKnown ? this.#ackedThrough : 0;
+  }
+
+  /** The shard has recorded a write of this session. */
+  recorded(): void {
+    this.#isKnown = true;
   }
 
   next(): number {

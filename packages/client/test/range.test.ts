@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { spanOf } from '../src/key-range.ts';
 import { settingsOf } from '../src/options.ts';
 import { mergeRanges } from '../src/range-merge.ts';
-import { SessionWindow } from '../src/session-window.ts';
 import { useClusters } from './support/clusters.ts';
 
 const { cluster, client } = useClusters();
@@ -84,18 +83,6 @@ describe('txn and delete', () => {
 });
 
 describe('the parts', () => {
-  it('SessionWindow moves over what was answered out of order', () => {
-    const window = new SessionWindow();
-    const [a, b, c, d] = [window.next(), window.next(), window.next(), window.next()];
-    window.settle(c);
-    window.settle(b);
-    expect(window.ackedThrough).toBe(0);
-    window.settle(a);
-    expect(window.ackedThrough).toBe(3);
-    window.settle(d);
-    expect(window.ackedThrough).toBe(4);
-  });
-
   it('mergeRanges of nothing is empty', () => {
     expect(mergeRanges([], {})).toEqual({ entries: [], count: 0, more: false, shards: [] });
   });
