@@ -137,6 +137,13 @@ export async function handleControl(
     return ok(await run(host, known, params));
   } catch (error) {
     if (isKvError(error)) return err(error);
-    throw error;
+    host.logger.error({ err: error, method: known }, 'a control method failed unexpectedly');
+    const text = error instanceof Error ? error.message : String(error);
+    return err(
+      new KvError('KV_UNAVAILABLE', `${known} failed on this member: ${text}`, {
+        cause: error,
+        outcome: 'not-applied',
+      }),
+    );
   }
 }

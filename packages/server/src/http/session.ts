@@ -23,6 +23,11 @@ import { SessionWatches } from './session-watches.ts';
 const HELLO_TIMEOUT_MS = 5000;
 /** Above every socket's high-water mark: a socket that holds so much will say `drain`. */
 const DRAIN_BYTES_MIN = 131_072;
+/** How long a client may leave more than the limit unread: long enough to read what one burst of requests earned. */
+const UNREAD_MS_MAX = 10_000;
+/** So many times the limit, or so many bytes, are not queued even for a moment: reading may be slow, memory is not endless. */
+const UNREAD_LIMITS_MAX = 8;
+const UNREAD_BYTES_MIN = 67_108_864;
 const TIMEOUT_MS_MAX = 3_600_000;
 const CLOSE_POLICY = 1008;
 const CLOSE_OVERLOAD = 1013;
@@ -50,6 +55,8 @@ export class Session {
   #closed = false;
   #pausedReading = false;
   #cancelHello: () => void;
+  /** Set while more than the limit is unread. */
+  #cancelUnread: (() => void) | undefined;
   #stopTopology: () => void = () => {};
 
   constructor(host: Host, ws: WebSocket, socket: Duplex) {
@@ -58,7 +65,7 @@ export class Session {
     const { watchBufferBytesMax, connectionSendBufferBytesMax } = host.limits;
     const wanted = Math.min(watchBufferBytesMax, connectionSendBufferBytesMax / 2);
     this.#watchBytesMax = Math.max(wanted, DRAIN_BYTES_MIN);
-    this.#answers = new ResponseBatch((bytes) => this.#send(bytes));
+    this.#answers = new ResponseBatch((frames) => this.#sendTurn(frames));
     this.#watches = new SessionWatches(host, {
       send: (bytes) => this.#send(bytes),
       hasRoom: () => this.#ws.bufferedAmount < this.#watchBytesMax,
@@ -350,15 +357,27 @@ export class Session {
   }
 
   #send(bytes: Uint8Array): void {
+    this.#sendTurn([bytes]);
+  }
+
+  /**
+   * Sends what one turn of the event loop has produced, however much that is. Only what earlier turns left unread speaks against
+   * a client, and over the plain limit only when it stays unread: the next turn may come before any client could have read.
+   */
+  #sendTurn(frames: Iterable<Uint8Array>): void {
     if (this.#closed || this.#ws.readyState !== this.#ws.OPEN) return;
-    this.#ws.send(bytes, { binary: true });
-    const buffered = this.#ws.bufferedAmount;
     const limit = this.#host.limits.connectionSendBufferBytesMax;
-    if (buffered > limit) {
-      this.#host.logger.warn({ buffered, limit }, 'client does not read its answers; disconnected');
-      this.#ws.close(CLOSE_OVERLOAD, 'answers are not read');
-      this.#ws.terminate();
+    if (this.#ws.bufferedAmount > Math.max(limit * UNREAD_LIMITS_MAX, UNREAD_BYTES_MIN)) {
+      this.#cutUnread();
       return;
+    }
+    for (const bytes of frames) this.#ws.send(bytes, { binary: true });
+    const buffered = this.#ws.bufferedAmount;
+    if (buffered > limit && this.#cancelUnread === undefined) {
+      this.#cancelUnread = this.#host.clock.setTimer(UNREAD_MS_MAX, () => {
+        this.#cancelUnread = undefined;
+        if (this.#ws.bufferedAmount > limit) this.#cutUnread();
+      });
     }
     if (buffered > Math.max(limit / 4, DRAIN_BYTES_MIN) && !this.#pausedReading) {
       this.#pausedReading = true;
@@ -366,8 +385,18 @@ export class Session {
     }
   }
 
+  #cutUnread(): void {
+    const limit = this.#host.limits.connectionSendBufferBytesMax;
+    const buffered = this.#ws.bufferedAmount;
+    this.#host.logger.warn({ buffered, limit }, 'client does not read its answers; disconnected');
+    this.#ws.close(CLOSE_OVERLOAD, 'answers are not read');
+    this.#ws.terminate();
+  }
+
   #onDrain(): void {
     if (this.#closed) return;
+    this.#cancelUnread?.();
+    this.#cancelUnread = undefined;
     if (this.#pausedReading) {
       this.#pausedReading = false;
       this.#ws.resume();
@@ -382,6 +411,7 @@ export class Session {
   #onClose(): void {
     this.#closed = true;
     this.#cancelHello();
+    this.#cancelUnread?.();
     this.#stopTopology();
     this.#watches.close();
   }
