@@ -78,5 +78,10 @@ export type {
   WriteRequest,
 } from './kv-api.ts';
 export { type ErrorDetails, isKvError, KvError } from './kv-error.ts';
-export { DEFAULT_LIMITS, type Limits } from './limits.ts';
+export {
+  DEFAULT_LIMITS,
+  type Limits,
+  SESSION_EVICTABLE_IDLE_MS,
+  SESSION_RETRY_MS_MAX,
+} from './limits.ts';
 export { err, ok, type Result } from './result.ts';

@@ -2,6 +2,18 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 /**
+ * A full session table gives up sessions that have been idle for so long, and none is given up sooner: until then a repeated
+ * write is recognised.
+ */
+export const SESSION_EVICTABLE_IDLE_MS = 60_000;
+
+/**
+ * A client repeats one write of its session for so long at most, counted from the first attempt that may have been applied. The
+ * rest up to SESSION_EVICTABLE_IDLE_MS is room for clocks that run at different speeds and for frames that wait on their way.
+ */
+export const SESSION_RETRY_MS_MAX = 30_000;
+
+/**
  * Every bound of the system, in one place; the unit is in the name. Defaults of DESIGN §9. A server's configuration may
  * override them (section `limits`), so code takes a `Limits` value instead of importing the defaults.
  */
@@ -23,6 +35,8 @@ export interface Limits {
   readonly connectionsPerAddressMax: number;
   readonly connectionInflightMax: number;
   readonly connectionSendBufferBytesMax: number;
+  readonly connectionUnreadBytesMax: number;
+  readonly connectionUnreadMsMax: number;
   readonly quotaBytes: number;
   readonly sessionsPerShardMax: number;
   readonly sessionResultBytesMax: number;
@@ -31,6 +45,7 @@ export interface Limits {
   readonly electionMsMin: number;
   readonly electionMsMax: number;
   readonly requestTimeoutMs: number;
+  readonly transferHoldMs: number;
   readonly logReadBytesMax: number;
   readonly logPollMs: number;
   readonly followPauseMs: number;
@@ -59,6 +74,8 @@ export const DEFAULT_LIMITS: Limits = {
   connectionsPerAddressMax: 15_000,
   connectionInflightMax: 32_768,
   connectionSendBufferBytesMax: 32 * MIB,
+  connectionUnreadBytesMax: 256 * MIB,
+  connectionUnreadMsMax: 10_000,
   quotaBytes: 8 * 1024 * MIB,
   sessionsPerShardMax: 10_000,
   sessionResultBytesMax: 64 * KIB,
@@ -67,6 +84,7 @@ export const DEFAULT_LIMITS: Limits = {
   electionMsMin: 1000,
   electionMsMax: 2000,
   requestTimeoutMs: 7000,
+  transferHoldMs: 600_000,
   logReadBytesMax: 8 * MIB,
   logPollMs: 500,
   followPauseMs: 5,

@@ -21,6 +21,11 @@ export abstract class Call {
   /** Changes the store, so a lost answer leaves its outcome unknown. */
   readonly write: boolean;
   readonly deadlineMs: number;
+  /**
+   * Until when a session write may be sent: later the servers may have forgotten that they know it.
+   * Set by the first attempt that may have been applied.
+   */
+  resendUntilMs: number = Number.POSITIVE_INFINITY;
   readonly bytes: number;
   state: CallState = 'waiting';
   /** The shard it goes to; changes only when a newer shard map says so. */
@@ -43,6 +48,11 @@ export abstract class Call {
     this.write = write;
     this.deadlineMs = deadlineMs;
     this.bytes = bytes;
+  }
+
+  /** When the caller is told, whatever is known then. */
+  get endMs(): number {
+    return Math.min(this.deadlineMs, this.resendUntilMs);
   }
 
   /** As it goes into a request frame. */

@@ -56,6 +56,7 @@ export class Dispatcher {
       mapVersion: () => this.pool.router?.version ?? 0,
       connectionFor: (shard) => this.pool.connectionFor(shard),
       expire: (call) => this.#expire(call),
+      endsSooner: (call) => this.#endsAt(call),
     };
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
     this.pool.explore(nowMs());
@@ -95,7 +96,7 @@ export class Dispatcher {
     }
     this.#inflight += 1;
     this.#inflightBytes += call.bytes;
-    if (call.deadlineMs < this.#nextDeadlineMs) this.#nextDeadlineMs = call.deadlineMs;
+    this.#endsAt(call);
     if (options?.signal !== undefined && !this.#listen(call, options.signal)) return;
     this.#route(call, shard);
   }
@@ -107,6 +108,10 @@ export class Dispatcher {
     for (const call of this.#live()) this.#cancel(call, 'the client was closed', undefined);
     for (const lane of this.#lanes.values()) lane.stop();
     await this.pool.close(500);
+  }
+
+  #endsAt(call: Call): void {
+    if (call.endMs < this.#nextDeadlineMs) this.#nextDeadlineMs = call.endMs;
   }
 
   #refuse(call: Call): KvError | undefined {
@@ -252,6 +257,8 @@ export class Dispatcher {
     const leaderHint = error.code === 'KV_NOT_LEADER' || error.code === 'KV_NO_LEADER';
     const news = leaderHint && this.pool.notLeader(call.shard, from, error.details.leader);
     if (error.outcome === 'unknown') call.maybeApplied = true;
+    // Nothing to recognise: the time for repeating it begins with the next attempt.
+    if (!call.maybeApplied) call.resendUntilMs = Number.POSITIVE_INFINITY;
     if (verdict === 'reroute') {
       // Another shard means another session sequence; safe, as this attempt was not applied.
       this.#settleSeq(call);
@@ -321,8 +328,8 @@ export class Dispatcher {
   #expireUntil(now: number): void {
     let next = Number.POSITIVE_INFINITY;
     for (const call of this.#live()) {
-      if (call.deadlineMs <= now) this.#expire(call);
-      else if (call.deadlineMs < next) next = call.deadlineMs;
+      if (call.endMs <= now) this.#expire(call);
+      else if (call.endMs < next) next = call.endMs;
     }
     this.#nextDeadlineMs = next;
   }

@@ -1,4 +1,4 @@
-import { KvError } from '@kvorum/base';
+import { KvError, SESSION_RETRY_MS_MAX } from '@kvorum/base';
 import { FRAME, type RequestItem } from '@kvorum/wire';
 import { Backoff } from './backoff.ts';
 import type { Call } from './call.ts';
@@ -20,6 +20,8 @@ export interface LaneHost {
   readonly mapVersion: () => number;
   readonly connectionFor: (shard: string) => Connection | undefined;
   readonly expire: (call: Call) => void;
+  /** The call has to end sooner than its deadline. */
+  readonly endsSooner: (call: Call) => void;
 }
 
 /** The way to one shard: what waits to be sent, in session order, and the pause after a refusal. */
@@ -114,17 +116,24 @@ export class Lane {
     const items: RequestItem[] = [];
     let bytes = 0;
     let deadlineMs = 0;
+    let resendUntilMs = Number.POSITIVE_INFINITY;
     let at = from;
     for (; at < calls.length && items.length < FRAME_ITEMS_MAX; at += 1) {
       const call = calls[at];
       if (call === undefined || call.state !== 'waiting') continue;
-      if (call.deadlineMs <= now) {
+      if (call.endMs <= now) {
         this.#host.expire(call);
         continue;
       }
       if (bytes > 0 && bytes + call.bytes > FRAME_BYTES_TARGET) break;
+      this.#limitResends(call, now);
+      // One deadline holds for the whole frame, and no write of it may outlive its own last moment.
+      const latest = Math.max(deadlineMs, call.endMs);
+      const earliest = Math.min(resendUntilMs, call.resendUntilMs);
+      if (items.length > 0 && latest > earliest) break;
       bytes += call.bytes + ITEM_OVERHEAD_BYTES;
-      if (call.deadlineMs > deadlineMs) deadlineMs = call.deadlineMs;
+      deadlineMs = latest;
+      resendUntilMs = earliest;
       items.push(this.#prepare(call, connection));
     }
     if (items.length > 0) {
@@ -134,6 +143,12 @@ export class Lane {
       connection.send([FRAME.requests, this.shard, version, timeoutMs, ackedThrough, items]);
     }
     return at;
+  }
+
+  #limitResends(call: Call, now: number): void {
+    if (!call.write || !this.#host.session) return;
+    call.resendUntilMs = Math.min(call.resendUntilMs, now + SESSION_RETRY_MS_MAX);
+    if (call.resendUntilMs < call.deadlineMs) this.#host.endsSooner(call);
   }
 
   #prepare(call: Call, connection: Connection): RequestItem {
@@ -156,7 +171,11 @@ export class Lane {
 export function deadlineError(call: Call, unreachable: KvError | undefined): KvError {
   const cause = call.lastError ?? unreachable;
   const options = cause === undefined ? {} : { cause, details: cause.details };
-  const because = cause === undefined ? undefined : `last: ${cause.message}`;
+  const last = cause === undefined ? undefined : `last: ${cause.message}`;
+  const ended = call.resendUntilMs < call.deadlineMs;
+  const tooLate = `a write is repeated for at most ${SESSION_RETRY_MS_MAX / 1000} s`;
+  const said = [ended ? tooLate : undefined, last].filter((text) => text !== undefined);
+  const because = said.length === 0 ? undefined : said.join('; ');
   if (call.write && call.maybeApplied) return new KvError('KV_TIMEOUT', because, options);
   if (call.state === 'sent') {
     return call.write

@@ -5,6 +5,7 @@ import {
   KvError,
   type Limits,
   type Revision,
+  SESSION_EVICTABLE_IDLE_MS,
   type SessionTag,
 } from '@kvorum/base';
 import { ByteReader, ByteWriter } from './binary.ts';
@@ -16,8 +17,6 @@ import type { StateChange } from './write-set.ts';
 const SESSION_FORMAT = 1;
 /** Idle sessions removed by one batch at most: keeps expiry from swelling a record. */
 const EXPIRIES_PER_BATCH_MAX = 32;
-/** A full table gives up only sessions idle for this long: far above any deadline, so no retry can still come. */
-const EVICTABLE_IDLE_MS = 60_000;
 const SESSION_FIXED_BYTES = 64;
 const RUN_BYTES_MAX = 24;
 /** The delete that a new session may cause, one for one. */
@@ -250,7 +249,7 @@ export class SessionBatch {
 
   /** Idle for longer than any retry takes. */
   private mayEvict(session: Session): boolean {
-    return this.leaderTimeMs - session.lastActiveMs > EVICTABLE_IDLE_MS;
+    return this.leaderTimeMs - session.lastActiveMs > SESSION_EVICTABLE_IDLE_MS;
   }
 
   /** Bytes that recording a result of this client may add to the record, its own size aside. */

@@ -48,6 +48,17 @@ describe('sources', () => {
     ]);
   });
 
+  it('listens where its entry in members says, unless told otherwise', () => {
+    const yaml =
+      'name: b\nlog: {kind: kafka, brokers: ["k:1"]}\n' +
+      'members: [{name: a, peer: "a:1", client: "a:2"}, {name: b, peer: "b:1", client: "http://b:2"}]';
+    const { config, sources } = load({ yaml });
+    expect([config.listenClient, config.listenPeer]).toEqual(['b:2', 'b:1']);
+    expect(sources.get('listenPeer')).toBe('its entry in members');
+    const told = load({ yaml, environment: { KVD_LISTEN_CLIENT: '0.0.0.0:2379' } });
+    expect(told.config).toMatchObject({ listenClient: '0.0.0.0:2379', listenPeer: 'b:1' });
+  });
+
   it('lets the environment override the file, and flags both', () => {
     const yaml = 'shards: 2\nreplicas: 1\nlog:\n  startupTimeoutMs: 5\n';
     const environment = { KVD_SHARDS: '3', KVD_LOG_STARTUP_TIMEOUT_MS: '6', PATH: '/bin' };
@@ -129,6 +140,7 @@ describe('what is refused, with the place it came from', () => {
     ],
     ['limits: {shardsMax: 3}', /above limits\.shardsMax/],
     ['limits: {electionMsMin: 9000}', /electionMsMin is above/],
+    ['limits: {sessionIdleMsMax: 59999}', /sessionIdleMsMax is 59999: .* \(at least 60000\)/],
     ['replicas: 3', /replicas is 3/],
   ])('what only makes no sense together: %j', (yaml, expected) => {
     expect(problem({ yaml })).toMatch(expected);

@@ -9,14 +9,17 @@ const VALUE_BYTES = 8192;
 /** 35 MiB of answers; twice as many are above what is queued even for a moment. */
 const GETS = 4500;
 const FRAMES_MIN = 30;
-/** As in session.ts. */
-const UNREAD_MS = 10_000;
+const UNREAD_MS = 12_345;
 
 const directory = temporaryDirectory();
 let member: OneMember;
 let sessions: RawSession[] = [];
 beforeAll(async () => {
-  member = await startOneMember(directory.path, { 'limits.connectionSendBufferBytesMax': 262_144 });
+  member = await startOneMember(directory.path, {
+    'limits.connectionSendBufferBytesMax': 262_144,
+    'limits.connectionUnreadBytesMax': 67_108_864,
+    'limits.connectionUnreadMsMax': UNREAD_MS,
+  });
   const writer = await open();
   writer.requests(shard(), [[1, OP.put, 0, false, KEY, Buffer.alloc(VALUE_BYTES, 'x')]]);
   const { items } = await writer.answers(1);

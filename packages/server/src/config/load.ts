@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { KvError } from '@kvorum/base';
+import { KvError, SESSION_EVICTABLE_IDLE_MS } from '@kvorum/base';
 import { parse as parseYaml } from 'yaml';
 import { nearestName } from './nearest.ts';
 import {
@@ -55,6 +55,7 @@ export function loadConfig(input: ConfigInput): LoadedConfig {
     if (text !== undefined) layers.set(path, fromText(text, schema), `flag ${flagName(path)}`);
   }
   layers.setAll(input.fixed, 'this command');
+  listenAsMember(layers, validateConfig(layers.tree, layers.sources));
   const config = validateConfig(layers.tree, layers.sources);
   return { config: checkMeaning(config, input.fixed !== undefined), sources: layers.sources };
 }
@@ -73,6 +74,19 @@ class Layers {
 
   setAll(values: Readonly<Record<string, unknown>> | undefined, source: string): void {
     for (const [path, value] of Object.entries(values ?? {})) this.set(path, value, source);
+  }
+}
+
+/** A member that is not told where to listen does so where the others and the clients look for it. */
+function listenAsMember(layers: Layers, config: KvdConfig): void {
+  const own = config.members.find((member) => member.name === config.name);
+  if (own === undefined) return;
+  const addresses = {
+    listenClient: own.client.replace(/^https?:\/\//, ''),
+    listenPeer: own.peer,
+  };
+  for (const [path, address] of Object.entries(addresses)) {
+    if (layers.sources.get(path) === 'default') layers.set(path, address, 'its entry in members');
   }
 }
 
@@ -217,6 +231,12 @@ function checkMeaning(config: KvdConfig, oneProcess: boolean): KvdConfig {
   if (config.shards > config.limits.shardsMax) {
     throw configError(
       `shards is ${config.shards}, above limits.shardsMax ${config.limits.shardsMax}`,
+    );
+  }
+  if (config.limits.sessionIdleMsMax < SESSION_EVICTABLE_IDLE_MS) {
+    throw configError(
+      `limits.sessionIdleMsMax is ${config.limits.sessionIdleMsMax}: clients may still repeat a write ` +
+        `then (at least ${SESSION_EVICTABLE_IDLE_MS})`,
     );
   }
   if (config.limits.electionMsMin > config.limits.electionMsMax) {

@@ -109,7 +109,11 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   connectionsMax: 'Most client connections of a member.',
   connectionsPerAddressMax: 'Most client connections from one address.',
   connectionInflightMax: 'Most unanswered requests of one client connection.',
-  connectionSendBufferBytesMax: 'Bytes a client may leave unread before it is disconnected.',
+  connectionSendBufferBytesMax:
+    'Bytes a client may leave unread for longer than connectionUnreadMsMax before it is disconnected.',
+  connectionUnreadBytesMax: 'Bytes a client may leave unread at all, however shortly.',
+  connectionUnreadMsMax:
+    'How long a client may leave more than connectionSendBufferBytesMax unread, milliseconds.',
   quotaBytes: 'Most bytes on disk of a member; writes are refused above.',
   sessionsPerShardMax: 'Client sessions remembered per shard.',
   sessionResultBytesMax: 'Bytes of remembered results per client session.',
@@ -118,6 +122,8 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   electionMsMin: 'Shortest election timeout, milliseconds.',
   electionMsMax: 'Longest election timeout, milliseconds.',
   requestTimeoutMs: 'Deadline of a request that names none, milliseconds.',
+  transferHoldMs:
+    'How long a leadership moved by hand is not moved back for an even spread, milliseconds.',
   logReadBytesMax: 'Bytes asked of the log in one read.',
   logPollMs: 'Longest wait of one read of the log, milliseconds.',
   followPauseMs:
@@ -215,8 +221,8 @@ export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum mem
     items: MEMBER_SCHEMA,
     default: [],
   },
-  listenClient: address('Where clients are served.', { default: '127.0.0.1:2379' }),
-  listenPeer: address('Where the other members are heard.', { default: '127.0.0.1:2380' }),
+  listenClient: address('Where clients are served. With `members`: by default at `client` of its own entry.', { default: '127.0.0.1:2379' }),
+  listenPeer: address('Where the other members are heard. With `members`: by default at `peer` of its own entry.', { default: '127.0.0.1:2380' }),
   log: LOG_SCHEMA,
   dev: flag('Accept an unsafe log (fewer than 3 copies). Never where data matters.'),
   insecure: flag('Do not warn about clients served in plain text beyond this machine.'),

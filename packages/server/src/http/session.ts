@@ -23,11 +23,6 @@ import { SessionWatches } from './session-watches.ts';
 const HELLO_TIMEOUT_MS = 5000;
 /** Above every socket's high-water mark: a socket that holds so much will say `drain`. */
 const DRAIN_BYTES_MIN = 131_072;
-/** How long a client may leave more than the limit unread: long enough to read what one burst of requests earned. */
-const UNREAD_MS_MAX = 10_000;
-/** So many times the limit, or so many bytes, are not queued even for a moment: reading may be slow, memory is not endless. */
-const UNREAD_LIMITS_MAX = 8;
-const UNREAD_BYTES_MIN = 67_108_864;
 const TIMEOUT_MS_MAX = 3_600_000;
 const CLOSE_POLICY = 1008;
 const CLOSE_OVERLOAD = 1013;
@@ -366,15 +361,16 @@ export class Session {
    */
   #sendTurn(frames: Iterable<Uint8Array>): void {
     if (this.#closed || this.#ws.readyState !== this.#ws.OPEN) return;
-    const limit = this.#host.limits.connectionSendBufferBytesMax;
-    if (this.#ws.bufferedAmount > Math.max(limit * UNREAD_LIMITS_MAX, UNREAD_BYTES_MIN)) {
+    const { limits } = this.#host;
+    const limit = limits.connectionSendBufferBytesMax;
+    if (this.#ws.bufferedAmount > limits.connectionUnreadBytesMax) {
       this.#cutUnread();
       return;
     }
     for (const bytes of frames) this.#ws.send(bytes, { binary: true });
     const buffered = this.#ws.bufferedAmount;
     if (buffered > limit && this.#cancelUnread === undefined) {
-      this.#cancelUnread = this.#host.clock.setTimer(UNREAD_MS_MAX, () => {
+      this.#cancelUnread = this.#host.clock.setTimer(limits.connectionUnreadMsMax, () => {
         this.#cancelUnread = undefined;
         if (this.#ws.bufferedAmount > limit) this.#cutUnread();
       });
