@@ -18,7 +18,7 @@ import type {
 } from './answer.ts';
 import { GetCall, PutCall, RequestCall } from './call.ts';
 import { checkRequest, checkWatch } from './check-request.ts';
-import { Control, type EndpointStatus } from './control.ts';
+import { Control, type EndpointStatus, type Transferred } from './control.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { Entry } from './entry.ts';
 import {
@@ -308,9 +308,10 @@ export class KvorumClient {
   }
 
   /**
-   * Hands a shard's leadership to a member (id or name). Errors: KV_BAD_TRANSFEREE, KV_NOT_FOUND.
+   * Hands a shard's leadership to a member (id or name), which keeps it for `holdMs` against the even spread of leaders.
+   * Errors: KV_BAD_TRANSFEREE, KV_NOT_FOUND.
    */
-  transferLeader(shard: string, member: string, options: CallOptions = {}): Promise<void> {
+  transferLeader(shard: string, member: string, options: CallOptions = {}): Promise<Transferred> {
     return this.#control.transfer(shard, member, options);
   }
 

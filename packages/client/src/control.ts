@@ -23,6 +23,12 @@ export type EndpointStatus =
   | { readonly endpoint: string; readonly status: MemberStatus; readonly error?: undefined }
   | { readonly endpoint: string; readonly status?: undefined; readonly error: KvError };
 
+/** A leadership that was handed over. */
+export interface Transferred {
+  /** The new leader keeps it for so long against the even spread of leaders, unless it restarts. */
+  readonly holdMs: number;
+}
+
 type Parse<T> = (value: unknown) => Result<T, KvError>;
 
 interface Question<T> {
@@ -77,11 +83,11 @@ export class Control {
     return this.#askAny('shards', parseShards, options);
   }
 
-  async transfer(shard: string, member: string, options: CallOptions): Promise<void> {
+  async transfer(shard: string, member: string, options: CallOptions): Promise<Transferred> {
     const connection = await this.connected(options);
-    await this.#ask(
+    return this.#ask(
       connection,
-      { method: 'transfer', params: { shard, member }, parse: anything },
+      { method: 'transfer', params: { shard, member }, parse: parseTransferred },
       options,
     );
   }
@@ -231,4 +237,9 @@ function aborted(signal: AbortSignal | undefined): KvError {
   return new KvError('KV_CANCELLED', 'aborted by its signal', { cause });
 }
 
-const anything: Parse<unknown> = (value) => ({ ok: true, value });
+/** A member of an older version answers null: it keeps nothing. */
+const parseTransferred: Parse<Transferred> = (value) => {
+  const found = typeof value === 'object' && value !== null && 'holdMs' in value;
+  const holdMs = found && typeof value.holdMs === 'number' ? value.holdMs : 0;
+  return { ok: true, value: { holdMs } };
+};

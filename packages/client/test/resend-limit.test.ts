@@ -92,7 +92,10 @@ it('a read keeps its own deadline, and shares no frame with a write that has les
   await kv.put('a', '1');
   const late = { timeoutMs: LONG_MS };
   await Promise.all([kv.put('a', '2', late), kv.get('a', late), kv.put('a', '3', late)]);
-  const frames = fake.member(0).sessions.flatMap((session) => session.frames).slice(1);
+  const frames = fake
+    .member(0)
+    .sessions.flatMap((session) => session.frames)
+    .slice(1);
   expect(frames.map((frame) => frame.timeoutMs > SESSION_RETRY_MS_MAX)).toEqual([
     false,
     true,

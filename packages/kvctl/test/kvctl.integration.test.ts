@@ -159,7 +159,9 @@ describe('cluster', () => {
     }[];
     const target = shards[0]?.voters.find((id) => id !== shards[0]?.leader) ?? '';
     expect(await out('leader', 'transfer', '0', target)).toBe(
-      `Leadership of shard 0 transferred to ${target}\n`,
+      `Leadership of shard 0 transferred to ${target}\n` +
+        `It stays there for 10 minutes, or until ${target} restarts; ` +
+        'then leaders are spread evenly again.\n',
     );
     expect(await on(['leader', 'transfer', '0', 'nobody'])).toMatchObject({ code: 3 });
     expect(await on(['leader', 'transfer', '77', 'm1'])).toMatchObject({ code: 3 });

@@ -43,8 +43,11 @@ export interface Host {
   leaders(): Readonly<Record<string, string>>;
   /** Called when the map or a leader changed; returns how to stop that. */
   onTopologyChange(listener: () => void): () => void;
-  /** Hands leadership of a shard over, from whichever member leads it. Errors: KV_BAD_TRANSFEREE, ... */
-  transfer(shard: string, member: string): Promise<void>;
+  /**
+   * Hands leadership of a shard over, from whichever member leads it. Resolves with how long the target keeps it against the even
+   * spread, milliseconds. Errors: KV_BAD_TRANSFEREE, ...
+   */
+  transfer(shard: string, member: string): Promise<number>;
   readiness(): readonly ReadinessCheck[];
   /** Set while starting and while shutting down: why requests are refused. */
   refusal(): KvError | undefined;

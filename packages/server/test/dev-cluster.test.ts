@@ -114,6 +114,9 @@ it('hands leadership over when any member is asked, and tells the clients', asyn
     if ((leaders as Record<string, string>)['1'] === to.host.memberId) break;
   }
   session.close();
+  expect(cluster.members.map((member) => member.host.held.has('1'))).toEqual(
+    cluster.members.map((member) => member === to),
+  );
 });
 
 it('agrees on the state of every shard', async () => {

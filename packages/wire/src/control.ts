@@ -11,7 +11,7 @@ import { err, KvError, ok, type Result } from '@kvorum/base';
  * | `status` | none | {@link MemberStatus} of the asked member |
  * | `members` | none | {@link MemberInfo}[] |
  * | `shards` | none | {@link ShardInfo}[], data shards first in numeric order, then `meta` |
- * | `transfer` | {@link TransferParams} | null once the target leads; any member forwards it to the shard's leader |
+ * | `transfer` | {@link TransferParams} | `{ holdMs }` once the target leads: how long it keeps the shard against the even spread; any member forwards it to the shard's leader |
  * | `hash` | {@link HashParams} | {@link ShardHash} of the asked member's replica |
  * | `health` | none | {@link HealthStatus} of the asked member |
  */

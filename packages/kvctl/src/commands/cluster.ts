@@ -260,16 +260,33 @@ export async function memberNames(
   return new Map(sorted.map(({ id, name }) => [id, name]));
 }
 
+/** `10 minutes`, `90 seconds`. */
+function durationText(ms: number): string {
+  const minutes = ms / 60_000;
+  const [count, unit] = Number.isInteger(minutes) ? [minutes, 'minute'] : [ms / 1000, 'second'];
+  return `${count} ${unit}${count === 1 ? '' : 's'}`;
+}
+
 export function addLeader(program: Command, context: Context): void {
   const leader = program.command('leader').description('Leadership of shards');
   leader
     .command('transfer')
     .argument('<shard>')
     .argument('<member>', 'name or id')
-    .description("Hand a shard's leadership to a member")
+    .description("Hand a shard's leadership to a member, which keeps it for a while")
     .action(async (shard: string, member: string) => {
-      await context.withClient((client) => client.transferLeader(shard, member, context.call()));
-      if (context.globals().format === 'json') context.io.out(jsonLine({ shard, leader: member }));
-      else context.io.out(`Leadership of shard ${shard} transferred to ${member}\n`);
+      const { holdMs } = await context.withClient((client) =>
+        client.transferLeader(shard, member, context.call()),
+      );
+      if (context.globals().format === 'json') {
+        context.io.out(jsonLine({ shard, leader: member, holdMs }));
+        return;
+      }
+      const kept =
+        holdMs === 0
+          ? 'Leaders are spread evenly, so it may go back within seconds.'
+          : `It stays there for ${durationText(holdMs)}, or until ${member} restarts; ` +
+            'then leaders are spread evenly again.';
+      context.io.out(`Leadership of shard ${shard} transferred to ${member}\n${kept}\n`);
     });
 }

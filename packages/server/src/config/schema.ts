@@ -221,8 +221,14 @@ export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum mem
     items: MEMBER_SCHEMA,
     default: [],
   },
-  listenClient: address('Where clients are served. With `members`: by default at `client` of its own entry.', { default: '127.0.0.1:2379' }),
-  listenPeer: address('Where the other members are heard. With `members`: by default at `peer` of its own entry.', { default: '127.0.0.1:2380' }),
+  listenClient: address(
+    'Where clients are served. With `members`: by default at `client` of its own entry.',
+    { default: '127.0.0.1:2379' },
+  ),
+  listenPeer: address(
+    'Where the other members are heard. With `members`: by default at `peer` of its own entry.',
+    { default: '127.0.0.1:2380' },
+  ),
   log: LOG_SCHEMA,
   dev: flag('Accept an unsafe log (fewer than 3 copies). Never where data matters.'),
   insecure: flag('Do not warn about clients served in plain text beyond this machine.'),

@@ -93,12 +93,11 @@ async function hash(host: Host, params: unknown): Promise<ShardHash> {
   return { shard: parsed.value.shard, ...found };
 }
 
-async function transfer(host: Host, params: unknown): Promise<null> {
+async function transfer(host: Host, params: unknown): Promise<{ readonly holdMs: number }> {
   const parsed = parseTransferParams(params);
   if (!parsed.ok) throw parsed.error;
   replicaOf(host, parsed.value.shard);
-  await host.transfer(parsed.value.shard, parsed.value.member);
-  return null;
+  return { holdMs: await host.transfer(parsed.value.shard, parsed.value.member) };
 }
 
 function run(host: Host, method: ControlMethod, params: unknown): unknown {

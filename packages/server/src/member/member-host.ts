@@ -6,15 +6,28 @@ import { errorFromPlain, type MemberInfo, plainError } from '@kvorum/wire';
 import type { Host, ReadinessCheck } from '../host.ts';
 import type { Logger } from '../logger.ts';
 import type { MemberMetrics } from '../metrics.ts';
-import { encodeForwardAnswer, encodeTransfer, parsePeerRequest } from '../router/forward.ts';
+import {
+  encodeForwardAnswer,
+  encodeHold,
+  encodeTransfer,
+  parsePeerRequest,
+} from '../router/forward.ts';
 import { Router } from '../router/router.ts';
 import { type Cluster, findMember, memberInfos } from './cluster.ts';
+import { HeldShards } from './placement.ts';
 import { readinessChecks } from './readiness.ts';
 import type { ReplicaSet } from './replica-set.ts';
 import { pause } from './system.ts';
 
 const NOTIFY_MS = 20;
 const TRANSFER_TIMEOUT_MS = 10_000;
+const HOLD_TIMEOUT_MS = 1000;
+
+/** Of an answer to a transfer or a hold; a member of an older version names none. */
+function holdMsOf(answer: unknown): number {
+  const found = typeof answer === 'object' && answer !== null && 'holdMs' in answer;
+  return found && typeof answer.holdMs === 'number' ? answer.holdMs : 0;
+}
 
 export interface MemberHostParts {
   readonly cluster: Cluster;
@@ -40,6 +53,8 @@ export class MemberHost implements Host {
   readonly metrics: MemberMetrics;
   readonly router: Router;
   readonly members: readonly MemberInfo[];
+  /** Leaderships that somebody moved here by hand. */
+  readonly held: HeldShards;
   readonly #cluster: Cluster;
   readonly #replicas: ReplicaSet;
   readonly #listeners = new Set<() => void>();
@@ -62,6 +77,7 @@ export class MemberHost implements Host {
     this.logger = parts.logger;
     this.metrics = parts.metrics;
     this.members = memberInfos(parts.cluster);
+    this.held = new HeldShards(parts.clock, parts.limits.transferHoldMs);
     this.router = new Router({
       self: this.self,
       clock: this.clock,
@@ -147,7 +163,7 @@ export class MemberHost implements Host {
     return readinessChecks(this.refusal(), this.#replicas.all());
   }
 
-  async transfer(shard: string, member: string): Promise<void> {
+  async transfer(shard: string, member: string): Promise<number> {
     const target = findMember(this.#cluster, member);
     if (target === undefined) {
       const names = this.members.map((info) => info.name).join(', ');
@@ -158,16 +174,33 @@ export class MemberHost implements Host {
       throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
     const leader = this.#replicas.leaderOf(shard);
     if (leader === undefined) throw new KvError('KV_NO_LEADER', undefined, { details: { shard } });
-    if (leader === this.self) {
-      await replica.transferLeadership(target.id);
-      return;
-    }
+    if (leader === this.self) return this.#handOver(replica, target.id);
     const signal = AbortSignal.timeout(TRANSFER_TIMEOUT_MS);
     const answer = await this.#transport().request(leader, encodeTransfer(shard, member), {
       signal,
     });
     if (typeof answer === 'object' && answer !== null && 'error' in answer)
       throw errorFromPlain(answer.error);
+    return holdMsOf(answer);
+  }
+
+  /** Tells the target first, or its even spreading could send the shard back before it knows. */
+  async #handOver(replica: ReplicaPort, target: MemberId): Promise<number> {
+    const { shard } = replica;
+    if (target === this.self) {
+      await replica.transferLeadership(target);
+      return this.held.hold(shard);
+    }
+    const signal = AbortSignal.timeout(HOLD_TIMEOUT_MS);
+    let holdMs = 0;
+    try {
+      holdMs = holdMsOf(await this.#transport().request(target, encodeHold(shard), { signal }));
+    } catch (error) {
+      this.logger.debug({ shard, err: error }, 'the target was not told to keep the leadership');
+    }
+    await replica.transferLeadership(target);
+    this.held.release(shard);
+    return holdMs;
   }
 
   /** Answers a request of another member. Never rejects on a refusal: errors travel as plain data. */
@@ -176,6 +209,7 @@ export class MemberHost implements Host {
     if (!parsed.ok) return { error: plainError(parsed.error) };
     const request = parsed.value;
     if (request.kind === 'transfer') return this.#serveTransfer(request.shard, request.member);
+    if (request.kind === 'hold') return { holdMs: this.held.hold(request.shard) };
     const { shard, request: command, timeoutMs, session } = request.forwarded;
     const refusal = this.refusal();
     if (refusal !== undefined)
@@ -193,8 +227,7 @@ export class MemberHost implements Host {
       return { error: plainError(new KvError('KV_NOT_LEADER', undefined, { details: { shard } })) };
     }
     try {
-      await this.transfer(shard, member);
-      return {};
+      return { holdMs: await this.transfer(shard, member) };
     } catch (error) {
       if (isKvError(error)) return { error: plainError(error) };
       throw error;

@@ -253,6 +253,7 @@ class RunningMember implements Member {
         cluster: this.#cluster,
         map: () => this.host.map(),
         isReachable: (peer) => peers.isReachable(peer),
+        isHeld: (shard) => this.host.held.has(shard),
       }),
     );
     const timer = setInterval(() => {

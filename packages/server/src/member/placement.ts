@@ -1,10 +1,8 @@
 import { formatId, isKvError, isShardId, type MemberId, type ShardId } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
-import type { ReplicaPort } from '@kvorum/replica';
 import { leadershipTransfers, type ShardMap } from '@kvorum/shard';
 import type { Logger } from '../logger.ts';
 import type { Cluster } from './cluster.ts';
-import type { ReplicaSet } from './replica-set.ts';
 
 const EVERY_MS = 2000;
 /** A member must have been fit for so long before it is given a shard: one that flaps gets none. */
@@ -14,13 +12,61 @@ const PAUSE_MS = 30_000;
 /** Records a successor may be behind. */
 const LAG_MAX = 256;
 
+/** What is needed of a replica. */
+export interface PlacedReplica {
+  status(): {
+    readonly raft: {
+      readonly accepted: { readonly index: number };
+      readonly peers: readonly {
+        readonly id: MemberId;
+        readonly index: number;
+        readonly reachable: boolean;
+        readonly logReachable: boolean;
+      }[];
+    };
+  };
+  transferLeadership(to: MemberId): Promise<void>;
+}
+
 export interface PlacementParts {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly replicas: ReplicaSet;
+  readonly replicas: {
+    leaders(): Readonly<Record<string, string>>;
+    get(shard: string): PlacedReplica | undefined;
+  };
   readonly cluster: Cluster;
   readonly map: () => ShardMap;
   readonly isReachable: (peer: MemberId) => boolean;
+  /** Leaderships moved by hand: they stay. */
+  readonly isHeld: (shard: ShardId) => boolean;
+}
+
+/** The shards whose leadership somebody moved to this member by hand, each until its time is over. Forgotten at a restart. */
+export class HeldShards {
+  readonly #clock: Clock;
+  readonly #holdMs: number;
+  readonly #untilMs = new Map<string, number>();
+
+  /** `holdMs`: `limits.transferHoldMs`. */
+  constructor(clock: Clock, holdMs: number) {
+    this.#clock = clock;
+    this.#holdMs = holdMs;
+  }
+
+  /** Returns for how long, milliseconds. */
+  hold(shard: string): number {
+    this.#untilMs.set(shard, this.#clock.nowMs() + this.#holdMs);
+    return this.#holdMs;
+  }
+
+  release(shard: string): void {
+    this.#untilMs.delete(shard);
+  }
+
+  has(shard: string): boolean {
+    return this.#clock.nowMs() < (this.#untilMs.get(shard) ?? 0);
+  }
 }
 
 /**
@@ -56,7 +102,9 @@ class Placement {
       if (isShardId(shard)) leaders.set(shard, leader);
     }
     const transfers = leadershipTransfers({ map: map(), leaders, healthy: this.#healthy(self) });
-    for (const { shard, from, to } of transfers) if (from === self) this.#move(shard, to);
+    for (const { shard, from, to } of transfers) {
+      if (from === self && !this.#parts.isHeld(shard)) this.#move(shard, to);
+    }
   }
 
   /** Members that could lead: reachable for some seconds. */
@@ -98,7 +146,7 @@ class Placement {
     );
   }
 
-  #caughtUp(replica: ReplicaPort, to: string): MemberId | undefined {
+  #caughtUp(replica: PlacedReplica, to: string): MemberId | undefined {
     const { raft } = replica.status();
     const peer = raft.peers.find((candidate) => formatId(candidate.id) === to);
     if (peer === undefined || !peer.reachable || !peer.logReachable) return undefined;

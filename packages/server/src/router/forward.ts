@@ -21,10 +21,14 @@ export interface ForwardedRequest {
   readonly session: SessionTag | undefined;
 }
 
-/** A request between members: a client's command, or a leadership transfer for the shard's leader to start. */
+/**
+ * A request between members: a client's command; a leadership transfer for the shard's leader to start; word that a leadership
+ * is about to come by hand, to be kept for a while.
+ */
 export type PeerRequest =
   | { readonly kind: 'kv'; readonly forwarded: ForwardedRequest }
-  | { readonly kind: 'transfer'; readonly shard: ShardId; readonly member: string };
+  | { readonly kind: 'transfer'; readonly shard: ShardId; readonly member: string }
+  | { readonly kind: 'hold'; readonly shard: ShardId };
 
 export function encodeForward(from: ForwardedRequest): unknown {
   return {
@@ -38,6 +42,10 @@ export function encodeForward(from: ForwardedRequest): unknown {
 
 export function encodeTransfer(shard: string, member: string): unknown {
   return { kind: 'transfer', shard, member };
+}
+
+export function encodeHold(shard: string): unknown {
+  return { kind: 'hold', shard };
 }
 
 const malformed = (what: string): { readonly ok: false; readonly error: KvError } =>
@@ -65,6 +73,7 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
       ? ok({ kind: 'transfer', shard, member })
       : malformed('member');
   }
+  if (from['kind'] === 'hold') return ok({ kind: 'hold', shard });
   if (from['kind'] !== 'kv') return malformed('kind');
   const timeoutMs = from['timeoutMs'];
   if (typeof timeoutMs !== 'number' || !(timeoutMs > 0)) return malformed('timeoutMs');
