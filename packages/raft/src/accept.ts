@@ -5,6 +5,7 @@ import type { Core, OpenAppend } from './core.ts';
 import { emit, halt, isLeading, isVoter, setMembership } from './core.ts';
 import { judge } from './filter.ts';
 import type { ReadRecord, UnreadableRecord } from './input.ts';
+import { handOn } from './prove.ts';
 import { becomeFollower, becomeLeader } from './role.ts';
 
 /** Records read from the log, in offset order; offsets judged before are only compared. */
@@ -92,7 +93,9 @@ export function admit(core: Core, record: ReadRecord | UnreadableRecord): void {
   core.ring.put({ index: judgement.state.index, chainHash: judgement.state.chainHash });
   const own = isOwnProposal(core, record);
   const { kind, payload, term } = record;
-  emit(core, { kind: 'accept', record: { kind, payload, term }, state: judgement.state, own });
+  const { state } = judgement;
+  const provenByItself = kind === 'barrier' || record.leaderId === core.config.leaderId;
+  handOn(core, { kind: 'accept', record: { kind, payload, term }, state, own }, provenByItself);
   if (kind === 'barrier') onBarrierAccepted(core, record);
   if (own) {
     core.proposal = undefined;

@@ -4,6 +4,7 @@ import type { HaltReport, RaftEffect, Role } from './effect.ts';
 import { HistoryRing } from './history-ring.ts';
 import type { AcceptedState, HardState, RecordKind } from './input.ts';
 import type { RaftMessage } from './message.ts';
+import type { AcceptEffect } from './prove.ts';
 
 export interface RaftConfig {
   readonly self: MemberId;
@@ -43,6 +44,8 @@ export interface Peer {
   logReachable: boolean;
   reachable: boolean;
   contradicts: boolean;
+  /** It wants to hear of every acceptance at once. */
+  eager: boolean;
 }
 
 /** A record this process wants in the log: its bytes never change, however often they are sent. */
@@ -100,6 +103,10 @@ export interface Core {
   effects: RaftEffect[];
   hard: HardState;
   accepted: AcceptedState;
+  /** The last accepted record while nothing proves that no later read can miss it. */
+  held: AcceptEffect | undefined;
+  /** Everything up to here is proven; may run ahead of what this replica has read. */
+  provenIndex: LogIndex;
   readonly ring: HistoryRing;
   role: Role;
   leader: MemberId | undefined;
@@ -115,6 +122,10 @@ export interface Core {
   leaderHeardMs: number | undefined;
   /** The transport reports the leader's member as unreachable: loyalty to it ends. */
   leaderSuspect: boolean;
+  /** Somebody watches this replica. */
+  eager: boolean;
+  /** The accepted index that this leader last told its peers. */
+  toldIndex: LogIndex;
   readonly votes: Map<MemberId, boolean>;
 
   following: boolean;
@@ -162,6 +173,9 @@ export function createCore(
     effects: [],
     hard,
     accepted,
+    held: undefined,
+    // What is on disk was proven when it was handed on.
+    provenIndex: accepted.index,
     ring: new HistoryRing({ index: accepted.index, chainHash: accepted.chainHash }),
     role: 'follower',
     leader: undefined,
@@ -174,6 +188,8 @@ export function createCore(
     heartbeatAtMs: nowMs,
     leaderHeardMs: undefined,
     leaderSuspect: false,
+    eager: false,
+    toldIndex: accepted.index,
     votes: new Map(),
     following: false,
     verifyingLast: accepted.lastOffset >= 0,
@@ -262,6 +278,7 @@ function newPeer(nowMs: number): Peer {
     logReachable: false,
     reachable: false,
     contradicts: false,
+    eager: false,
   };
 }
 

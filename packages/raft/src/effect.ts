@@ -10,6 +10,7 @@ export interface HaltReport {
     | 'wrong-shard'
     | 'wrong-generation'
     | 'unreadable-record'
+    | 'barrier-missing'
     | 'seq-gap'
     | 'chain-mismatch'
     | 'log-rewritten'
@@ -25,12 +26,7 @@ export interface HaltReport {
 }
 
 /** Why an ignored record was ignored. */
-export type FencedReason =
-  | 'old-term'
-  | 'other-leader'
-  | 'duplicate'
-  | 'stale-barrier'
-  | 'no-leader';
+export type FencedReason = 'old-term' | 'other-leader' | 'duplicate' | 'stale-barrier';
 
 /**
  * What the shell must do, in this order. `after: 'persist'` = not before every earlier `persist-

@@ -54,11 +54,14 @@ function judgeBarrier(state: AcceptedState, record: ReadRecord, context: FilterC
 }
 
 function judgeBatch(state: AcceptedState, record: ReadRecord, context: FilterContext): Judgement {
-  if (state.leaderId === '') return ignore(state, record, 'no-leader');
-  if (record.term !== state.term) {
-    // A higher term whose barrier is not in the log has no leader here.
-    return ignore(state, record, record.term < state.term ? 'old-term' : 'no-leader');
+  if (record.term > state.term || state.leaderId === '') {
+    // A leader appends nothing but its barrier before it has seen that barrier accepted, which stands below then and has set
+    // `state.term`, whatever this replica heard from its peers. So the barrier has vanished; ignoring the record, and every later
+    // one of its leader, would leave this replica behind for good without anybody noticing, and let it be elected so.
+    const found = `a ${record.kind} of term ${record.term}`;
+    return refuse(state, record, 'barrier-missing', [`the barrier of term ${record.term}`, found]);
   }
+  if (record.term < state.term) return ignore(state, record, 'old-term');
   if (record.leaderId !== state.leaderId) return ignore(state, record, 'other-leader');
   if (record.seq <= state.seq) return ignore(state, record, 'duplicate');
   if (record.seq !== state.seq + 1) {

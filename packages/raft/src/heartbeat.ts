@@ -3,6 +3,7 @@ import { leaderMember } from '@kvorum/base';
 import type { Core } from './core.ts';
 import { announce, halt, isLeading, resetElectionTimer, send } from './core.ts';
 import type { RaftMessage } from './message.ts';
+import { prove } from './prove.ts';
 import { isQuorum } from './quorum.ts';
 
 /** Sends heartbeats of `round` to everyone; `round` is fresh. */
@@ -10,6 +11,7 @@ export function broadcastHeartbeat(core: Core, round: number): void {
   const { index, chainHash } = core.accepted;
   const { term } = core.hard;
   core.heartbeatAtMs = nextBeatMs(core);
+  core.toldIndex = index;
   for (const id of core.peers.keys()) {
     send(core, id, { kind: 'heartbeat', term, round, history: { index, chainHash } });
   }
@@ -39,7 +41,9 @@ export function onHeartbeat(
   core.votes.clear();
   resetElectionTimer(core);
   announce(core);
-  answerHeartbeat(core, from, message, core.ring.contradicts(message.history));
+  const contradicts = core.ring.contradicts(message.history);
+  if (!contradicts) prove(core, message.history.index);
+  answerHeartbeat(core, from, message, contradicts);
 }
 
 /** Also the answer to a deposed leader: the higher term in it makes that one step down. */
@@ -60,6 +64,7 @@ export function answerHeartbeat(
       durableOffset: core.durableOffset,
       logReachable: core.logUnreachableSinceMs === undefined,
       contradicts,
+      eager: core.eager,
     },
     'persist',
   );
@@ -82,6 +87,7 @@ export function onHeartbeatResponse(
   peer.durableOffset = message.durableOffset;
   peer.logReachable = message.logReachable;
   peer.contradicts = message.contradicts;
+  peer.eager = message.eager;
   if (isQuorum(core.voters, (id) => core.peers.get(id)?.contradicts === true)) {
     halt(core, {
       reason: 'history-contradicted',

@@ -25,6 +25,10 @@ function checkAccepted(core: Core): void {
   const latest = ring.at(accepted.index);
   assert(latest !== undefined, 'the history ring misses the latest index');
   assert(equalBytes(latest, accepted.chainHash), 'the history ring differs from the state');
+  const { held, provenIndex } = core;
+  const waits = held === undefined || held.state.index === accepted.index;
+  assert(waits, 'only the last accepted record can wait for proof');
+  assert((held === undefined) === accepted.index <= provenIndex, 'held without cause');
 }
 
 function checkRole(core: Core): void {

@@ -47,7 +47,11 @@ export type RaftMessage =
       readonly logReachable: boolean;
       /** The responder's history differs at the heartbeat's point. */
       readonly contradicts: boolean;
+      /** Somebody watches the responder: it wants an `accepted` for every record at once. */
+      readonly eager: boolean;
     }
+  /** The sender leads and has accepted everything up to `index`. No answer. */
+  | { readonly kind: 'accepted'; readonly term: Term; readonly index: LogIndex }
   | { readonly kind: 'timeout-now'; readonly term: Term }
   | { readonly kind: 'read-index-request'; readonly term: Term; readonly requestId: number }
   | {

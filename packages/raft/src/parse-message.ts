@@ -51,6 +51,8 @@ function readMessage(fields: Fields): RaftMessage {
       };
     case 'heartbeat-response':
       return readHeartbeatResponse(fields);
+    case 'accepted':
+      return { kind, term: fields.term('term'), index: fields.index('index') };
     case 'timeout-now':
       return { kind, term: fields.term('term') };
     case 'read-index-request':
@@ -76,6 +78,8 @@ function readHeartbeatResponse(fields: Fields): RaftMessage {
     durableOffset: fields.offset('durableOffset'),
     logReachable: fields.flag('logReachable'),
     contradicts: fields.flag('contradicts'),
+    // Absent from members of an earlier version.
+    eager: fields.has('eager') && fields.flag('eager'),
   };
 }
 

@@ -24,6 +24,7 @@ import {
 import type { AcceptedState, HardState, RaftInput } from './input.ts';
 import { checkInvariants } from './invariants.ts';
 import type { RaftMessage } from './message.ts';
+import { prove, tellEagerPeers } from './prove.ts';
 import { onRead, onReadIndexRequest, onReadIndexResponse, pumpReads } from './read-index.ts';
 import { becomeFollower } from './role.ts';
 import type { RaftStatus } from './status.ts';
@@ -76,6 +77,7 @@ export class Raft {
       beatIfDue(core);
       pumpAppends(core);
       pumpTransfer(core);
+      tellEagerPeers(core);
       stopFollowingIfIdle(core);
     }
     return this.#takeEffects();
@@ -140,6 +142,9 @@ function handle(core: Core, input: RaftInput): void {
     case 'durable':
       core.durableOffset = input.offset;
       return;
+    case 'eager':
+      core.eager = input.eager;
+      return;
     case 'halt':
       halt(core, { reason: haltReason(input.reason), detail: input.detail });
       return;
@@ -181,6 +186,9 @@ function onMessage(core: Core, from: MemberId, message: RaftMessage): void {
       if (message.term > core.hard.term) becomeFollower(core, message.term);
       else onHeartbeatResponse(core, from, message);
       return;
+    case 'accepted':
+      if (message.term === core.hard.term && core.leader === from) prove(core, message.index);
+      return;
     case 'timeout-now':
       if (message.term < core.hard.term) return;
       if (message.term > core.hard.term) becomeFollower(core, message.term);
@@ -214,6 +222,7 @@ const HALT_REASONS: ReadonlySet<string> = new Set<HaltReport['reason']>([
   'wrong-shard',
   'wrong-generation',
   'unreadable-record',
+  'barrier-missing',
   'seq-gap',
   'chain-mismatch',
   'log-rewritten',

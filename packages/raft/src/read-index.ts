@@ -3,6 +3,7 @@ import type { Core, LeaderRead, ReadRequest } from './core.ts';
 import { emit, isLeading, send } from './core.ts';
 import { broadcastHeartbeat } from './heartbeat.ts';
 import type { RaftMessage } from './message.ts';
+import { prove } from './prove.ts';
 import { isQuorum } from './quorum.ts';
 
 /** A local read. At a leader it joins the next round; elsewhere the leader is asked. */
@@ -39,6 +40,7 @@ export function onReadIndexResponse(
   if (request === undefined || request.requestId !== message.requestId) return;
   core.readRequest = undefined;
   const { index } = message;
+  if (index !== undefined) prove(core, index);
   for (const readId of request.readIds) {
     if (index === undefined) emit(core, { kind: 'read-failed', readId });
     else emit(core, { kind: 'read-ready', readId, index });

@@ -84,15 +84,16 @@ describe('judge', () => {
 
   it('ignores records of other terms and leaders and repeated ones', () => {
     expect(verdict({ term: term(4) })).toBe('ignore old-term');
-    expect(verdict({ term: term(6) })).toBe('ignore no-leader');
     expect(verdict({ leaderId: OTHER })).toBe('ignore other-leader');
     expect(verdict({ seq: 3 })).toBe('ignore duplicate');
     expect(verdict({ seq: 1, prevHash: ZERO_HASH })).toBe('ignore duplicate');
   });
 
-  it('ignores everything before the first barrier', () => {
-    expect(verdict({}, emptyAcceptedState())).toBe('ignore no-leader');
-    expect(verdict({ term: term(0), seq: 1 }, emptyAcceptedState())).toBe('ignore no-leader');
+  it('halts on a record whose barrier is missing: its leader has seen it accepted', () => {
+    expect(verdict({ term: term(6) })).toBe('halt barrier-missing');
+    expect(verdict({ term: term(6), leaderId: OTHER, seq: 1 })).toBe('halt barrier-missing');
+    expect(verdict({}, emptyAcceptedState())).toBe('halt barrier-missing');
+    expect(verdict({ term: term(0), seq: 1 }, emptyAcceptedState())).toBe('halt barrier-missing');
   });
 
   it('halts where records vanished or the history differs', () => {

@@ -229,6 +229,11 @@ const COMMANDS: Readonly<Record<string, Handler>> = {
     const target = memberId(BigInt(number(args, 'target')));
     cluster.step(cluster.member(number(args, 'member')), { kind: 'transfer', target });
   },
+  watched: (cluster, args) => {
+    for (const member of chosen(cluster, args)) {
+      cluster.step(member, { kind: 'eager', eager: true });
+    }
+  },
   peer: (cluster, args) => {
     const peer = memberId(BigInt(number(args, 'peer')));
     const reachable = args['reachable'] === 'yes';
@@ -251,6 +256,12 @@ const COMMANDS: Readonly<Record<string, Handler>> = {
   },
   land: (cluster, args) => {
     cluster.land(cluster.member(number(args, 'member')));
+  },
+  'land-in-flight': (cluster, args) => {
+    // The record is in the log for everybody to read; its answer is still under way.
+    const { append } = cluster.member(number(args, 'member'));
+    assert(append !== undefined, 'no append in flight');
+    cluster.write(append);
   },
   'append-answer': (cluster, args) => {
     // An answer with an offset of its own choice: what a deduplicating producer or a shrunken log would give.
@@ -406,9 +417,11 @@ function describeMessage(message: RaftMessage): string {
     case 'heartbeat':
       return `${kind} term=${term} round=${message.round} index=${message.history.index}`;
     case 'heartbeat-response': {
-      const flags = `${message.logReachable ? '' : ' no-log'}${message.contradicts ? ' contradicts' : ''}`;
+      const flags = `${message.logReachable ? '' : ' no-log'}${message.contradicts ? ' contradicts' : ''}${message.eager ? ' eager' : ''}`;
       return `${kind} term=${term} round=${message.round} index=${message.index}${flags}`;
     }
+    case 'accepted':
+      return `${kind} term=${term} index=${message.index}`;
     case 'timeout-now':
       return `${kind} term=${term}`;
     case 'read-index-request':

@@ -15,13 +15,21 @@ const MESSAGES: readonly RaftMessage[] = [
     durableOffset: logOffset(-1),
     logReachable: true,
     contradicts: false,
+    eager: true,
   },
+  { kind: 'accepted', term: term(4), index: logIndex(3) },
   { kind: 'timeout-now', term: term(4) },
   { kind: 'read-index-request', term: term(4), requestId: 8 },
   { kind: 'read-index-response', term: term(4), requestId: 8, index: logIndex(3) },
 ];
 
 describe('parseRaftMessage', () => {
+  it('reads heartbeat answers of members that do not know `eager` yet', () => {
+    const answer = MESSAGES.find((message) => message.kind === 'heartbeat-response');
+    const { eager: _, ...older } = { ...answer, eager: undefined };
+    expect(parseRaftMessage(older)).toEqual({ ok: true, value: { ...answer, eager: false } });
+  });
+
   it('reads every kind of message and drops unknown fields', () => {
     for (const message of MESSAGES) {
       expect(parseRaftMessage({ ...message, extra: 1 })).toEqual({ ok: true, value: message });

@@ -25,29 +25,19 @@ export interface ReadGroup {
   reads: PendingRead[];
   /** Waiters that only need proof that this replica's applied state is current. */
   barriers: { readonly deadlineMs: number; readonly done: (error: KvError | undefined) => void }[];
-  /** How often it asked for a newer index. */
-  againCount: number;
 }
 
 export function emptyGroup(): ReadGroup {
-  return { gets: [], reads: [], barriers: [], againCount: 0 };
+  return { gets: [], reads: [], barriers: [] };
 }
-
-/** Times that a group ahead of the leader asks again without waiting for a tick. */
-const AGAIN_AT_ONCE_MAX = 3;
 
 export interface ReadPathHost {
   /** Asks the core for an index; answered by `ready` or `failed` with the same id. */
   readonly ask: (readId: number) => void;
   /** Runs the callback once everything up to `index` is applied. */
   readonly whenApplied: (index: LogIndex, run: () => void) => void;
-  /**
-   * Answers the group's reads as long as `isFresh`, taking each out of the group with its answer: what is left in it is not
-   * answered yet.
-   */
-  readonly serve: (group: ReadGroup, isFresh: () => boolean) => Promise<void>;
-  /** Whether what is applied may be shown to a read whose confirmed index is `index`; see `ready`. */
-  readonly mayShow: (index: LogIndex) => boolean;
+  /** Answers the group's reads, taking each out of the group with its answer. */
+  readonly serve: (group: ReadGroup) => Promise<void>;
   /** Reading the store failed: the shard must stop. */
   readonly broken: (error: unknown) => void;
 }
@@ -68,8 +58,6 @@ export class ReadPath {
   readonly #limits: Limits;
   readonly #waiting = new Map<number, ReadGroup>();
   readonly #serving = new Set<ReadGroup>();
-  /** Groups that wait for the next tick to ask again. */
-  #deferred: number[] = [];
   #open: ReadGroup | undefined;
   #nextId = 1;
   #count = 0;
@@ -100,11 +88,8 @@ export class ReadPath {
   }
 
   /**
-   * A read may be served: its index is confirmed.
-   *
-   * A follower reads the log by itself, so it may have applied a record whose acceptance the leader does not know yet: its append is
-   * still in flight. Showing that record now would make a later read at the leader go back in time; so such a group asks for a
-   * newer index, until the leader knows all that is applied here.
+   * A read may be served: its index is confirmed. What is applied may have passed that index meanwhile; nothing is applied before
+   * its leader is known to have accepted it (the core holds it back), so a later read at the leader shows it as well.
    */
   ready(readId: number, index: LogIndex): void {
     const group = this.#waiting.get(readId);
@@ -112,26 +97,15 @@ export class ReadPath {
     this.#host.whenApplied(index, () => {
       if (!this.#waiting.delete(readId)) return;
       this.#count -= size(group);
-      this.#serve(group, () => this.#host.mayShow(index));
+      this.serveNow(group);
     });
   }
 
-  /** Asks again for the groups that were ahead of the leader; called every tick. */
-  retry(): void {
-    for (const readId of this.#deferred.splice(0)) {
-      if (this.#waiting.has(readId)) this.#host.ask(readId);
-    }
-  }
-
-  /** Serves without proof that the applied state is current: what a serializable read asks for. */
+  /** Serves from what is applied; without a confirmed index before it that is what a serializable read asks for. */
   serveNow(group: ReadGroup): void {
-    this.#serve(group, () => true);
-  }
-
-  #serve(group: ReadGroup, isFresh: () => boolean): void {
     this.#serving.add(group);
     this.#host
-      .serve(group, isFresh)
+      .serve(group)
       .catch((error: unknown) => {
         failGroup(
           group,
@@ -139,21 +113,7 @@ export class ReadPath {
         );
         this.#host.broken(error);
       })
-      .finally(() => {
-        this.#serving.delete(group);
-        if (size(group) > 0) this.#askAgain(group);
-      });
-  }
-
-  #askAgain(group: ReadGroup): void {
-    const readId = this.#nextId;
-    this.#nextId += 1;
-    this.#waiting.set(readId, group);
-    this.#count += size(group);
-    group.againCount += 1;
-    // Mostly the leader knows by now; when its append hangs, once a tick is often enough.
-    if (group.againCount <= AGAIN_AT_ONCE_MAX) this.#host.ask(readId);
-    else this.#deferred.push(readId);
+      .finally(() => this.#serving.delete(group));
   }
 
   failed(readId: number): void {
@@ -181,7 +141,6 @@ export class ReadPath {
         gets: group.gets.filter((read) => read.deadlineMs <= nowMs),
         reads: group.reads.filter((read) => read.deadlineMs <= nowMs),
         barriers: group.barriers.filter((read) => read.deadlineMs <= nowMs),
-        againCount: 0,
       };
       group.gets = group.gets.filter((read) => read.deadlineMs > nowMs);
       group.reads = group.reads.filter((read) => read.deadlineMs > nowMs);

@@ -117,6 +117,7 @@ class ReplicaShell implements Replica {
     const { limits, clock, rng } = options;
     const accepted = machine.acceptedState;
     machine.onBroken((error) => this.#broken(error));
+    machine.watches.onWatched((eager) => this.#runner.input({ kind: 'eager', eager }));
     this.#raft = new Raft(
       {
         self: options.self,
@@ -149,9 +150,7 @@ class ReplicaShell implements Replica {
           this.#apply.whenApplied(index, run);
           this.#hurryIfAwaited();
         },
-        serve: (group, isFresh) => machine.serve(group, isFresh),
-        // A leader has applied nothing but what it knows to be accepted.
-        mayShow: (index) => this.#role === 'leader' || machine.index <= index,
+        serve: (group) => machine.serve(group),
         broken: (error) => this.#broken(error),
       },
       limits,
@@ -447,9 +446,8 @@ class ReplicaShell implements Replica {
       const nowMs = clock.nowMs();
       this.#writes.expire(nowMs);
       this.#reads.expire(nowMs);
-      // Whatever kept a batch or a read back (a transfer that failed, a late answer) may be over.
+      // Whatever kept a batch back (a transfer that failed, a late answer) may be over.
       this.#writes.pump();
-      this.#reads.retry();
       if (nowMs >= this.#measureAtMs) {
         this.#measureAtMs = nowMs + MEASURE_MS;
         this.#measureStore();

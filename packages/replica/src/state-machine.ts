@@ -2,7 +2,6 @@ import {
   assert,
   KvError,
   type Limits,
-  type LogIndex,
   type RangeRequest,
   type Revision,
   type ShardId,
@@ -56,8 +55,6 @@ export class StateMachine {
   readonly #store: StateStore;
   readonly #engine: Engine;
   readonly #time: ShardTime;
-  /** Index of the newest record that readings may meet; runs ahead of them while a write is under way. */
-  #index: LogIndex;
   #broken: (error: unknown) => void = () => undefined;
   #compactionPending = true;
   #compactionCursor: CompactionCursor | undefined;
@@ -68,7 +65,6 @@ export class StateMachine {
     this.#store = options.store;
     this.#engine = Engine.load(meta, options.limits);
     this.acceptedState = acceptedOf(meta);
-    this.#index = meta.index;
     this.watches = new WatchService(this.#engine, options.store, {
       limits: options.limits,
       broken: (error) => this.#broken(error),
@@ -80,11 +76,6 @@ export class StateMachine {
     const meta = await readMeta(options.store, options.shard);
     const [timeRow] = await options.store.getMany([SHARD_TIME_KEY]);
     return new StateMachine(options, meta, new ShardTime(decodeShardTime(timeRow)));
-  }
-
-  /** Readings that start now show nothing above this index. */
-  get index(): LogIndex {
-    return this.#index;
   }
 
   get revision(): Revision {
@@ -147,7 +138,6 @@ export class StateMachine {
       },
       { sync: false },
     );
-    this.#index = last.state.index;
     for (const writeSet of writeSets) {
       this.#time.applied(writeSet.leaderTimeMs);
       const applied = this.#engine.take(writeSet);
@@ -186,26 +176,19 @@ export class StateMachine {
 
   /**
    * Answers reads whose index is applied: the point gets together, the rest one by one. What was failed meanwhile is gone
-   * from the group; what is still in it at the end was not `isFresh` any more and has to ask again.
+   * from the group.
    */
-  async serve(group: ReadGroup, isFresh: () => boolean): Promise<void> {
+  async serve(group: ReadGroup): Promise<void> {
     for (const barrier of group.barriers.splice(0)) barrier.done(undefined);
     if (group.gets.length > 0) {
-      if (!isFresh()) return;
-      const at = this.revision;
       const gets = this.#engine.getBatch(group.gets.map((get) => get.key));
       const { revision, kvs } = await drive(gets, this.#store);
-      // Overtaken by a compaction the engine starts over at a newer revision.
-      if (revision !== at && !isFresh()) return;
       for (const [i, get] of group.gets.splice(0).entries()) {
         get.done({ ok: true, kv: kvs[i], revision });
       }
     }
     for (let read = group.reads[0]; read !== undefined; read = group.reads[0]) {
-      if (!isFresh()) return;
-      const at = this.revision;
       const result = await this.#read(read);
-      if (result.ok && result.response.revision !== at && !isFresh()) return;
       group.reads.shift()?.done(result);
     }
   }

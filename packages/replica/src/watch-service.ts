@@ -14,6 +14,8 @@ export class WatchService {
   readonly #sinks = new Map<number, WatchSink>();
   #nextId = 1;
   #catchingUp = false;
+  #watched = false;
+  #onWatched: (watched: boolean) => void = () => undefined;
   /** Why no watch is served any more. */
   #ended: (() => KvError) | undefined;
 
@@ -42,6 +44,11 @@ export class WatchService {
     return this.#hub.size;
   }
 
+  /** Called whenever the first watch comes or the last one goes. */
+  onWatched(listener: (watched: boolean) => void): void {
+    this.#onWatched = listener;
+  }
+
   add(request: WatchRequest, sink: WatchSink): WatchHandle {
     const id = this.#nextId;
     this.#nextId += 1;
@@ -51,6 +58,7 @@ export class WatchService {
       return { resume: () => undefined, cancel: () => undefined };
     }
     this.#sinks.set(id, sink);
+    this.#countChanged();
     sink.created(this.#engine.revision);
     this.#catchUp();
     return {
@@ -61,6 +69,7 @@ export class WatchService {
       cancel: () => {
         this.#hub.cancel(id);
         this.#sinks.delete(id);
+        this.#countChanged();
       },
     };
   }
@@ -98,7 +107,15 @@ export class WatchService {
     const sink = this.#sinks.get(id);
     this.#hub.cancel(id);
     this.#sinks.delete(id);
+    this.#countChanged();
     sink?.cancelled(error);
+  }
+
+  #countChanged(): void {
+    const watched = this.#sinks.size > 0;
+    if (watched === this.#watched) return;
+    this.#watched = watched;
+    this.#onWatched(watched);
   }
 
   #catchUp(): void {
