@@ -5,7 +5,7 @@ export interface BenchArgs {
   readonly quick: boolean;
   readonly strict: boolean;
   /** Rows to measure; all when empty. */
-  readonly only: readonly RowId[];
+  readonly rows: readonly RowId[];
   /** File that the JSON lines are appended to. */
   readonly json: string | undefined;
   /** Path of an etcd to use instead of the one on the PATH. */
@@ -17,14 +17,15 @@ export interface BenchArgs {
   readonly inFlight: number;
 }
 
-export const USAGE: string = `npm run bench -- [--quick] [--strict] [--only ROW[,ROW]] [--json FILE] [--etcd PATH] [--no-sweep]
+export const USAGE: string = `npm run bench -- [--quick] [--strict] [--row NAME[,NAME]] [--json FILE] [--etcd PATH] [--no-sweep]
 
   --quick       fewer keys and shorter windows: under five minutes
   --strict      exit 1 when a row is SHORT or could not be measured
-  --only ROW    only these rows: ${ROW_IDS.join(', ')}
+  --row NAME    only these rows: ${ROW_IDS.join(', ')}
   --json FILE   append the JSON lines here instead of bench/results.jsonl
   --etcd PATH   compare with this etcd
-  --profile OP  instead of the rows: run put, get or mixed under V8's profiler and print where the time goes
+  --profile OP  instead of the rows: run put, get or mixed, members and load under V8's profiler,
+                and print where the time goes
   --in-flight N operations in flight while profiling (5000)
   --no-sweep    skip the loads that belong to no row (mixed, embedded, 1 shard)`;
 
@@ -35,7 +36,7 @@ export function readArgs(argv: readonly string[]): BenchArgs | 'help' {
     options: {
       quick: { type: 'boolean', default: false },
       strict: { type: 'boolean', default: false },
-      only: { type: 'string', multiple: true, default: [] },
+      row: { type: 'string', multiple: true, default: [] },
       json: { type: 'string' },
       etcd: { type: 'string' },
       profile: { type: 'string' },
@@ -45,7 +46,7 @@ export function readArgs(argv: readonly string[]): BenchArgs | 'help' {
     },
   });
   if (values.help) return 'help';
-  const only = values.only
+  const rows = values.row
     .flatMap((text) => text.split(','))
     .map((text) => {
       const row = ROW_IDS.find((id) => id === text);
@@ -59,10 +60,10 @@ export function readArgs(argv: readonly string[]): BenchArgs | 'help' {
   return {
     quick: values.quick,
     strict: values.strict,
-    only,
+    rows,
     json: values.json,
     etcd: values.etcd,
-    sweep: !values['no-sweep'] && only.length === 0,
+    sweep: !values['no-sweep'] && rows.length === 0,
     profile,
     inFlight: Number(values['in-flight']),
   };

@@ -45,14 +45,3 @@ export async function inTurn(
   }
   return [runsA, runsB];
 }
-
-/** The candidate with most operations a second in a short window each. */
-export async function best<T extends Side>(candidates: readonly T[], sizes: Sizes): Promise<T> {
-  let winner: { readonly side: T; readonly opsPerSecond: number } | undefined;
-  for (const side of candidates) {
-    const { opsPerSecond } = await measure(side, sizes, sizes.searchMs);
-    if (winner === undefined || opsPerSecond > winner.opsPerSecond) winner = { side, opsPerSecond };
-  }
-  if (winner === undefined) throw new Error('a comparison needs at least one candidate');
-  return winner.side;
-}

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Started, Workspace } from './processes.ts';
 import { REPO_ROOT } from './repo-root.ts';
 import type { DriverSpec } from './worker/driver.ts';
-import { Histogram, type HistogramData } from './worker/histogram.ts';
+import { Histogram } from './worker/histogram.ts';
 import type {
   FillResult,
   FillSpec,
@@ -16,22 +16,71 @@ import type {
 } from './worker/load-spec.ts';
 
 const WORKER = join(REPO_ROOT, 'bench/dist/load-worker.js');
+/** Enough to write a profile; one that hangs is stopped then. */
+const CLOSE_TIMEOUT_MS = 8000;
+/**
+ * With thousands of operations open, V8's default young generation (16 MiB) is half full of live ones whenever it is
+ * collected, and copying them was a third of a load process's time: time the systems under test did not get.
+ */
+const NODE_ARGS: readonly string[] = ['--max-semi-space-size=64'];
 
-/** One process that makes load, so that its CPU time is its own and the caller's does not disturb it. */
-class LoadProcess {
+/** A load process with its driver connected: its CPU time is its own, and the caller's does not disturb it. */
+export class Load {
   readonly #child: ReturnType<typeof fork>;
   readonly #workspace: Workspace;
   readonly #started: Started;
 
-  constructor(workspace: Workspace, name: string) {
+  private constructor(workspace: Workspace, name: string, nodeArgs: readonly string[]) {
     workspace.mustBeOpen(name);
     // Compiled code without the parent's loaders: a loader's helpers would be paid for in every operation.
-    this.#child = fork(WORKER, [], { execArgv: [], serialization: 'advanced' });
+    this.#child = fork(WORKER, [], {
+      execArgv: [...NODE_ARGS, ...nodeArgs],
+      serialization: 'advanced',
+    });
     this.#workspace = workspace;
     this.#started = workspace.track(name, this.#child, '');
   }
 
-  async ask(request: WorkerRequest): Promise<WorkerAnswer> {
+  /** Starts a load process and connects it. Rejects when the system does not answer. */
+  static async open(
+    workspace: Workspace,
+    driver: DriverSpec,
+    nodeArgs: readonly string[] = [],
+  ): Promise<Load> {
+    const load = new Load(workspace, `load-${driver.system}`, nodeArgs);
+    workspace.onClose(() => load.close());
+    await load.#ask({ kind: 'open', driver });
+    return load;
+  }
+
+  async run(spec: LoadSpec): Promise<Measurement> {
+    const answer = await this.#ask({ kind: 'load', spec });
+    if (answer.kind !== 'load') throw new Error(`unexpected answer ${answer.kind}`);
+    return measurementOf(answer.result);
+  }
+
+  async fill(spec: FillSpec): Promise<FillResult> {
+    const answer = await this.#ask({ kind: 'fill', spec });
+    if (answer.kind !== 'fill') throw new Error(`unexpected answer ${answer.kind}`);
+    return answer.result;
+  }
+
+  async gap(spec: GapSpec): Promise<GapResult> {
+    const answer = await this.#ask({ kind: 'gap', spec });
+    if (answer.kind !== 'gap') throw new Error(`unexpected answer ${answer.kind}`);
+    return answer.result;
+  }
+
+  async close(): Promise<void> {
+    if (this.#child.connected) this.#child.send({ kind: 'close' } satisfies WorkerRequest);
+    const tooLong = new Promise((resolve) => {
+      setTimeout(resolve, CLOSE_TIMEOUT_MS).unref();
+    });
+    await Promise.race([this.#started.exited, tooLong]);
+    await this.#workspace.stop(this.#started);
+  }
+
+  async #ask(request: WorkerRequest): Promise<WorkerAnswer> {
     const answered = new Promise<WorkerAnswer>((resolve, reject) => {
       const onMessage = (answer: WorkerAnswer): void => {
         this.#child.off('exit', onExit);
@@ -48,74 +97,6 @@ class LoadProcess {
     this.#child.send(request);
     return answered;
   }
-
-  async close(): Promise<void> {
-    if (this.#child.connected) this.#child.send({ kind: 'close' } satisfies WorkerRequest);
-    await Promise.race([this.#started.exited, new Promise((r) => setTimeout(r, 2000))]);
-    await this.#workspace.stop(this.#started);
-  }
-}
-
-/** A load over one or more processes that together keep `inFlight` operations open. */
-export class Load {
-  readonly #processes: readonly LoadProcess[];
-
-  private constructor(processes: readonly LoadProcess[]) {
-    this.#processes = processes;
-  }
-
-  /** Starts `processCount` load processes and connects each. Rejects when the system does not answer. */
-  static async open(
-    workspace: Workspace,
-    driver: DriverSpec,
-    processCount: number = 1,
-  ): Promise<Load> {
-    const processes = Array.from(
-      { length: processCount },
-      (_, i) => new LoadProcess(workspace, `load-${driver.system}-${i}`),
-    );
-    const load = new Load(processes);
-    workspace.onClose(() => load.close());
-    await Promise.all(processes.map((each) => each.ask({ kind: 'open', driver })));
-    return load;
-  }
-
-  async run(spec: LoadSpec): Promise<Measurement> {
-    const share = Math.max(1, Math.round(spec.inFlight / this.#processes.length));
-    const results = await Promise.all(
-      this.#processes.map(async (each, i) => {
-        // One process reads the CPU time of the others' groups; more would count it several times.
-        const groups = i === 0 ? spec.groups : {};
-        const own = { ...spec, inFlight: share, seed: spec.seed + i, groups };
-        const answer = await each.ask({ kind: 'load', spec: own });
-        if (answer.kind !== 'load') throw new Error(`unexpected answer ${answer.kind}`);
-        return answer.result;
-      }),
-    );
-    return measurementOf(results);
-  }
-
-  async fill(spec: FillSpec): Promise<FillResult> {
-    const answer = await this.#first().ask({ kind: 'fill', spec });
-    if (answer.kind !== 'fill') throw new Error(`unexpected answer ${answer.kind}`);
-    return answer.result;
-  }
-
-  async gap(spec: GapSpec): Promise<GapResult> {
-    const answer = await this.#first().ask({ kind: 'gap', spec });
-    if (answer.kind !== 'gap') throw new Error(`unexpected answer ${answer.kind}`);
-    return answer.result;
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(this.#processes.map((each) => each.close()));
-  }
-
-  #first(): LoadProcess {
-    const [first] = this.#processes;
-    if (first === undefined) throw new Error('a load needs at least one process');
-    return first;
-  }
 }
 
 /** What one measured window showed. */
@@ -131,40 +112,20 @@ export interface Measurement {
   readonly cpuUsPerOp: Readonly<Record<string, number>>;
 }
 
-function measurementOf(results: readonly LoadResult[]): Measurement {
-  const latency = mergedHistogram(results.map((result) => result.latencyUs));
-  const ops = results.reduce((sum, result) => sum + result.ops, 0);
+function measurementOf(result: LoadResult): Measurement {
+  const { ops, seconds, missing, errors, cpuSeconds } = result;
+  const latency = Histogram.from(result.latencyUs);
+  const perOp = Object.entries(cpuSeconds).map(
+    ([name, value]) => [name, ops === 0 ? Number.NaN : (value * 1e6) / ops] as const,
+  );
   return {
-    opsPerSecond: results.reduce((sum, result) => sum + result.ops / result.seconds, 0),
+    opsPerSecond: ops / seconds,
     p50Us: latency.quantile(0.5),
     p99Us: latency.quantile(0.99),
     p999Us: latency.quantile(0.999),
     ops,
-    missing: results.reduce((sum, result) => sum + result.missing, 0),
-    errors: sumByName(results.map((result) => result.errors)),
-    cpuUsPerOp: perOp(sumByName(results.map((result) => result.cpuSeconds)), ops),
+    missing,
+    errors,
+    cpuUsPerOp: Object.fromEntries(perOp),
   };
-}
-
-function mergedHistogram(parts: readonly HistogramData[]): Histogram {
-  const merged = new Histogram();
-  for (const part of parts) merged.add(part);
-  return merged;
-}
-
-function sumByName(parts: readonly Readonly<Record<string, number>>[]): Record<string, number> {
-  const out: Record<string, number> = {};
-  for (const part of parts) {
-    for (const [name, value] of Object.entries(part)) out[name] = (out[name] ?? 0) + value;
-  }
-  return out;
-}
-
-function perOp(seconds: Readonly<Record<string, number>>, ops: number): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(seconds).map(([name, value]) => [
-      name,
-      ops === 0 ? Number.NaN : (value * 1e6) / ops,
-    ]),
-  );
 }

@@ -4,7 +4,8 @@ import { REPO_ROOT } from './repo-root.ts';
 
 /** What a result must be read with. */
 export interface Setting {
-  readonly at: string;
+  /** When the run began: the lines of one run have it in common. */
+  readonly run: string;
   readonly commit: string;
   readonly machine: {
     readonly cpu: string;
@@ -12,19 +13,15 @@ export interface Setting {
     readonly memoryGib: number;
     readonly kernel: string;
   };
-  readonly versions: Readonly<Record<string, string>>;
   readonly quick: boolean;
   readonly keys: number;
 }
 
-export function settingOf(
-  quick: boolean,
-  keys: number,
-  versions: Readonly<Record<string, string>>,
-): Setting {
+/** To be taken when the run begins: the code that is measured was built then. */
+export function settingOf(quick: boolean, keys: number): Setting {
   const processors = cpus();
   return {
-    at: new Date().toISOString(),
+    run: new Date().toISOString(),
     commit: commitOf(),
     machine: {
       cpu: processors[0]?.model ?? 'unknown',
@@ -32,7 +29,6 @@ export function settingOf(
       memoryGib: Math.round(totalmem() / 2 ** 30),
       kernel: release(),
     },
-    versions: { node: process.versions.node, ...versions },
     quick,
     keys,
   };

@@ -3,14 +3,16 @@ import { execFileSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { type BenchArgs, readArgs, USAGE } from './args.ts';
+import { Bench } from './bench.ts';
 import { settingOf } from './machine.ts';
-import { type Bench, MEASURE } from './measure-rows.ts';
+import { MEASURE } from './measure-rows.ts';
 import { FULL, QUICK } from './plan.ts';
 import { progress, Workspace } from './processes.ts';
-import { profileMembers } from './profile-run.ts';
+import { profileRun } from './profile-run.ts';
 import { REPO_ROOT } from './repo-root.ts';
-import { appendResults, cellsTable, microsecondsTable, rowsTable } from './report.ts';
-import { notMeasured, ROW_IDS, type RowId, type RowResult } from './rows.ts';
+import { cellsTable, microsecondsTable, rowLine, rowsTable } from './report.ts';
+import { Results } from './results.ts';
+import { GOALS, notMeasured, ROW_IDS, type RowId, type RowResult } from './rows.ts';
 import { sweep } from './sweep.ts';
 import { Systems } from './systems.ts';
 
@@ -40,12 +42,9 @@ function build(): void {
 async function measureRow(bench: Bench, row: RowId): Promise<RowResult> {
   progress(`row ${row}`);
   try {
-    const result = await MEASURE[row](bench);
-    progress(`row ${row}: ${result.verdict}`);
-    return result;
+    return await MEASURE[row](bench);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    progress(`row ${row} failed: ${reason}`);
     return notMeasured(row, 'FAILED', reason);
   }
 }
@@ -53,24 +52,27 @@ async function measureRow(bench: Bench, row: RowId): Promise<RowResult> {
 async function measureAll(args: BenchArgs, workspace: Workspace): Promise<readonly RowResult[]> {
   const sizes = args.quick ? QUICK : FULL;
   const systems = new Systems(workspace, sizes, args.etcd);
-  const bench: Bench = { workspace, systems, sizes, cells: [] };
-  const results = new Map<RowId, RowResult>();
+  const setting = settingOf(args.quick, sizes.keys);
+  const results = new Results(args.json ?? RESULTS, setting, systems.versions);
+  const bench = new Bench(workspace, systems, sizes, results);
+  const rows: RowResult[] = [];
   for (const row of ORDER) {
-    if (args.only.length > 0 && !args.only.includes(row)) continue;
-    results.set(row, await measureRow(bench, row));
+    if (args.rows.length > 0 && !args.rows.includes(row)) continue;
+    const result = await measureRow(bench, row);
+    if (workspace.isClosing) return rows; // interrupted: this row is not the system's failure
+    rows.push(result);
+    results.add('row', { goal: GOALS[row], ...result });
+    console.log(rowLine(result));
   }
-  if (args.sweep && !args.quick) {
-    await sweep(bench);
-  }
-  const rows = ROW_IDS.flatMap((row) => results.get(row) ?? []);
-  if (workspace.isClosing) return rows; // interrupted: half a run is no result
-  const setting = settingOf(args.quick, sizes.keys, systems.versions);
-  console.log(`${JSON.stringify(setting)}\n`);
+  if (args.sweep && !args.quick) await sweep(bench);
+  if (workspace.isClosing) return rows;
+  const { versions } = systems;
+  console.log(`\n${JSON.stringify({ ...setting, versions })}\n`);
   if (args.quick) console.log(`quick run: ${sizes.keys} keys, not the goals' ${FULL.keys}\n`);
+  rows.sort((a, b) => ROW_IDS.indexOf(a.row) - ROW_IDS.indexOf(b.row));
   console.log(`${rowsTable(rows)}\n`);
   console.log(`${cellsTable(bench.cells)}\n`);
   console.log(microsecondsTable(bench.cells, cpus().length));
-  appendResults(args.json ?? RESULTS, setting, rows, bench.cells);
   return rows;
 }
 
@@ -91,7 +93,8 @@ async function main(): Promise<number> {
   workspace.closeOnSignals();
   try {
     if (args.profile !== undefined) {
-      await profileMembers(workspace, args.profile, args.inFlight);
+      const file = args.json ?? RESULTS;
+      await profileRun(workspace, { op: args.profile, inFlight: args.inFlight, file });
       return 0;
     }
     const rows = await measureAll(args, workspace);

@@ -1,19 +1,12 @@
-import { type Cell, cellOf, troubleOf } from './cells.ts';
-import { best, inTurn, measure, type Side } from './comparison.ts';
-import { LARGE_RECORD_BYTES, openKafkaFloor } from './kafka-floor.ts';
+import type { Bench } from './bench.ts';
+import { cellOf, troubleOf } from './cells.ts';
+import { inTurn, type Side } from './comparison.ts';
+import { latencyRow } from './latency-row.ts';
 import { Load } from './load.ts';
-import type { Sizes } from './plan.ts';
-import { progress, sleep, type Workspace } from './processes.ts';
+import { sleep } from './processes.ts';
 import { notMeasured, type RowId, type RowResult, rowOf, sampleOf } from './rows.ts';
-import { FILL_STEP_KEYS, type Filled, type FilledEtcd, type Systems } from './systems.ts';
-
-/** What a row's measurement may use, and where it leaves the cells it measured. */
-export interface Bench {
-  readonly workspace: Workspace;
-  readonly systems: Systems;
-  readonly sizes: Sizes;
-  readonly cells: Cell[];
-}
+import type { Candidate, Way } from './search.ts';
+import { FILL_STEP_KEYS, type FilledEtcd } from './systems.ts';
 
 const MAIN_SHARDS = 4;
 const MANY_SHARDS = 16;
@@ -36,59 +29,26 @@ export const MEASURE: Readonly<Record<RowId, (bench: Bench) => Promise<RowResult
   failover: failoverRow,
 };
 
-/** The processes whose CPU time a load on this cluster is charged to. */
-export async function kvorumGroups(bench: Bench, filled: Filled): Promise<Side['groups']> {
-  return { members: filled.cluster.pids, brokers: (await bench.systems.brokers()).pids };
-}
-
-async function kvorumSide(
-  bench: Bench,
-  shards: number,
-  op: Side['op'],
-  inFlight: number,
-): Promise<Side> {
-  const filled = await bench.systems.kvorum(shards);
-  return { load: filled.load, op, inFlight, groups: await kvorumGroups(bench, filled) };
-}
-
-async function bestKvorum(bench: Bench, shards: number, op: Side['op']): Promise<Side> {
-  const candidates: Side[] = [];
-  for (const inFlight of bench.sizes.kvorumInFlight) {
-    candidates.push(await kvorumSide(bench, shards, op, inFlight));
-  }
-  return best(candidates, bench.sizes);
-}
-
-type EtcdSide = Side & { readonly how: string };
-
 /** etcd at its best: every combination of who is asked, over how many connections, with how many in flight. */
-async function bestEtcd(bench: Bench, etcd: FilledEtcd, op: Side['op']): Promise<EtcdSide> {
-  const { workspace, sizes } = bench;
+async function bestEtcd(bench: Bench, etcd: FilledEtcd, op: Side['op']): Promise<Candidate> {
   const groups = { members: etcd.cluster.pids };
-  const winners: EtcdSide[] = [];
+  const ways: Way[] = [];
   for (const targets of ['leader', 'all members'] as const) {
     const endpoints = targets === 'leader' ? [await etcd.cluster.leader()] : etcd.cluster.endpoints;
-    for (const connectionsPerMember of sizes.etcdConnections) {
-      const load = await Load.open(workspace, { system: 'etcd', endpoints, connectionsPerMember });
-      const how = `${targets}, ${connectionsPerMember} connections each`;
-      const candidates = sizes.etcdInFlight.map((inFlight) => ({
-        load,
-        op,
-        inFlight,
-        groups,
-        how,
-      }));
-      winners.push(await best(candidates, sizes));
+    for (const connectionsPerMember of bench.sizes.etcdConnections) {
+      const driver = { system: 'etcd', endpoints, connectionsPerMember } as const;
+      const load = await Load.open(bench.workspace, driver);
+      ways.push({ load, op, groups, how: `${targets}, ${connectionsPerMember} connections each` });
     }
   }
-  const winner = await best(winners, sizes);
-  await Promise.all(winners.filter((each) => each !== winner).map((each) => each.load.close()));
-  progress(`etcd's best for ${op}: ${winner.how}, ${winner.inFlight} in flight`);
-  return winner;
+  const { best } = await bench.search(`etcd ${etcd.cluster.version}`, ways);
+  const others = ways.filter((way) => way.load !== best.load);
+  await Promise.all(others.map((way) => way.load.close()));
+  return best;
 }
 
 async function againstEtcd(bench: Bench, row: RowId, op: 'put' | 'get'): Promise<RowResult> {
-  const kvorum = await bestKvorum(bench, MAIN_SHARDS, op);
+  const kvorum = await bench.bestKvorum(MAIN_SHARDS, op);
   const etcd = await bench.systems.etcd();
   if (etcd === undefined)
     return notMeasured(row, 'SKIPPED', 'no etcd on the PATH, and none could be fetched');
@@ -97,7 +57,8 @@ async function againstEtcd(bench: Bench, row: RowId, op: 'put' | 'get'): Promise
   await side.load.close();
   const cell = cellOf(`kvorum, ${MAIN_SHARDS} shards`, op, kvorum.inFlight, ours);
   const etcdCell = cellOf(`etcd ${etcd.cluster.version}`, op, side.inFlight, theirs);
-  bench.cells.push(cell, etcdCell);
+  bench.addCell(cell);
+  bench.addCell(etcdCell);
   return rowOf(row, cell.opsPerSecond.median / etcdCell.opsPerSecond.median, {
     measured: cell.opsPerSecond,
     against: etcdCell.opsPerSecond,
@@ -106,43 +67,18 @@ async function againstEtcd(bench: Bench, row: RowId, op: 'put' | 'get'): Promise
       troubleOf(cell),
       troubleOf(etcdCell),
     ),
+    detail: { etcd: { how: side.how, inFlight: side.inFlight }, inFlight: kvorum.inFlight },
   });
-}
-
-async function latencyRow(bench: Bench): Promise<RowResult> {
-  const kvorum = await kvorumSide(bench, MAIN_SHARDS, 'put', 1);
-  const brokers = await bench.systems.brokers();
-  const load = await openKafkaFloor(bench.workspace, brokers);
-  const floor: Side = { load, op: 'put', inFlight: 1, groups: { brokers: brokers.pids } };
-  const [ours, bare] = await inTurn(kvorum, floor, bench.sizes);
-  const cell = cellOf(`kvorum, ${MAIN_SHARDS} shards`, 'put', 1, ours);
-  const bareCell = cellOf('kafkajs, 256 B records', 'put', 1, bare);
-  bench.cells.push(cell, bareCell, await largeRecordCell(bench, floor));
-  await load.close();
-  return rowOf('p50', cell.p50Us / bareCell.p50Us, {
-    measured: sampleOf(ours.map((run) => run.p50Us)),
-    against: sampleOf(bare.map((run) => run.p50Us)),
-    note: joined(
-      `µs; p99 ${Math.round(cell.p99Us)} : ${Math.round(bareCell.p99Us)}`,
-      troubleOf(cell),
-    ),
-  });
-}
-
-/** What Kafka alone carries in records as large as a busy shard's. */
-async function largeRecordCell(bench: Bench, floor: Side): Promise<Cell> {
-  const sizes = { ...bench.sizes, valueBytes: LARGE_RECORD_BYTES };
-  const run = await measure(floor, sizes, sizes.measureMs);
-  return cellOf(`kafkajs, ${LARGE_RECORD_BYTES / 1024} KiB records`, 'put', 1, [run]);
 }
 
 async function shardsRow(bench: Bench): Promise<RowResult> {
-  const many = await bestKvorum(bench, MANY_SHARDS, 'put');
-  const few = await bestKvorum(bench, MAIN_SHARDS, 'put');
+  const many = await bench.bestKvorum(MANY_SHARDS, 'put');
+  const few = await bench.bestKvorum(MAIN_SHARDS, 'put');
   const [manyRuns, fewRuns] = await inTurn(many, few, bench.sizes);
   const manyCell = cellOf(`kvorum, ${MANY_SHARDS} shards`, 'put', many.inFlight, manyRuns);
   const fewCell = cellOf(`kvorum, ${MAIN_SHARDS} shards`, 'put', few.inFlight, fewRuns);
-  bench.cells.push(manyCell, fewCell);
+  bench.addCell(manyCell);
+  bench.addCell(fewCell);
   return rowOf('shards16', manyCell.opsPerSecond.median / fewCell.opsPerSecond.median, {
     measured: manyCell.opsPerSecond,
     against: fewCell.opsPerSecond,
@@ -180,6 +116,7 @@ async function memoryRow(bench: Bench): Promise<RowResult> {
 }
 
 async function restartRow(bench: Bench): Promise<RowResult> {
+  await bench.systems.onlyKvorum(MAIN_SHARDS);
   const { cluster } = await bench.systems.kvorum(MAIN_SHARDS);
   const seconds: number[] = [];
   for (let i = 0; i < bench.sizes.restarts; i += 1) {
@@ -196,6 +133,7 @@ async function restartRow(bench: Bench): Promise<RowResult> {
 }
 
 async function failoverRow(bench: Bench): Promise<RowResult> {
+  await bench.systems.onlyKvorum(MAIN_SHARDS);
   const { cluster, load } = await bench.systems.kvorum(MAIN_SHARDS);
   const gapsMs: number[] = [];
   const detail: unknown[] = [];

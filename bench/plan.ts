@@ -1,3 +1,26 @@
+/** How the best concurrency is looked for; see search.ts. */
+export interface SearchSizes {
+  /** Before each of the short windows: more than the time one operation waits at the highest concurrency. */
+  readonly warmUpMs: number;
+  readonly coarseMs: number;
+  readonly coarseKept: number;
+  readonly fineMs: number;
+  readonly fineKept: number;
+  readonly confirmMs: number;
+  /** Windows of each of the last candidates, taken in turn. */
+  readonly confirmTurns: number;
+}
+
+/** How the latency of one operation at a time is measured; see latency-row.ts. */
+export interface LatencySizes {
+  readonly warmUpMs: number;
+  readonly measureMs: number;
+  /** Windows of each side, taken in turn. */
+  readonly turns: number;
+  /** Windows to run before, at most, until two in a row agree. */
+  readonly settleWindows: number;
+}
+
 /** Sizes of one run: the same shape, longer or shorter. */
 export interface Sizes {
   readonly keys: number;
@@ -6,12 +29,14 @@ export interface Sizes {
   readonly measureMs: number;
   /** Windows of each side of a comparison, taken in turn. */
   readonly repeats: number;
-  /** Windows that only look for the best concurrency. */
-  readonly searchMs: number;
+  readonly search: SearchSizes;
+  readonly latency: LatencySizes;
+  /** One window of a load that belongs to no row. */
+  readonly sweepMs: number;
   readonly fillInFlight: number;
-  readonly etcdInFlight: readonly number[];
+  /** Ascending; tried on both sides of a comparison. */
+  readonly inFlight: readonly number[];
   readonly etcdConnections: readonly number[];
-  readonly kvorumInFlight: readonly number[];
   readonly restarts: number;
   readonly kills: number;
 }
@@ -22,11 +47,20 @@ export const FULL: Sizes = {
   warmUpMs: 2000,
   measureMs: 6000,
   repeats: 5,
-  searchMs: 3000,
+  search: {
+    warmUpMs: 600,
+    coarseMs: 1000,
+    coarseKept: 6,
+    fineMs: 1500,
+    fineKept: 3,
+    confirmMs: 4000,
+    confirmTurns: 2,
+  },
+  latency: { warmUpMs: 250, measureMs: 1500, turns: 10, settleWindows: 20 },
+  sweepMs: 3000,
   fillInFlight: 1000,
-  etcdInFlight: [64, 256, 512, 1000, 2000, 5000],
+  inFlight: [64, 256, 512, 1000, 2000, 5000],
   etcdConnections: [1, 4, 8],
-  kvorumInFlight: [1, 100, 1000, 5000],
   restarts: 3,
   kills: 3,
 };
@@ -37,10 +71,18 @@ export const QUICK: Sizes = {
   warmUpMs: 500,
   measureMs: 2500,
   repeats: 3,
-  searchMs: 1500,
-  etcdInFlight: [512, 2000],
+  search: {
+    warmUpMs: 400,
+    coarseMs: 800,
+    coarseKept: 1,
+    fineMs: 1000,
+    fineKept: 2,
+    confirmMs: 1500,
+    confirmTurns: 1,
+  },
+  latency: { warmUpMs: 200, measureMs: 1000, turns: 5, settleWindows: 10 },
+  inFlight: [256, 1000, 5000],
   etcdConnections: [4],
-  kvorumInFlight: [1000, 5000],
   restarts: 1,
   kills: 1,
 };

@@ -1,20 +1,11 @@
-import { appendFileSync } from 'node:fs';
 import type { Cell } from './cells.ts';
-import type { Setting } from './machine.ts';
 import { GOALS, type RowResult, type Sample } from './rows.ts';
 
-/** Appends one JSON line for each row and each cell, every line with the whole setting. */
-export function appendResults(
-  file: string,
-  setting: Setting,
-  rows: readonly RowResult[],
-  cells: readonly Cell[],
-): void {
-  const lines = [
-    ...rows.map((result) => ({ kind: 'row', ...setting, goal: GOALS[result.row], ...result })),
-    ...cells.map((cell) => ({ kind: 'cell', ...setting, ...cell })),
-  ];
-  appendFileSync(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+/** One row as it is printed the moment it is known. */
+export function rowLine(result: RowResult): string {
+  const { title, unit } = GOALS[result.row];
+  const value = Number.isNaN(result.value) ? '-' : `${rounded(result.value)} ${unit}`;
+  return `${result.verdict}  ${result.row}  ${value}  (${title}; ${result.note})`;
 }
 
 /** The table of rows. */

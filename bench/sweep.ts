@@ -1,6 +1,6 @@
+import type { Bench } from './bench.ts';
 import { cellOf } from './cells.ts';
 import { measure } from './comparison.ts';
-import { type Bench, kvorumGroups } from './measure-rows.ts';
 import { progress } from './processes.ts';
 import type { Filled } from './systems.ts';
 
@@ -14,7 +14,7 @@ export async function sweep(bench: Bench): Promise<void> {
   for (const shards of SHARDS) {
     await orSayWhy(`${shards} shards`, async () => {
       const filled = await bench.systems.kvorum(shards);
-      await sweepOne(bench, `kvorum, ${shards} shards`, filled, await kvorumGroups(bench, filled));
+      await sweepOne(bench, `kvorum, ${shards} shards`, filled, await bench.kvorumGroups(filled));
       await bench.systems.stopKvorum(shards);
     });
   }
@@ -44,8 +44,8 @@ async function sweepOne(
   for (const op of OPS) {
     for (const inFlight of IN_FLIGHT) {
       progress(`${system}: ${op}, ${inFlight} in flight`);
-      const run = await measure({ load, op, inFlight, groups }, bench.sizes, bench.sizes.searchMs);
-      bench.cells.push(cellOf(system, op, inFlight, [run]));
+      const run = await measure({ load, op, inFlight, groups }, bench.sizes, bench.sizes.sweepMs);
+      bench.addCell(cellOf(system, op, inFlight, [run]));
     }
   }
 }

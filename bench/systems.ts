@@ -107,15 +107,24 @@ export class Systems {
     await filled?.cluster.stop();
   }
 
+  /** Stops etcd; a row that needs it later starts and fills a new one. */
   async stopEtcd(): Promise<void> {
-    await (await this.#etcd)?.cluster.stop();
+    const etcd = await this.#etcd;
+    this.#etcd = undefined;
+    await etcd?.cluster.stop();
   }
 
-  async fill(cluster: KvorumCluster): Promise<Filled> {
-    const load = await Load.open(this.#workspace, {
-      system: 'kvorum',
-      endpoints: cluster.endpoints,
-    });
+  /** Leaves this cluster and the brokers running, and nothing else: systems at rest take their share too. */
+  async onlyKvorum(shards: number): Promise<void> {
+    await this.stopEtcd();
+    for (const other of this.#clusters.keys()) {
+      if (other !== shards) await this.stopKvorum(other);
+    }
+  }
+
+  async fill(cluster: KvorumCluster, nodeArgs: readonly string[] = []): Promise<Filled> {
+    const driver = { system: 'kvorum', endpoints: cluster.endpoints } as const;
+    const load = await Load.open(this.#workspace, driver, nodeArgs);
     const { valueBytes, fillInFlight, measureMs, keys } = this.#sizes;
     await load.run({
       op: 'put',

@@ -1,4 +1,4 @@
-import type { Driver } from './driver.ts';
+import { type Driver, NOT_FOUND } from './driver.ts';
 import { Histogram } from './histogram.ts';
 import {
   benchKey,
@@ -39,33 +39,45 @@ class Run {
   }
 }
 
+type Operation = (driver: Driver, run: Run, keyCount: number) => Promise<unknown>;
+
+const put: Operation = (driver, run, keyCount) =>
+  driver.put(benchKey(run.random.below(keyCount)), run.value());
+const get: Operation = (driver, run, keyCount) => driver.get(benchKey(run.random.below(keyCount)));
+const OPERATIONS: Readonly<Record<LoadSpec['op'], Operation>> = {
+  put,
+  get,
+  mixed: (driver, run, keyCount) => (run.random.next() < 0.5 ? get : put)(driver, run, keyCount),
+  hop: (driver, run, keyCount) => driver.hop(benchKey(run.random.below(keyCount))),
+};
+
 /**
  * A closed loop: `inFlight` loops, each with one operation open. Operations that END inside the window
- * count; the warm-up before it does not.
+ * count; the warm-up before it does not. One await and one look at the clock an operation: what the loop
+ * costs, the systems under test cannot use.
  */
 export async function runLoad(driver: Driver, spec: LoadSpec): Promise<LoadResult> {
   const run = new Run(spec.seed, spec.valueBytes);
   const latency = new Histogram();
+  const operation = OPERATIONS[spec.op];
   let measuring = false;
   let stopped = false;
   let missing = 0;
 
-  async function once(): Promise<void> {
-    const key = benchKey(run.random.below(spec.keyCount));
-    if (spec.op === 'get' || (spec.op === 'mixed' && run.random.next() < 0.5)) {
-      if (!(await driver.get(key)) && measuring) missing += 1;
-    } else {
-      await driver.put(key, run.value());
-    }
-  }
   async function loop(): Promise<void> {
+    let startedAt = performance.now();
     while (!stopped) {
-      const startedAt = performance.now();
       try {
-        await once();
-        if (measuring) latency.record((performance.now() - startedAt) * 1000);
+        const answer = await operation(driver, run, spec.keyCount);
+        const now = performance.now();
+        if (measuring) {
+          latency.record((now - startedAt) * 1000);
+          if (answer === NOT_FOUND) missing += 1;
+        }
+        startedAt = now;
       } catch (error) {
         await run.failed(error);
+        startedAt = performance.now();
       }
     }
   }

@@ -1,8 +1,14 @@
+/** What a `get` resolves to when there is no such key: what the SDK says, so that nothing is wrapped around its promise. */
+export const NOT_FOUND = undefined;
+
 /** What a load needs of a system under test. Every call rejects when the system did not answer it. */
 export interface Driver {
-  put(key: Uint8Array, value: Uint8Array): Promise<void>;
-  /** A linearizable read of one key; whether it was found. */
-  get(key: Uint8Array): Promise<boolean>;
+  /** Resolves to anything but {@link NOT_FOUND}. */
+  put(key: Uint8Array, value: Uint8Array): Promise<unknown>;
+  /** A linearizable read of one key; {@link NOT_FOUND} or anything else. */
+  get(key: Uint8Array): Promise<unknown>;
+  /** The least a round trip to the member that serves this key can be: it answers alone, from its own state. */
+  hop(key: Uint8Array): Promise<unknown>;
   /** The independent stream (a shard) this key's writes go through. */
   laneOf(key: Uint8Array): Promise<string>;
   close(): Promise<void>;

@@ -8,6 +8,8 @@ const EMPTY_ANSWER_BYTES_MAX = 64;
 /** Protobuf tags, wire type 2 (length-delimited): PutRequest and RangeRequest {1 key, 2 value}. */
 const FIELD_1_BYTES = 0x0a;
 const FIELD_2_BYTES = 0x12;
+/** RangeRequest.serializable, wire type 0. */
+const FIELD_7_VARINT = 0x38;
 
 /** Drives etcd's KV service; operations go round robin over the connections. Reads are linearizable. */
 export async function openEtcd(
@@ -24,10 +26,9 @@ export async function openEtcd(
     return connections[turn] as GrpcConnection;
   };
   return {
-    put: async (key, value) => {
-      await next().call(PUT, putRequest(key, value));
-    },
-    get: async (key) => (await next().call(RANGE, rangeRequest(key))) > EMPTY_ANSWER_BYTES_MAX,
+    put: (key, value) => next().call(PUT, putRequest(key, value)),
+    get: (key) => next().call(RANGE, rangeRequest(key), EMPTY_ANSWER_BYTES_MAX),
+    hop: (key) => next().call(RANGE, serializableRequest(key)),
     laneOf: async () => 'all',
     close: async () => {
       for (const connection of connections) connection.close();
@@ -59,6 +60,14 @@ function rangeRequest(key: Uint8Array): Uint8Array {
   out[0] = FIELD_1_BYTES;
   out[1] = key.length;
   out.set(key, 2);
+  return out;
+}
+
+function serializableRequest(key: Uint8Array): Uint8Array {
+  const out = new Uint8Array(4 + key.length);
+  out.set(rangeRequest(key));
+  out[2 + key.length] = FIELD_7_VARINT;
+  out[3 + key.length] = 1;
   return out;
 }
 

@@ -28,9 +28,11 @@ export class GrpcCallError extends Error {
 }
 
 interface Call {
-  readonly resolve: (messageBytes: number) => void;
+  readonly resolve: (messageBytes: number | undefined) => void;
   readonly reject: (error: GrpcCallError) => void;
   messageBytes: number;
+  /** A message no longer than this says that there is nothing. */
+  readonly emptyBytesMax: number;
 }
 
 /**
@@ -80,10 +82,11 @@ export class GrpcConnection {
     return new GrpcConnection(socket, endpoint);
   }
 
-  /** Calls `path` with one encoded message; resolves to the length of the answer's message. */
-  call(path: string, message: Uint8Array): Promise<number> {
+  /** Calls `path` with one encoded message; resolves to the length of the answer's, undefined up to `emptyBytesMax`. */
+  call(path: string, message: Uint8Array, emptyBytesMax: number = -1): Promise<number | undefined> {
     return new Promise((resolve, reject) => {
-      const start = (): void => this.#start(path, message, { resolve, reject, messageBytes: -1 });
+      const call = { resolve, reject, messageBytes: -1, emptyBytesMax };
+      const start = (): void => this.#start(path, message, call);
       if (this.#failure !== undefined) reject(this.#failure);
       else if (this.#sendWindow < message.length + 5) this.#waiting.push(start);
       else start();
@@ -228,8 +231,9 @@ export class GrpcConnection {
     const call = this.#calls.get(streamId);
     if (call === undefined) return;
     this.#calls.delete(streamId);
-    if (call.messageBytes >= 0) call.resolve(call.messageBytes);
-    else call.reject(new GrpcCallError('the server refused the call'));
+    const { messageBytes, emptyBytesMax } = call;
+    if (messageBytes < 0) call.reject(new GrpcCallError('the server refused the call'));
+    else call.resolve(messageBytes > emptyBytesMax ? messageBytes : undefined);
   }
 
   #fail(reason: string): void {

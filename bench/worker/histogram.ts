@@ -1,8 +1,9 @@
 /** Sub-buckets of one power of two: a recorded value is off by less than 1/64 of itself. */
 const SUB_BUCKETS = 64;
 const SUB_BITS = 6;
-/** 2^36 µs is 19 hours: nothing the benchmarks wait for is longer. */
-const BUCKET_COUNT = SUB_BUCKETS * (36 - SUB_BITS + 1);
+/** 2^31 µs is 35 minutes: nothing the benchmarks wait for is longer, and below it whole numbers are 32-bit. */
+const VALUE_MAX = 2 ** 31 - 1;
+const BUCKET_COUNT = (SUB_BUCKETS / 2) * (31 - SUB_BITS + 2);
 
 /** A histogram as it travels between processes: pairs of bucket index and count. */
 export interface HistogramData {
@@ -60,12 +61,11 @@ export class Histogram {
 }
 
 function bucketOf(us: number): number {
-  const whole = Math.max(0, Math.round(us));
-  if (whole < SUB_BUCKETS) return whole;
-  const exponent = Math.floor(Math.log2(whole)) - SUB_BITS + 1;
+  const whole = us > VALUE_MAX ? VALUE_MAX : Math.round(us);
+  if (whole < SUB_BUCKETS) return Math.max(0, whole);
+  const exponent = 32 - SUB_BITS - Math.clz32(whole);
   // Each power of two above the first holds only its upper half: the lower half is the power before.
-  const index = exponent * (SUB_BUCKETS / 2) + Math.floor(whole / 2 ** exponent);
-  return Math.min(index, BUCKET_COUNT - 1);
+  return exponent * (SUB_BUCKETS / 2) + (whole >>> exponent);
 }
 
 function middleOf(index: number): number {

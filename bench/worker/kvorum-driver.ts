@@ -8,10 +8,9 @@ const CALL_TIMEOUT_MS = 30_000;
 export async function openKvorum(endpoints: readonly string[]): Promise<Driver> {
   const client = await connect({ endpoints, name: 'kvorum-bench', timeoutMs: CALL_TIMEOUT_MS });
   return {
-    put: async (key, value) => {
-      await client.put(key, value);
-    },
-    get: async (key) => (await client.get(key)) !== undefined,
+    put: (key, value) => client.put(key, value),
+    get: (key) => client.get(key),
+    hop: (key) => client.get(key, { serializable: true }),
     laneOf: (key) => client.shardOf(key),
     close: () => client.close(),
   };
