@@ -1,5 +1,12 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import {
+  certificatesIn,
+  type KafkaSecurity,
+  type SecurePorts,
+  secureListeners,
+  secureSettings,
+} from './security.ts';
 
 /** One broker of the cluster, as it is written down in its state file. */
 export interface BrokerAddress {
@@ -7,6 +14,14 @@ export interface BrokerAddress {
   readonly id: number;
   readonly port: number;
   readonly controllerPort: number;
+  /** Of the secured listeners, where there are any. */
+  readonly secure?: SecurePorts;
+}
+
+/** What all brokers of a cluster share. */
+export interface ClusterFacts {
+  readonly brokers: readonly BrokerAddress[];
+  readonly security?: KafkaSecurity;
 }
 
 export const HOST = '127.0.0.1';
@@ -17,19 +32,24 @@ const MIB = 1024 * 1024;
  * in-sync replicas after 3 s instead of 30 s. Everything a Kvorum topic depends on is set on the topic itself, so brokers keep
  * Kafka's defaults there; only auto-creation is off, and records may be as large as Kvorum's.
  */
-function properties(self: BrokerAddress, all: readonly BrokerAddress[], data: string): string {
+function properties(self: BrokerAddress, cluster: ClusterFacts, root: string): string {
+  const { brokers: all, security } = cluster;
   const voters = all.map(({ id, controllerPort }) => `${id}@${HOST}:${controllerPort}`).join(',');
   const replicas = Math.min(3, all.length);
+  const secure = self.secure === undefined ? [] : secureListeners(HOST, self.secure);
+  const clients = [`PLAINTEXT://${HOST}:${self.port}`, ...secure].join(',');
+  const names = ['CONTROLLER:PLAINTEXT', 'PLAINTEXT:PLAINTEXT'];
+  for (const [name = ''] of secure.map((one) => one.split(':'))) names.push(`${name}:${name}`);
   const settings: Record<string, string | number | boolean> = {
     'process.roles': 'broker,controller',
     'node.id': self.id,
     'controller.quorum.voters': voters,
-    listeners: `PLAINTEXT://${HOST}:${self.port},CONTROLLER://${HOST}:${self.controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://${HOST}:${self.port}`,
+    listeners: `${clients},CONTROLLER://${HOST}:${self.controllerPort}`,
+    'advertised.listeners': clients,
     'controller.listener.names': 'CONTROLLER',
     'inter.broker.listener.name': 'PLAINTEXT',
-    'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT',
-    'log.dirs': data,
+    'listener.security.protocol.map': names.join(','),
+    'log.dirs': join(brokerFiles(root, self.id).directory, 'data'),
     'num.network.threads': 2,
     'num.io.threads': 2,
     'num.replica.fetchers': 1,
@@ -49,6 +69,7 @@ function properties(self: BrokerAddress, all: readonly BrokerAddress[], data: st
     'controller.quorum.fetch.timeout.ms': 1000,
     'replica.lag.time.max.ms': 3000,
     'log.retention.check.interval.ms': 300_000,
+    ...(security && secureSettings(security, certificatesIn(certificateDirectory(root)))),
   };
   return `${Object.entries(settings)
     .map(([key, value]) => `${key}=${value}`)
@@ -66,6 +87,10 @@ const LOG4J = `<?xml version="1.0" encoding="UTF-8"?>
   </Loggers>
 </Configuration>
 `;
+
+export function certificateDirectory(root: string): string {
+  return join(root, 'certificates');
+}
 
 export interface BrokerFiles {
   readonly directory: string;
@@ -89,11 +114,11 @@ export function brokerFiles(root: string, id: number): BrokerFiles {
 export async function writeBrokerFiles(
   root: string,
   self: BrokerAddress,
-  all: readonly BrokerAddress[],
+  cluster: ClusterFacts,
 ): Promise<BrokerFiles> {
   const files = brokerFiles(root, self.id);
   await mkdir(files.directory, { recursive: true });
-  await writeFile(files.properties, properties(self, all, join(files.directory, 'data')));
+  await writeFile(files.properties, properties(self, cluster, root));
   await writeFile(files.log4j, LOG4J);
   return files;
 }

@@ -38,8 +38,9 @@ export async function formatStorage(
   jars: string,
   files: BrokerFiles,
   clusterId: string,
+  more: readonly string[],
 ): Promise<void> {
-  const format = ['format', '--ignore-formatted', '-t', clusterId, '-c', files.properties];
+  const format = ['format', '--ignore-formatted', '-t', clusterId, '-c', files.properties, ...more];
   const options = [
     '-Xmx128m',
     '-XX:TieredStopAtLevel=1',

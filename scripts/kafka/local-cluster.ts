@@ -3,7 +3,14 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type BrokerAddress, brokerFiles, HOST, writeBrokerFiles } from './broker-files.ts';
+import {
+  type BrokerAddress,
+  brokerFiles,
+  type ClusterFacts,
+  certificateDirectory,
+  HOST,
+  writeBrokerFiles,
+} from './broker-files.ts';
 import {
   brokerPid,
   formatStorage,
@@ -15,6 +22,15 @@ import {
 import { kafkaJars } from './jars.ts';
 import { freePorts, isFree } from './ports.ts';
 import { untilReady } from './ready.ts';
+import {
+  type Certificates,
+  certificatesIn,
+  formatUsers,
+  type KafkaSecurity,
+  makeCertificates,
+  SECURE_PORTS,
+  type SecurePorts,
+} from './security.ts';
 
 /** A running Kafka cluster that this process controls. Brokers are numbered from 1. */
 export interface LocalKafka {
@@ -24,6 +40,8 @@ export interface LocalKafka {
   readonly bootstrap: string;
   /** Where the brokers keep everything. */
   readonly directory: string;
+  /** The secured listeners, when the cluster was started with `security`. */
+  readonly secured: SecuredListeners | undefined;
   /** SIGKILL; resolves when it is gone. */
   kill(broker: number): Promise<void>;
   /** Starts a broker, stopping it first when it runs; resolves when it is part of the cluster. */
@@ -35,6 +53,14 @@ export interface LocalKafka {
   stop(): Promise<void>;
 }
 
+/** Addresses as in `brokers`, and the files to come in with. */
+export interface SecuredListeners {
+  readonly saslPlaintext: readonly string[];
+  readonly saslSsl: readonly string[];
+  readonly mutualTls: readonly string[];
+  readonly certificates: Certificates;
+}
+
 export interface StartKafkaOptions {
   readonly brokers: number;
   /** Where the brokers keep everything; a temporary one, deleted by `stop`, when absent. */
@@ -43,11 +69,15 @@ export interface StartKafkaOptions {
   readonly ports?: readonly number[];
   /** The brokers go on when this process ends, and `stop` keeps their data. Needs `directory`. */
   readonly detached?: boolean;
+  /**
+   * Listeners with SASL, TLS and both beside the plain one, and an authorizer: see secureSettings. Needs openssl. A cluster keeps what it
+   * was first started with.
+   */
+  readonly security?: KafkaSecurity;
 }
 
-interface State {
+interface State extends ClusterFacts {
   readonly clusterId: string;
-  readonly brokers: readonly BrokerAddress[];
 }
 
 const stateFile = (directory: string): string => join(directory, 'state.json');
@@ -64,6 +94,10 @@ export async function startKafka(options: StartKafkaOptions): Promise<LocalKafka
   const known = await readState(directory);
   const state = (await reusable(directory, known, options)) ?? (await newState(known, options));
   await writeFile(stateFile(directory), JSON.stringify(state, null, 2));
+  const certificates = certificateDirectory(directory);
+  if (state.security !== undefined && !existsSync(certificates)) {
+    await makeCertificates(certificates);
+  }
   const cluster = new JarCluster({
     jars,
     directory,
@@ -117,6 +151,7 @@ class JarCluster implements LocalKafka {
   readonly brokers: readonly string[];
   readonly bootstrap: string;
   readonly directory: string;
+  readonly secured: SecuredListeners | undefined;
   readonly #options: JarClusterOptions;
   readonly #guards = new Map<number, () => void>();
 
@@ -125,6 +160,7 @@ class JarCluster implements LocalKafka {
     this.brokers = options.state.brokers.map(({ port }) => `${HOST}:${port}`);
     this.bootstrap = this.brokers.join(',');
     this.directory = options.directory;
+    this.secured = securedListeners(options.directory, options.state);
   }
 
   async startAll(): Promise<void> {
@@ -173,8 +209,8 @@ class JarCluster implements LocalKafka {
     const { jars, directory, state, guarded } = this.#options;
     const files = brokerFiles(directory, address.id);
     if ((await brokerPid(files)) !== undefined) return;
-    await writeBrokerFiles(directory, address, state.brokers);
-    await formatStorage(jars, files, state.clusterId);
+    await writeBrokerFiles(directory, address, state);
+    await formatStorage(jars, files, state.clusterId, formatUsers(state.security));
     this.#guards.set(address.id, await startBroker(jars, files, guarded));
   }
 
@@ -191,6 +227,18 @@ class JarCluster implements LocalKafka {
     );
     return pids.filter((pid) => pid !== undefined).length;
   }
+}
+
+function securedListeners(directory: string, state: State): SecuredListeners | undefined {
+  if (state.security === undefined) return undefined;
+  const addresses = (listener: keyof SecurePorts): readonly string[] =>
+    state.brokers.flatMap(({ secure }) => (secure ? [`${HOST}:${secure[listener]}`] : []));
+  return {
+    saslPlaintext: addresses('saslPlaintext'),
+    saslSsl: addresses('saslSsl'),
+    mutualTls: addresses('mutualTls'),
+    certificates: certificatesIn(certificateDirectory(directory)),
+  };
 }
 
 async function readState(directory: string): Promise<State | undefined> {
@@ -216,13 +264,21 @@ async function newState(known: State | undefined, options: StartKafkaOptions): P
   if (known !== undefined && known.brokers.length !== options.brokers) {
     throw new Error(`this directory holds a cluster of ${known.brokers.length} brokers`);
   }
-  const ports = await freePorts(2 * options.brokers);
-  const brokers = Array.from({ length: options.brokers }, (_, i) => ({
-    id: i + 1,
-    port: options.ports?.[i] ?? ports[2 * i] ?? 0,
-    controllerPort: ports[2 * i + 1] ?? 0,
-  }));
-  return { clusterId: known?.clusterId ?? newClusterId(), brokers };
+  const security = known === undefined ? options.security : known.security;
+  const each = 2 + SECURE_PORTS;
+  const ports = await freePorts(each * options.brokers);
+  const brokers = Array.from({ length: options.brokers }, (_, i) => {
+    const own = ports.slice(each * i, each * (i + 1));
+    const [port = 0, controllerPort = 0, saslPlaintext = 0, saslSsl = 0, mutualTls = 0] = own;
+    return {
+      id: i + 1,
+      port: options.ports?.[i] ?? port,
+      controllerPort,
+      ...(security && { secure: { saslPlaintext, saslSsl, mutualTls } }),
+    };
+  });
+  const clusterId = known?.clusterId ?? newClusterId();
+  return { clusterId, brokers, ...(security && { security }) };
 }
 
 /** 16 bytes in URL-safe base64. The first is small: an id that starts with `-` looks like an option to Kafka's tools. */

@@ -9,6 +9,7 @@ import protocol from 'kafkajs/src/protocol/requests/index.js';
 import './request-queue-timer.ts';
 import type { KafkaApi, ProduceAnswer } from './kafka-api.ts';
 import { encodeProduce } from './produce-request.ts';
+import { RIGHTS_VERSION, rightsRequest } from './topic-rights.ts';
 
 export interface BrokerAddress {
   readonly host: string;
@@ -28,6 +29,10 @@ export interface ConnectionOptions {
   readonly connectTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly logger: KafkaLogger | undefined;
+}
+
+export function usesTls({ ssl }: ConnectionOptions): boolean {
+  return ssl !== undefined && ssl !== false;
 }
 
 /** The record left this process, so it may be in the log whatever this error says. */
@@ -100,6 +105,18 @@ export class BrokerConnection {
       logResponseError: false,
     });
     return answer as KafkaApi[Name];
+  }
+
+  /**
+   * The operations on a topic that this connection's user may do, as bits (AclOperation); undefined when the broker does not say. All of them without
+   * an authorizer, none for a topic that the user may not see.
+   */
+  async rights(topic: string): Promise<number | undefined> {
+    const metadata = this.#broker.versions?.[apiKeys['Metadata'] ?? -1];
+    if (metadata === undefined || metadata.maxVersion < RIGHTS_VERSION) return undefined;
+    const requestTimeout = this.#options.requestTimeoutMs;
+    const answer = await this.#connection.send({ ...rightsRequest(topic), requestTimeout });
+    return answer as number | undefined;
   }
 
   /**

@@ -9,6 +9,7 @@ import {
 import { firstAnswer } from './first-answer.ts';
 import type { MetadataAnswer, TopicMetadata } from './kafka-api.ts';
 import { reasonOf } from './kafka-errors.ts';
+import { explainRefusal, type Failure } from './refusal.ts';
 
 /** How long one broker may hesitate before another is asked too. */
 const HEDGE_MS = 300;
@@ -30,6 +31,8 @@ export class ClusterView {
   readonly #connections = new Map<string, Promise<BrokerConnection>>();
   readonly #backOff = new BackOff();
   #controllerId = NO_LEADER;
+  /** Of the last refresh; empty once one succeeded. */
+  #failures: readonly Failure[] = [];
   #refreshing: Promise<void> | undefined;
   #isClosed = false;
 
@@ -104,6 +107,11 @@ export class ClusterView {
     );
   }
 
+  /** After a refresh that failed: why no broker lets this member in, if only another configuration helps (KV_CONFIG). */
+  explain(): Promise<KvError | undefined> {
+    return explainRefusal(this.#failures, this.#options);
+  }
+
   controller(): PartitionLeader | undefined {
     return this.#brokers.get(this.#controllerId);
   }
@@ -121,10 +129,18 @@ export class ClusterView {
     if (pauseMs > 0) await sleep(pauseMs);
     if (this.#isClosed) throw new KvError('KV_STOPPED', 'the logs are closed');
     const suspectsBefore = [...this.#suspects];
+    const failures: Failure[] = [];
+    const ask = (broker: BrokerAddress): Promise<MetadataAnswer> =>
+      this.#ask(broker).catch((error: unknown) => {
+        failures.push({ broker, error });
+        throw error;
+      });
     let answer: MetadataAnswer;
     try {
-      answer = await firstAnswer(this.#candidates(), HEDGE_MS, (broker) => this.#ask(broker));
+      answer = await firstAnswer(this.#candidates(), HEDGE_MS, ask);
+      this.#failures = [];
     } catch (cause) {
+      this.#failures = failures;
       const list = this.#seeds.map(({ host, port }) => `${host}:${port}`).join(', ');
       throw new KvError(
         'KV_LOG_UNAVAILABLE',

@@ -94,6 +94,11 @@ export interface DescribeConfigsAnswer {
   }[];
 }
 
+export interface SaslHandshakeAnswer {
+  readonly errorCode: number;
+  readonly enabledMechanisms: readonly string[];
+}
+
 /** Each request kind with its answer. */
 export interface KafkaApi {
   readonly Fetch: FetchAnswer;
@@ -102,4 +107,5 @@ export interface KafkaApi {
   readonly DeleteRecords: DeleteRecordsAnswer;
   readonly CreateTopics: CreateTopicsAnswer;
   readonly DescribeConfigs: DescribeConfigsAnswer;
+  readonly SaslHandshake: SaslHandshakeAnswer;
 }

@@ -5,6 +5,8 @@ export const NO_ERROR = 0;
 export const OFFSET_OUT_OF_RANGE = 1;
 export const UNKNOWN_TOPIC_OR_PARTITION = 3;
 export const LEADER_NOT_AVAILABLE = 5;
+export const TOPIC_AUTHORIZATION_FAILED = 29;
+export const CLUSTER_AUTHORIZATION_FAILED = 31;
 export const TOPIC_ALREADY_EXISTS = 36;
 
 const MESSAGE_TOO_LARGE = 10;
@@ -22,8 +24,8 @@ const ABSENT: ReadonlySet<number> = new Set([
   2, // CORRUPT_MESSAGE
   ...OVERSIZE,
   19, // NOT_ENOUGH_REPLICAS
-  29, // TOPIC_AUTHORIZATION_FAILED
-  31, // CLUSTER_AUTHORIZATION_FAILED
+  TOPIC_AUTHORIZATION_FAILED,
+  CLUSTER_AUTHORIZATION_FAILED,
   32, // INVALID_TIMESTAMP
   45, // OUT_OF_ORDER_SEQUENCE_NUMBER
   47, // INVALID_PRODUCER_EPOCH
@@ -43,11 +45,16 @@ export function errorName(code: number): string {
 
 /** The words of the innermost error: kafkajs wraps the one that says what happened. */
 export function reasonOf(error: unknown): string {
-  let reason = error;
-  for (let inner = causeOf(reason); inner !== undefined; inner = causeOf(reason)) reason = inner;
-  if (!(reason instanceof Error)) return String(reason);
+  const reason = innermost(error);
   const type = 'type' in reason && typeof reason.type === 'string' ? `${reason.type}: ` : '';
   return `${type}${reason.message}`;
+}
+
+/** The error at the end of the chain of causes. */
+export function innermost(error: unknown): Error {
+  let reason = error;
+  for (let inner = causeOf(reason); inner !== undefined; inner = causeOf(reason)) reason = inner;
+  return reason instanceof Error ? reason : new Error(String(reason));
 }
 
 function causeOf(error: unknown): Error | undefined {

@@ -33,6 +33,8 @@ export interface KafkaLogsOptions {
   readonly logger?: KafkaLogger;
 }
 
+const DEFAULT_PREFIX = 'raft-log-';
+
 /**
  * The logs of one member on Kafka topics. Connects when the first log is opened.
  * Errors: KV_CONFIG for a broker that is not `host:port`.
@@ -72,16 +74,23 @@ class KafkaLogs implements SharedLogs {
       bytesMax: Math.max(logReadBytesMax, recordBytesMax + RECORD_OVERHEAD_BYTES),
       topicBytesMax: recordBytesMax + RECORD_OVERHEAD_BYTES,
     });
+    const { sasl } = options;
     this.#admin = new TopicAdmin(this.#view, {
       dev: options.dev ?? false,
       recordBytesMax,
       bootstrap: options.brokers.join(','),
+      user: sasl !== undefined && 'username' in sasl ? sasl.username : undefined,
+      topicPrefix: options.topicPrefix ?? DEFAULT_PREFIX,
     });
   }
 
   async open(spec: LogSpec, options: { readonly create: boolean }): Promise<SharedLog> {
     if (this.#isClosed) throw new KvError('KV_STOPPED', 'the logs are closed');
-    const topic = logTopic(this.#options.topicPrefix ?? 'raft-log-', spec.shard, spec.generation);
+    const topic = logTopic(
+      this.#options.topicPrefix ?? DEFAULT_PREFIX,
+      spec.shard,
+      spec.generation,
+    );
     try {
       await this.#admin.ensure(topic, options.create);
     } catch (error) {

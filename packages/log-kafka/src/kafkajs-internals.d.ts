@@ -19,6 +19,20 @@ interface KafkajsProtocolRequest {
   readonly requestTimeout?: number | null;
 }
 
+/** A request that kafkajs does not know, in its own form. */
+interface KafkajsCustomRequest<Answer> {
+  readonly request: {
+    readonly apiKey: number;
+    readonly apiName: string;
+    readonly apiVersion: number;
+    encode(this: void): Promise<object>;
+  };
+  readonly response: {
+    decode(this: void, payload: Uint8Array): Promise<Answer>;
+    parse(this: void, answer: Answer): Promise<Answer>;
+  };
+}
+
 interface KafkajsConnection {
   readonly clientId: string;
   readonly sasl: object | null;
@@ -85,6 +99,8 @@ declare module 'kafkajs/src/broker/index.js' {
       apiKey: number,
       definition: object,
     ) => (payload: object) => KafkajsProtocolRequest;
+    /** Of each request, by its number, once connected. */
+    readonly versions: Readonly<Record<number, { readonly maxVersion: number }>> | null;
     connect(): Promise<void>;
   }
   export = Broker;
@@ -98,6 +114,26 @@ declare module 'kafkajs/src/protocol/requests/index.js' {
 declare module 'kafkajs/src/protocol/requests/apiKeys.js' {
   const apiKeys: Readonly<Record<string, number>>;
   export = apiKeys;
+}
+
+declare module 'kafkajs/src/protocol/encoder.js' {
+  class Encoder {
+    writeArray(values: readonly (string | number)[]): this;
+    writeBoolean(value: boolean): this;
+  }
+  export = Encoder;
+}
+
+declare module 'kafkajs/src/protocol/decoder.js' {
+  class Decoder {
+    constructor(payload: Uint8Array);
+    readInt16(): number;
+    readInt32(): number;
+    readString(): string | null;
+    readBoolean(): boolean;
+    readArray<T>(reader: (decoder: Decoder) => T): readonly T[];
+  }
+  export = Decoder;
 }
 
 declare module 'kafkajs/src/protocol/error.js' {

@@ -1,15 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KvError } from '@kvorum/base';
+import type { BrokerConnection } from './broker-connection.ts';
 import type { ClusterView } from './cluster-view.ts';
 import type { DescribeConfigsAnswer, TopicMetadata } from './kafka-api.ts';
 import {
+  CLUSTER_AUTHORIZATION_FAILED,
   errorName,
   LEADER_NOT_AVAILABLE,
   NO_ERROR,
   reasonOf,
   TOPIC_ALREADY_EXISTS,
+  TOPIC_AUTHORIZATION_FAILED,
   UNKNOWN_TOPIC_OR_PARTITION,
 } from './kafka-errors.ts';
+import { ALL_RIGHTS, lacksRights, missingRights } from './topic-rights.ts';
 import { newTopic, type TopicRules, topicProblems } from './topic-settings.ts';
 
 const TOPIC_RESOURCE = 2;
@@ -39,11 +43,16 @@ export class TopicAdmin {
 
   /**
    * Returns once the topic exists, has a leader and safe settings.
-   * Errors: KV_LOG_UNAVAILABLE; KV_LOG_MISCONFIGURED when it does not exist (without `create`) or is not safe.
+   * Errors: KV_LOG_UNAVAILABLE; KV_CONFIG when the brokers refuse this configuration (log-in, TLS); KV_LOG_MISCONFIGURED when the topic does
+   * not exist (without `create`), is not safe, or the user lacks a permission.
    */
   async ensure(topic: string, create: boolean): Promise<void> {
     this.#view.track(topic);
-    await this.#view.refresh();
+    try {
+      await this.#view.refresh();
+    } catch (error) {
+      throw (await this.#view.explain()) ?? error;
+    }
     if (isMissing(this.#view.topic(topic))) {
       if (!create) {
         throw new KvError('KV_LOG_MISCONFIGURED', `topic ${topic} does not exist in this Kafka`);
@@ -83,19 +92,16 @@ export class TopicAdmin {
     }
     const description = await this.#describe(topic);
     const { errorCode } = description;
+    const lacking = missingRights(await this.#rights(topic));
+    const problems = lacking.length === 0 ? [] : [lacksRights(lacking, this.#rules)];
     if (errorCode === NO_ERROR) {
-      return { missing: false, problems: topicProblems(metadata, description, this.#rules) };
+      problems.push(...topicProblems(metadata, description, this.#rules));
+    } else if (errorCode !== TOPIC_AUTHORIZATION_FAILED) {
+      problems.push(`its settings cannot be read: ${errorName(errorCode)}`);
+    } else if (problems.length === 0) {
+      problems.push(lacksRights(['DescribeConfigs'], this.#rules));
     }
-    const missing = errorCode === UNKNOWN_TOPIC_OR_PARTITION;
-    return { missing, problems: [this.#unreadable(topic, errorCode)] };
-  }
-
-  #unreadable(topic: string, errorCode: number): string {
-    const { bootstrap } = this.#rules;
-    return (
-      `its settings cannot be read: ${errorName(errorCode)}; the user needs DescribeConfigs: ` +
-      `kafka-acls.sh --bootstrap-server ${bootstrap} --add --allow-principal User:<name> --operation DescribeConfigs --topic ${topic}`
-    );
+    return { missing: errorCode === UNKNOWN_TOPIC_OR_PARTITION, problems };
   }
 
   async #create(topic: string): Promise<void> {
@@ -110,6 +116,11 @@ export class TopicAdmin {
     });
     const failed = answer.topicErrors.find(({ errorCode }) => errorCode !== NO_ERROR);
     if (failed === undefined || failed.errorCode === TOPIC_ALREADY_EXISTS) return;
+    if (isForbidden(failed.errorCode)) {
+      const lacking = lacksRights(['Create'], this.#rules);
+      const what = `topic ${topic} does not exist and cannot be created: ${lacking}`;
+      throw new KvError('KV_LOG_MISCONFIGURED', what);
+    }
     throw new KvError(
       'KV_LOG_MISCONFIGURED',
       `topic ${topic} cannot be created with ${wanted.replicationFactor} replicas on ` +
@@ -122,7 +133,8 @@ export class TopicAdmin {
     while (this.#view.leaderOf(topic) === undefined) {
       const code = this.#view.topic(topic)?.topicErrorCode ?? NO_ERROR;
       if (!IN_THE_MAKING.has(code)) {
-        throw new KvError('KV_LOG_MISCONFIGURED', `topic ${topic}: ${errorName(code)}`);
+        const what = isForbidden(code) ? lacksRights(ALL_RIGHTS, this.#rules) : errorName(code);
+        throw new KvError('KV_LOG_MISCONFIGURED', `topic ${topic}: ${what}`);
       }
       if (performance.now() > deadlineMs) {
         throw new KvError('KV_LOG_UNAVAILABLE', `topic ${topic} has no leader`);
@@ -135,14 +147,22 @@ export class TopicAdmin {
   async #describe(topic: string): Promise<DescribeConfigsAnswer['resources'][number]> {
     const resources = [{ type: TOPIC_RESOURCE, name: topic, configNames: [] }];
     const answer = await this.#attempt(async () => {
-      const leader = this.#view.leaderOf(topic) ?? this.#view.controller();
-      if (leader === undefined) throw new KvError('KV_LOG_UNAVAILABLE', `${topic} has no leader`);
-      const connection = await this.#view.connection(leader);
+      const connection = await this.#someBroker(topic);
       return connection.call('DescribeConfigs', { resources, includeSynonyms: false });
     });
     const found = answer.resources.find(({ resourceName }) => resourceName === topic);
     if (found !== undefined) return found;
     throw new KvError('KV_LOG_UNAVAILABLE', `${topic}: an answer without its settings`);
+  }
+
+  #rights(topic: string): Promise<number | undefined> {
+    return this.#attempt(async () => (await this.#someBroker(topic)).rights(topic));
+  }
+
+  async #someBroker(topic: string): Promise<BrokerConnection> {
+    const broker = this.#view.leaderOf(topic) ?? this.#view.controller();
+    if (broker === undefined) throw new KvError('KV_LOG_UNAVAILABLE', `${topic} has no leader`);
+    return this.#view.connection(broker);
   }
 
   /** Reading settings and creating what may exist already are safe to repeat. */
@@ -156,6 +176,10 @@ export class TopicAdmin {
       }
     }
   }
+}
+
+function isForbidden(errorCode: number): boolean {
+  return errorCode === TOPIC_AUTHORIZATION_FAILED || errorCode === CLUSTER_AUTHORIZATION_FAILED;
 }
 
 function isMissing(metadata: TopicMetadata | undefined): boolean {

@@ -1,5 +1,6 @@
 import type { DescribeConfigsAnswer, TopicMetadata } from './kafka-api.ts';
 import { RECORD_OVERHEAD_BYTES } from './produce-request.ts';
+import type { AclSubject } from './topic-rights.ts';
 
 const MIB = 1024 * 1024;
 /** Kafka's default of 1 GiB would free nothing for a long time: only whole closed segments are deleted. */
@@ -7,12 +8,11 @@ const SEGMENT_BYTES = 128 * MIB;
 const REPLICAS_MIN = 3;
 const IN_SYNC_MIN = 2;
 
-export interface TopicRules {
+/** What topics must be like, and what the commands in the messages need. */
+export interface TopicRules extends AclSubject {
   /** Development: any replication factor and min.insync.replicas will do. */
   readonly dev: boolean;
   readonly recordBytesMax: number;
-  /** For the commands in the messages. */
-  readonly bootstrap: string;
 }
 
 /** A topic as the CreateTopics request takes it. */

@@ -133,9 +133,10 @@ describe.skipIf(kafka === undefined)('topics on a real Kafka', () => {
       ),
     );
     await alter(topic, setting, right);
-    await expect(logsOf(prefix).open(SPEC, { create: false })).resolves.toMatchObject({
-      name: topic,
-    });
+    // Brokers hear of it one after the other.
+    await expect
+      .poll(() => logsOf(prefix).open(SPEC, { create: false }), { timeout: 10_000 })
+      .toMatchObject({ name: topic });
   });
 
   it("refuses a topic with the broker's default retention", async () => {
@@ -187,6 +188,7 @@ describe.skipIf(kafka === undefined)('topics on a real Kafka', () => {
     await logs.open(SPEC, { create: true });
     expect(await logs.verify()).toEqual([]);
     await alter(`${prefix}0`, 'retention.ms', '1000');
+    await expect.poll(() => logs.verify(), { timeout: 10_000 }).toHaveLength(1);
     const [found] = await logs.verify();
     expect(found?.log).toBe(`${prefix}0`);
     expect(found?.problem).toMatch(/retention.ms is 1000, must be -1; fix: kafka-configs.sh/);

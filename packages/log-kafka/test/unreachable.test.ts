@@ -1,13 +1,15 @@
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { shardId } from '@kvorum/base';
-import { openKafkaLogs } from '@kvorum/log-kafka';
+import { type KafkaLogsOptions, openKafkaLogs } from '@kvorum/log-kafka';
 import { afterEach, expect, it } from 'vitest';
 
 const SPEC = { shard: shardId(0), generation: 0 };
 const servers: Server[] = [];
 
-async function silentServer(): Promise<string> {
-  const server = createServer((socket) => socket.resume());
+const silentServer = (): Promise<string> => serverThat((socket) => socket.resume());
+
+async function serverThat(meets: (socket: Socket) => unknown): Promise<string> {
+  const server = createServer(meets);
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
@@ -36,6 +38,17 @@ it('does not wait for ever for a broker that accepts and says nothing', async ()
     new RegExp(`${brokers[0]} answers .*timed out`),
   );
   await logs.close();
+});
+
+it('does not take a broker that hangs up, as a dying one does, for a wrong setting', async () => {
+  const brokers = [await serverThat((socket) => socket.destroy())];
+  const ways = [{}, { ssl: true }, { sasl: { mechanism: 'plain', username: 'a', password: 'b' } }];
+  for (const way of ways as readonly Pick<KafkaLogsOptions, 'ssl' | 'sasl'>[]) {
+    const logs = openKafkaLogs({ brokers, clientId: 'test', ...way });
+    const opening = logs.open(SPEC, { create: true });
+    await expect(opening).rejects.toMatchObject({ code: 'KV_LOG_UNAVAILABLE' });
+    await logs.close();
+  }
 });
 
 it.each([['localhost'], ['host:0'], ['host:99999'], ['a b:1'], ['']])(
