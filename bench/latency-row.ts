@@ -3,7 +3,7 @@ import { type Cell, cellOf, troubleOf } from './cells.ts';
 import { measure, type Side } from './comparison.ts';
 import { LARGE_RECORD_BYTES, openKafkaFloor } from './kafka-floor.ts';
 import type { Measurement } from './load.ts';
-import { progress, sleep } from './processes.ts';
+import { sleep } from './processes.ts';
 import { type RowResult, rowOf, sampleOf } from './rows.ts';
 import { cpuSecondsOfGroups } from './worker/process-usage.ts';
 
@@ -11,6 +11,7 @@ const SHARDS = 4;
 /** Two windows in a row whose medians differ by less than this: what runs is compiled. */
 const SETTLED = 0.05;
 const REST_MS = 3000;
+const UNSETTLED = 'a side never settled: the machine is busy with other things';
 
 /**
  * One operation at a time: a put, a bare produce and a hop in turn, in short windows, after each of them has settled.
@@ -24,9 +25,8 @@ export async function latencyRow(bench: Bench): Promise<RowResult> {
   const load = await openKafkaFloor(bench.workspace, brokers);
   const bare: Side = { load, op: 'put', inFlight: 1, groups: { brokers: brokers.pids } };
   const sides: readonly Side[] = [put, bare, { ...put, op: 'hop' }];
-  const warm: number[] = [];
+  const warm: (number | undefined)[] = [];
   for (const side of sides) warm.push(await settle(bench, side));
-  progress(`settled after ${warm.join(', ')} windows (put, bare Kafka, hop)`);
   const restPercent = await cpuAtRest(put.groups);
   const runs = sides.map((): Measurement[] => []);
   for (let turn = 0; turn < latency.turns; turn += 1) {
@@ -46,6 +46,7 @@ export async function latencyRow(bench: Bench): Promise<RowResult> {
   const notes = [
     `µs; of a put ${us(hopCell.p50Us)} are the hop to the member and back, ${us(bareCell.p50Us)} a bare produce, ${us(restUs)} remain`,
     `p99 ${us(putCell.p99Us)} : ${us(bareCell.p99Us)}`,
+    warm.includes(undefined) ? UNSETTLED : '',
     troubleOf(putCell),
     troubleOf(bareCell),
   ];
@@ -56,7 +57,7 @@ export async function latencyRow(bench: Bench): Promise<RowResult> {
     detail: {
       pieces,
       hop: sampleOf(hops.map((run) => run.p50Us)),
-      settledAfter: warm,
+      settledAfter: warm.map((windows) => windows ?? 'never'),
       restPercent,
     },
   });
@@ -67,8 +68,8 @@ async function one(bench: Bench, side: Side, turn: number): Promise<Measurement>
   return measure(side, { ...bench.sizes, warmUpMs }, measureMs, turn);
 }
 
-/** Runs windows until two in a row agree, but no more than planned. Answers how many it took. */
-async function settle(bench: Bench, side: Side): Promise<number> {
+/** Runs windows until two in a row agree, but no more than planned. Answers how many it took; undefined when they never did. */
+async function settle(bench: Bench, side: Side): Promise<number | undefined> {
   const { settleWindows } = bench.sizes.latency;
   let before = Number.NaN;
   for (let window = 1; window <= settleWindows; window += 1) {
@@ -76,8 +77,7 @@ async function settle(bench: Bench, side: Side): Promise<number> {
     if (Math.abs(p50Us - before) < SETTLED * before) return window;
     before = p50Us;
   }
-  progress(`the median latency of ${side.op} did not settle in ${settleWindows} windows`);
-  return settleWindows;
+  return undefined;
 }
 
 /** What each group takes of one core while nobody asks anything: the bare produce is measured beside it. */
