@@ -2,7 +2,7 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from './jars.ts';
 
-/** Who may come in by the secured listeners of a cluster: PLAIN and SCRAM-SHA-256, user name → password. */
+/** Who may come in by the secured listeners of a cluster: PLAIN and SCRAM-SHA-256, user name → password, without commas and quotes. */
 export interface KafkaSecurity {
   readonly users: Readonly<Record<string, string>>;
 }
