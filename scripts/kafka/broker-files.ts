@@ -16,6 +16,16 @@ export interface BrokerAddress {
   readonly controllerPort: number;
   /** Of the secured listeners, where there are any. */
   readonly secure?: SecurePorts;
+  /** More plain listeners, behind proxies of whoever started the cluster. */
+  readonly forwarded?: readonly ForwardedListener[];
+}
+
+/** A listener that tells its clients to come back to another port, where something forwards them here. */
+export interface ForwardedListener {
+  /** Upper case, as Kafka writes listener names. */
+  readonly name: string;
+  readonly port: number;
+  readonly advertisedPort: number;
 }
 
 /** What all brokers of a cluster share. */
@@ -40,12 +50,16 @@ function properties(self: BrokerAddress, cluster: ClusterFacts, root: string): s
   const clients = [`PLAINTEXT://${HOST}:${self.port}`, ...secure].join(',');
   const names = ['CONTROLLER:PLAINTEXT', 'PLAINTEXT:PLAINTEXT'];
   for (const [name = ''] of secure.map((one) => one.split(':'))) names.push(`${name}:${name}`);
+  const forwarded = self.forwarded ?? [];
+  for (const { name } of forwarded) names.push(`${name}:PLAINTEXT`);
+  const heard = [clients, ...forwarded.map(({ name, port }) => `${name}://${HOST}:${port}`)];
+  const told = forwarded.map(({ name, advertisedPort }) => `${name}://${HOST}:${advertisedPort}`);
   const settings: Record<string, string | number | boolean> = {
     'process.roles': 'broker,controller',
     'node.id': self.id,
     'controller.quorum.voters': voters,
-    listeners: `${clients},CONTROLLER://${HOST}:${self.controllerPort}`,
-    'advertised.listeners': clients,
+    listeners: `${heard.join(',')},CONTROLLER://${HOST}:${self.controllerPort}`,
+    'advertised.listeners': [clients, ...told].join(','),
     'controller.listener.names': 'CONTROLLER',
     'inter.broker.listener.name': 'PLAINTEXT',
     'listener.security.protocol.map': names.join(','),

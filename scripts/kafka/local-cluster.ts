@@ -42,6 +42,8 @@ export interface LocalKafka {
   readonly directory: string;
   /** The secured listeners, when the cluster was started with `security`. */
   readonly secured: SecuredListeners | undefined;
+  /** Where the listeners of the option `forwarded` really listen: name → port of each broker. */
+  readonly forwarded: Readonly<Record<string, readonly number[]>>;
   /** SIGKILL; resolves when it is gone. */
   kill(broker: number): Promise<void>;
   /** Starts a broker, stopping it first when it runs; resolves when it is part of the cluster. */
@@ -74,6 +76,11 @@ export interface StartKafkaOptions {
    * was first started with.
    */
   readonly security?: KafkaSecurity;
+  /**
+   * Plain listeners more, by upper-case name: the port each broker tells the clients of that listener, where the caller's proxy for it
+   * stands. The brokers listen elsewhere, see `LocalKafka.forwarded`. A cluster keeps what it was first started with.
+   */
+  readonly forwarded?: Readonly<Record<string, readonly number[]>>;
 }
 
 interface State extends ClusterFacts {
@@ -152,6 +159,7 @@ class JarCluster implements LocalKafka {
   readonly bootstrap: string;
   readonly directory: string;
   readonly secured: SecuredListeners | undefined;
+  readonly forwarded: Readonly<Record<string, readonly number[]>>;
   readonly #options: JarClusterOptions;
   readonly #guards = new Map<number, () => void>();
 
@@ -161,6 +169,7 @@ class JarCluster implements LocalKafka {
     this.bootstrap = this.brokers.join(',');
     this.directory = options.directory;
     this.secured = securedListeners(options.directory, options.state);
+    this.forwarded = forwardedPorts(options.state);
   }
 
   async startAll(): Promise<void> {
@@ -241,6 +250,14 @@ function securedListeners(directory: string, state: State): SecuredListeners | u
   };
 }
 
+function forwardedPorts(state: State): Readonly<Record<string, readonly number[]>> {
+  const ports: Record<string, number[]> = {};
+  for (const { name, port } of state.brokers.flatMap(({ forwarded }) => forwarded ?? [])) {
+    ports[name] = [...(ports[name] ?? []), port];
+  }
+  return ports;
+}
+
 async function readState(directory: string): Promise<State | undefined> {
   if (!existsSync(stateFile(directory))) return undefined;
   return JSON.parse(await readFile(stateFile(directory), 'utf8')) as State;
@@ -265,7 +282,8 @@ async function newState(known: State | undefined, options: StartKafkaOptions): P
     throw new Error(`this directory holds a cluster of ${known.brokers.length} brokers`);
   }
   const security = known === undefined ? options.security : known.security;
-  const each = 2 + SECURE_PORTS;
+  const names = Object.keys(options.forwarded ?? {});
+  const each = 2 + SECURE_PORTS + names.length;
   const ports = await freePorts(each * options.brokers);
   const brokers = Array.from({ length: options.brokers }, (_, i) => {
     const own = ports.slice(each * i, each * (i + 1));
@@ -275,6 +293,13 @@ async function newState(known: State | undefined, options: StartKafkaOptions): P
       port: options.ports?.[i] ?? port,
       controllerPort,
       ...(security && { secure: { saslPlaintext, saslSsl, mutualTls } }),
+      ...(names.length > 0 && {
+        forwarded: names.map((name, j) => ({
+          name,
+          port: own[2 + SECURE_PORTS + j] ?? 0,
+          advertisedPort: options.forwarded?.[name]?.[i] ?? 0,
+        })),
+      }),
     };
   });
   const clusterId = known?.clusterId ?? newClusterId();
