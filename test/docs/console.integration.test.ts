@@ -1,8 +1,8 @@
 import type { DevCluster } from '@kvorum/server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startDevCluster } from '../../packages/server/test/support/dev-cluster.ts';
 import { files, read } from '../repo/repository.ts';
 import { consoleBlocks, outputPattern, type Step } from './support/console-blocks.ts';
-import { startDevCluster } from './support/dev-cluster.ts';
 import { type RunOptions, runStep } from './support/run-step.ts';
 
 /** Executed by packages/kvctl/test/docs.integration.test.ts, without npx. */
@@ -13,7 +13,7 @@ let cluster: DevCluster;
 let options: RunOptions;
 
 beforeAll(async () => {
-  const started = await startDevCluster();
+  const started = await startDevCluster(4);
   cluster = started.cluster;
   options = { endpoint: started.endpoint, signal: new AbortController().signal };
 });

@@ -1,14 +1,14 @@
 import type { DevCluster } from '@kvorum/server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startDevCluster } from '../../packages/server/test/support/dev-cluster.ts';
 import { read } from '../repo/repository.ts';
-import { startDevCluster } from './support/dev-cluster.ts';
 
 const page = read('docs/operations.md');
 let cluster: DevCluster;
 let url: string;
 
 beforeAll(async () => {
-  const started = await startDevCluster();
+  const started = await startDevCluster(4);
   cluster = started.cluster;
   url = `http://${started.endpoint}`;
 });

@@ -3,8 +3,8 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { DevCluster } from '@kvorum/server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startDevCluster } from '../../packages/server/test/support/dev-cluster.ts';
 import { ROOT, read } from '../repo/repository.ts';
-import { startDevCluster } from './support/dev-cluster.ts';
 
 const run = promisify(execFile);
 /** Inside the repository, so that a program finds the packages as a user's does. */
@@ -16,7 +16,7 @@ let endpoint: string;
 
 beforeAll(async () => {
   mkdirSync(DIRECTORY, { recursive: true });
-  ({ cluster, endpoint } = await startDevCluster());
+  ({ cluster, endpoint } = await startDevCluster(4));
 });
 afterAll(async () => {
   await cluster.stop();

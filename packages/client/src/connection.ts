@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { fromUtf8, isKvError, KvError } from '@kvorum/base';
 import {
   CLIENT_PROTOCOL_VERSION,
@@ -9,7 +10,7 @@ import {
   type Welcome,
 } from '@kvorum/wire';
 import { WebSocket } from 'ws';
-import { MalformedAnswer } from './answer.ts';
+import { MalformedAnswer, plainObject } from './answer.ts';
 import type { Call } from './call.ts';
 import type { Settings } from './options.ts';
 
@@ -45,6 +46,18 @@ export interface ConnectionHandler {
   readonly onMapChanged: (map: unknown, leaders: Readonly<Record<string, string>>) => void;
   /** Exactly once, also when it never opened. */
   readonly onClosed: (connection: Connection, reason: KvError) => void;
+}
+
+const REFUSAL_BYTES_MAX = 65_536;
+
+/** The member's process answers, but serves nothing yet or any more. */
+export class NotServingError extends KvError {
+  readonly state: 'starting' | 'stopping';
+
+  constructor(state: 'starting' | 'stopping', detail: string) {
+    super('KV_UNAVAILABLE', detail);
+    this.state = state;
+  }
 }
 
 type State = 'opening' | 'open' | 'closed';
@@ -91,6 +104,9 @@ export class Connection {
     this.#socket.on('message', (data: Buffer) => this.#onMessage(data));
     this.#socket.on('pong', () => this.#heard());
     this.#socket.on('ping', () => this.#heard());
+    this.#socket.on('unexpected-response', (_request, response) => {
+      void refusalOf(url, response).then((reason) => this.#close(reason));
+    });
     this.#socket.on('error', (error: Error) => this.#close(reasonOf(url, error)));
     this.#socket.on('close', (code: number, reason: Buffer) =>
       this.#close(closeReason(url, code, reason)),
@@ -266,6 +282,25 @@ function reasonOf(url: string, error: Error & { readonly code?: unknown }): KvEr
         : error.name
       : error.message;
   return new KvError('KV_UNAVAILABLE', `${url}: ${what}`, { cause: error });
+}
+
+/** Why a member answered HTTP instead of a session: it tells while it starts and while it stops. */
+async function refusalOf(url: string, response: IncomingMessage): Promise<KvError> {
+  const status =
+    `${url}: HTTP ${response.statusCode ?? '?'} ${response.statusMessage ?? ''}`.trim();
+  try {
+    let body = '';
+    for await (const chunk of response) {
+      body += String(chunk);
+      if (body.length > REFUSAL_BYTES_MAX) break;
+    }
+    const said = plainObject(plainObject(JSON.parse(body), 'body')['error'], 'error');
+    const message = String(said['message']).replace(/^kv: [^:]*: /, '');
+    const state = said['code'] === 'KV_STOPPED' ? 'stopping' : 'starting';
+    return new NotServingError(state, `${url}: ${message}`);
+  } catch {
+    return new KvError('KV_UNAVAILABLE', status);
+  }
 }
 
 function closeReason(url: string, code: number, reason: Uint8Array): KvError {

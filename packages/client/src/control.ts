@@ -14,14 +14,30 @@ import {
   type ShardHash,
   type ShardInfo,
 } from '@kvorum/wire';
-import type { Connection } from './connection.ts';
+import { type Connection, NotServingError } from './connection.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type CallOptions, normalEndpoint } from './options.ts';
 
 /** One endpoint's own account, or why there is none. */
 export type EndpointStatus =
-  | { readonly endpoint: string; readonly status: MemberStatus; readonly error?: undefined }
-  | { readonly endpoint: string; readonly status?: undefined; readonly error: KvError };
+  | {
+      readonly endpoint: string;
+      readonly state: 'up';
+      readonly status: MemberStatus;
+      readonly error?: undefined;
+    }
+  | {
+      readonly endpoint: string;
+      /** `starting` and `stopping`: the process answers, and `error` says what it waits for. */
+      readonly state: 'starting' | 'stopping' | 'down';
+      readonly status?: undefined;
+      readonly error: KvError;
+    };
+
+/** How a member is that cannot be asked for its status. */
+export function stateOf(error: unknown): 'starting' | 'stopping' | 'down' {
+  return error instanceof NotServingError ? error.state : 'down';
+}
 
 /** A leadership that was handed over. */
 export interface Transferred {
@@ -129,9 +145,9 @@ export class Control {
         { method: 'status', parse: parseMemberStatus },
         options,
       );
-      return { endpoint, status };
+      return { endpoint, state: 'up', status };
     } catch (error) {
-      if (error instanceof KvError) return { endpoint, error };
+      if (error instanceof KvError) return { endpoint, state: stateOf(error), error };
       throw error;
     }
   }

@@ -25,7 +25,7 @@ export {
   type PutOptions,
   type RangeOptions,
 } from './client.ts';
-export type { EndpointStatus, Transferred } from './control.ts';
+export { type EndpointStatus, stateOf, type Transferred } from './control.ts';
 export { Entry } from './entry.ts';
 export type { Bytes, KeyRange } from './key-range.ts';
 export type { CallOptions, ConnectOptions } from './options.ts';

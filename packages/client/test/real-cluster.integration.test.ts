@@ -1,7 +1,7 @@
 import { compare, connect, type KvorumClient, op, type WatchEvent } from '@kvorum/client';
 import type { DevCluster } from '@kvorum/server';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startDevCluster } from '../../kvctl/test/support/dev-cluster.ts';
+import { startDevCluster } from '../../server/test/support/dev-cluster.ts';
 
 let cluster: DevCluster;
 let kv: KvorumClient;

@@ -1,4 +1,4 @@
-import { type ConnectOptions, connect, type KvorumClient } from '@kvorum/client';
+import { type ConnectOptions, connect, KvorumClient } from '@kvorum/client';
 import { type Command, Option } from 'commander';
 import { EXIT, Exit, InputError } from './exit.ts';
 import type { Io } from './io.ts';
@@ -13,7 +13,14 @@ const DIAL_MS_MAX = 2000;
 export interface Globals {
   readonly endpoints: readonly string[];
   readonly timeoutMs: number;
+  /** Somebody named the time: it holds for a watch too. */
+  readonly timeoutGiven: boolean;
   readonly format: Format;
+}
+
+export interface Call {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
 }
 
 /** What a command works with. */
@@ -22,8 +29,10 @@ export interface Context {
   readonly globals: () => Globals;
   /** Connects, runs, closes; an interrupt ends it with its exit code. */
   readonly withClient: <T>(run: (client: KvorumClient) => Promise<T>) => Promise<T>;
+  /** The same without a member that serves: for questions about the members themselves. */
+  readonly withMembers: <T>(run: (client: KvorumClient, call: Call) => Promise<T>) => Promise<T>;
   /** `signal` and `timeoutMs` for a call. */
-  readonly call: () => { readonly signal: AbortSignal; readonly timeoutMs: number };
+  readonly call: () => Call;
 }
 
 /** `--prev-kv` of `get` is `KVCTL_GET_PREV_KV`; of kvctl itself `KVCTL_PREV_KV`. */
@@ -85,6 +94,7 @@ function globalsOf(program: Command): Globals {
   return {
     endpoints: (options['endpoints'] ?? '').split(',').filter((text) => text !== ''),
     timeoutMs: parseDuration(options['timeout'] ?? '5s'),
+    timeoutGiven: program.getOptionValueSource('timeout') !== 'default',
     format: FORMATS.find((format) => format === options['writeOut']) ?? 'simple',
   };
 }
@@ -92,27 +102,34 @@ function globalsOf(program: Command): Globals {
 export function contextOf(program: Command, io: Io, readFile: (path: string) => string): Context {
   const globals = (): Globals => globalsOf(program);
   const call: Context['call'] = () => ({ signal: io.signal, timeoutMs: globals().timeoutMs });
+  const connectOptions = (): ConnectOptions & { readonly timeoutMs: number } => ({
+    endpoints: globals().endpoints,
+    timeoutMs: Math.min(globals().timeoutMs, DIAL_MS_MAX),
+    name: 'kvctl',
+    tls: tlsOf(program, readFile),
+  });
+  const use = async <T>(client: KvorumClient, run: () => Promise<T>): Promise<T> => {
+    try {
+      return await run();
+    } catch (error) {
+      if (io.signal.aborted) throw new Exit(EXIT.unhealthyOrInterrupted);
+      throw error;
+    } finally {
+      await client.close();
+    }
+  };
   return {
     io,
     globals,
     call,
     withClient: async (run) => {
-      const { endpoints, timeoutMs } = globals();
-      const options: ConnectOptions = {
-        endpoints,
-        timeoutMs: Math.min(timeoutMs, DIAL_MS_MAX),
-        name: 'kvctl',
-        tls: tlsOf(program, readFile),
-      };
-      const client = await connect(options);
-      try {
-        return await run(client);
-      } catch (error) {
-        if (io.signal.aborted) throw new Exit(EXIT.unhealthyOrInterrupted);
-        throw error;
-      } finally {
-        await client.close();
-      }
+      const client = await connect(connectOptions());
+      return use(client, () => run(client));
+    },
+    withMembers: (run) => {
+      const options = connectOptions();
+      const client = new KvorumClient(options);
+      return use(client, () => run(client, { signal: io.signal, timeoutMs: options.timeoutMs }));
     },
   };
 }

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { addBench } from './commands/bench.ts';
 import { addCompaction, addEndpoint, addLeader, addMember, addShard } from './commands/cluster.ts';
 import { addCompletion } from './commands/completion.ts';
+import { addDev } from './commands/dev.ts';
 import { addDel, addGet, addPut } from './commands/kv.ts';
 import { addStatus } from './commands/status.ts';
 import { addTxn } from './commands/txn.ts';
@@ -58,6 +59,7 @@ export function buildProgram(io: Io, trailing: readonly string[]): Command {
   addLeader(program, context);
   addStatus(program, context);
   addBench(program, context);
+  addDev(program, context);
   addCompletion(program, context);
   program
     .command('version')

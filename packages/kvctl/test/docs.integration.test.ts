@@ -6,7 +6,7 @@ import { runInThisContext } from 'node:vm';
 import * as client from '@kvorum/client';
 import type { DevCluster } from '@kvorum/server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startDevCluster } from './support/dev-cluster.ts';
+import { startDevCluster } from '../../server/test/support/dev-cluster.ts';
 import { kvctl } from './support/run-kvctl.ts';
 
 const DEFAULT_ENDPOINT = 'http://127.0.0.1:2379';
@@ -14,7 +14,9 @@ let cluster: DevCluster;
 let endpoint: string;
 
 beforeAll(async () => {
-  ({ cluster, endpoint } = await startDevCluster(4));
+  const started = await startDevCluster(4);
+  cluster = started.cluster;
+  endpoint = `http://${started.endpoint}`;
 });
 afterAll(async () => {
   await cluster.stop();

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DevCluster } from '@kvorum/server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startDevCluster } from './support/dev-cluster.ts';
+import { startDevCluster } from '../../server/test/support/dev-cluster.ts';
 import { kvctl, type Ran, type Surroundings } from './support/run-kvctl.ts';
 
 let cluster: DevCluster;
@@ -39,6 +39,18 @@ describe('keys', () => {
   it('takes values from standard input, byte for byte', async () => {
     expect(await on(['put', 'file', '-'], { stdin: 'two\nlines\n' })).toMatchObject({ code: 0 });
     expect(await out('get', 'file', '--print-value-only')).toBe('two\nlines\n\n');
+  });
+
+  it('stores an empty value only when told so', async () => {
+    const refused = await on(['put', 'nothing'], { stdin: '' });
+    expect(refused).toMatchObject({ code: 3, out: '' });
+    expect(refused.err).toContain('kvctl put nothing "" to store an empty value');
+    expect(await out('get', 'nothing')).toBe('');
+    expect(await out('put', 'nothing', '')).toBe('OK\n');
+    expect(await on(['put', 'nothing', '-'], { stdin: '' })).toMatchObject({ code: 0 });
+    expect(await out('get', 'nothing')).toBe('nothing\n\n');
+    expect(await on(['put', 'piped'], { stdin: 'v' })).toMatchObject({ code: 0 });
+    expect(await out('get', 'piped')).toBe('piped\nv\n');
   });
 
   it('reads ranges over all shards in order', async () => {
@@ -114,6 +126,21 @@ describe('watch', () => {
     expect(await out('watch', 'e', ...from, '--exec', print)).toBe('PUT e=1\n');
     expect(await out('watch', 'e', ...from, '--', 'sh', '-c', print)).toBe('PUT e=1\n');
     expect(await on(['watch', 'e', ...from, '--exec', 'exit 3'])).toMatchObject({ code: 1 });
+  });
+
+  it('ends after --timeout, when one is given: planned with 0, short of --count with 4', async () => {
+    expect(await on(['--timeout', '300ms', 'watch', 'quiet'])).toEqual({
+      code: 0,
+      out: '',
+      err: '',
+    });
+    const short = await on(['--timeout', '300ms', 'watch', 'quiet', '--count', '2']);
+    expect(short).toMatchObject({ code: 4, out: '' });
+    expect(short.err).toMatch(/\(KV_DEADLINE\)\nWhy: {3}0 of 2 events came\nNext: /);
+  });
+
+  it('--count 0 ends as soon as the watch stands', async () => {
+    expect(await on(['watch', 'quiet', '--count', '0'])).toEqual({ code: 0, out: '', err: '' });
   });
 
   it('ends with 5 when interrupted', async () => {

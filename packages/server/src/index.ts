@@ -1,4 +1,4 @@
-export { DevCluster, type DevOptions } from './cli/dev-command.ts';
+export { DevCluster, type DevOptions } from './cli/dev-cluster.ts';
 export { EXIT, errorLine } from './cli/exit.ts';
 export { type ConfigInput, type LoadedConfig, loadConfig } from './config/load.ts';
 export { printConfig } from './config/print.ts';

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import { KvError } from '@kvorum/base';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { type DevOptions, dev } from './cli/dev-command.ts';
+import type { DevOptions } from './cli/dev-cluster.ts';
+import { dev } from './cli/dev-command.ts';
 import { EXIT, reportFatal } from './cli/exit.ts';
 import { serve } from './cli/serve-command.ts';
 import { type LoadedConfig, loadConfig } from './config/load.ts';
@@ -27,6 +28,11 @@ function addConfigOptions(command: Command): Command {
   return command;
 }
 
+/** The command and those around it, outermost first: their options may stand before the command's name. */
+function withParents(command: Command): Command[] {
+  return command.parent === null ? [command] : [...withParents(command.parent), command];
+}
+
 /** Flags given on the command line, by path. */
 function givenFlags(command: Command): Record<string, string> {
   const flags: Record<string, string> = {};
@@ -38,13 +44,28 @@ function givenFlags(command: Command): Record<string, string> {
   return flags;
 }
 
+/** The configuration of a command, from the options before and behind its name; the latter win. */
 function load(command: Command): LoadedConfig {
-  const given: unknown = command.getOptionValue('config');
-  const file = typeof given === 'string' ? given : process.env['KVD_CONFIG'];
+  const commands = withParents(command);
+  const given: readonly unknown[] = commands.map((one): unknown => one.getOptionValue('config'));
+  const named = given.filter((file) => typeof file === 'string');
+  const file = named.at(-1) ?? process.env['KVD_CONFIG'];
   return loadConfig({
     ...(file === undefined ? {} : { file }),
     environment: process.env,
-    flags: givenFlags(command),
+    flags: Object.assign({}, ...commands.map(givenFlags)) as Record<string, string>,
+  });
+}
+
+/** `kvd dev` has options of its own, some of the same names: those before it would be ignored in silence. */
+function refuseBefore(name: string, command: Command): void {
+  const before = withParents(command).slice(0, -1);
+  const [first] = before.flatMap((one) =>
+    one.options.filter((option) => one.getOptionValueSource(option.attributeName()) === 'cli'),
+  );
+  if (first === undefined) return;
+  throw new KvError('KV_CONFIG', `${first.long ?? first.flags} stands before ${name}`, {
+    details: { hint: `options of kvd ${name} stand behind it; see kvd ${name} --help` },
   });
 }
 
@@ -75,7 +96,9 @@ function devOptions(flags: DevFlags): DevOptions {
 }
 
 function createProgram(finish: (code: number) => void): Command {
-  const program = new Command('kvd')
+  const program = addConfigOptions(new Command('kvd'))
+    // Else the options of kvd would also be taken from behind `dev`, which has some of the same names.
+    .enablePositionalOptions()
     .description('Kvorum: a sharded, strongly consistent key-value store on Kafka topics.')
     .addHelpText('after', AFTER_HELP)
     .showHelpAfterError('(kvd --help lists the options)');
@@ -107,10 +130,13 @@ function createProgram(finish: (code: number) => void): Command {
       new Option('--log <kind>', 'the shared log').choices(['local', 'kafka']).default('local'),
     )
     .option('--brokers <list>', 'Kafka brokers, host:port,host:port')
-    .action(async (flags: DevFlags) => {
+    .action(async (flags: DevFlags, command: Command) => {
+      refuseBefore('dev', command);
       finish(await dev(devOptions(flags)));
     });
-  const config = program.command('config').description('show and check the configuration');
+  const config = addConfigOptions(program.command('config'))
+    .enablePositionalOptions()
+    .description('show and check the configuration');
   addConfigOptions(
     config.command('print').description('every effective value and its source'),
   ).action((_flags: unknown, command: Command) => {

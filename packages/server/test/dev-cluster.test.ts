@@ -1,34 +1,14 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { fromUtf8, utf8 } from '@kvorum/base';
 import { DevCluster, type Member } from '@kvorum/server';
 import { FRAME } from '@kvorum/wire';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { freeBase } from './support/dev-cluster.ts';
 import { temporaryDirectory } from './support/one-member.ts';
 import { RawSession } from './support/raw-session.ts';
 
 const directory = temporaryDirectory();
 let cluster: DevCluster;
 let clientPort = 0;
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  const free = await new Promise<boolean>((resolve) => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => resolve(true));
-  });
-  if (free) await once(server.close(), 'close');
-  return free;
-}
-
-/** A port p such that p + 10·i and the one above are free for three members. */
-async function freeBase(): Promise<number> {
-  for (let base = 21_000; ; base += 37) {
-    const ports = [0, 1, 10, 11, 20, 21].map((step) => base + step);
-    const free = await Promise.all(ports.map(isFree));
-    if (free.every(Boolean)) return base;
-  }
-}
 
 const options = () => ({
   members: 3,

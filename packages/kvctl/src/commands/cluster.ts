@@ -1,7 +1,7 @@
 import { compareBytes, isKvError, utf8 } from '@kvorum/base';
-import type { EndpointStatus, KvorumClient } from '@kvorum/client';
+import { type EndpointStatus, type KvorumClient, stateOf } from '@kvorum/client';
 import type { Command } from 'commander';
-import { type Context, flag, parseCount } from '../context.ts';
+import { type Call, type Context, flag, parseCount } from '../context.ts';
 import { EXIT, Exit } from '../exit.ts';
 import { jsonLine } from '../output.ts';
 import { drawTable } from '../table.ts';
@@ -92,36 +92,49 @@ async function compactShards(
   return outcomes;
 }
 
+interface Health {
+  readonly endpoint: string;
+  readonly healthy: boolean;
+  /** `unhealthy`: it says so itself, or does not answer. */
+  readonly state: 'healthy' | 'unhealthy' | 'starting' | 'stopping';
+  readonly reasons: readonly string[];
+  readonly tookMs: number;
+}
+
+async function healthOf(client: KvorumClient, endpoint: string, call: Call): Promise<Health> {
+  const started = performance.now();
+  const found = await client.health(endpoint, call).then(
+    ({ healthy, reasons }) =>
+      ({ healthy, reasons, state: healthy ? 'healthy' : 'unhealthy' }) as const,
+    (error: unknown) => {
+      const state = stateOf(error);
+      const reasons = [reasonOf(endpoint, error)];
+      return { healthy: false, reasons, state: state === 'down' ? 'unhealthy' : state } as const;
+    },
+  );
+  return { endpoint, ...found, tookMs: Math.round((performance.now() - started) * 100) / 100 };
+}
+
 function addEndpointHealth(endpoint: Command, context: Context): void {
   const command = endpoint.command('health').description('Ask members whether they can serve');
   flag(command, '--cluster', 'every member of the cluster, not only --endpoints');
   command.action(async (flags: { readonly cluster?: boolean }) => {
-    const results = await context.withClient((client) => {
+    const results = await context.withMembers(async (client, call) => {
+      // Whoever serves names the members that were not given.
+      if (flags.cluster === true) await client.members(call).catch(() => undefined);
       const endpoints = flags.cluster === true ? client.endpoints : context.globals().endpoints;
-      return Promise.all(
-        endpoints.map(async (url) => {
-          const started = performance.now();
-          const health = await client
-            .health(url, context.call())
-            .catch((error: unknown) => ({ healthy: false, reasons: [messageOf(error)] }));
-          return {
-            endpoint: url,
-            ...health,
-            tookMs: Math.round((performance.now() - started) * 100) / 100,
-          };
-        }),
-      );
+      return Promise.all(endpoints.map((url) => healthOf(client, url, call)));
     });
     const { format } = context.globals();
     if (format === 'simple') {
-      for (const { endpoint: url, healthy, reasons, tookMs } of results) {
+      for (const { endpoint: url, healthy, state, reasons, tookMs } of results) {
         if (healthy) context.io.out(`${url} is healthy: took ${tookMs} ms\n`);
-        else context.io.err(`${url} is unhealthy: ${reasons.join('; ')}\n`);
+        else context.io.err(`${url} is ${state}: ${reasons.join('; ')}\n`);
       }
     } else {
       const rows = results.map((one) => [
         one.endpoint,
-        String(one.healthy),
+        one.healthy ? 'true' : one.state,
         `${one.tookMs} ms`,
         one.reasons.join('; '),
       ]);
@@ -140,7 +153,7 @@ function addEndpointStatus(endpoint: Command, context: Context): void {
   const command = endpoint.command('status').description('What members say of themselves');
   flag(command, '--cluster', 'every member of the cluster, not only --endpoints');
   command.action(async (flags: { readonly cluster?: boolean }) => {
-    const all = await context.withClient((client) => client.status(context.call()));
+    const all = await context.withMembers((client, call) => client.status(call));
     const asked = context.globals().endpoints.map((url) => url.replace(/\/$/, ''));
     const isAsked = (one: EndpointStatus): boolean =>
       flags.cluster === true || asked.some((url) => one.endpoint.endsWith(url));
@@ -154,12 +167,21 @@ function addEndpointStatus(endpoint: Command, context: Context): void {
 export function jsonOfStatus(one: EndpointStatus): unknown {
   const { endpoint, status, error } = one;
   return status === undefined
-    ? { endpoint, error: error.message, code: error.code }
-    : { endpoint, ...status };
+    ? { endpoint, state: one.state, error: error.message, code: error.code }
+    : { endpoint, state: one.state, ...status };
 }
 
-function statusRow({ endpoint, status, error }: EndpointStatus): readonly string[] {
-  if (status === undefined) return [endpoint, '', '', '', '', '', '', messageOf(error)];
+/** Why there is no answer, without the address, which stands beside it. */
+export function reasonOf(endpoint: string, error: unknown): string {
+  const text = messageOf(error).replace(/^no member answers: /, '');
+  return text.startsWith(`${endpoint}: `) ? text.slice(endpoint.length + 2) : text;
+}
+
+function statusRow(one: EndpointStatus): readonly string[] {
+  const { endpoint, status } = one;
+  if (status === undefined) {
+    return [endpoint, '', '', '', '', '', '', `${one.state}: ${reasonOf(endpoint, one.error)}`];
+  }
   const { replicas, member } = status;
   const leads = replicas.filter(({ role }) => role === 'leader').length;
   const halted = replicas.flatMap(({ shard, halted: why }) =>

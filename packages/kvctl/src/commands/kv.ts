@@ -19,7 +19,8 @@ function addRangeFlags(command: Command): void {
 const EXAMPLES_PUT = `
 Examples:
   kvctl put greeting hello
-  kvctl put config - < app.yaml       the value from standard input`;
+  kvctl put config - < app.yaml       the value from standard input
+  kvctl put flag ""                   an empty value`;
 
 export function addPut(program: Command, context: Context): void {
   const command = program
@@ -41,6 +42,13 @@ export function addPut(program: Command, context: Context): void {
   command.action(async (key: string, value: string | undefined, flags: Flags) => {
     const fromStdin = flags.ignoreValue !== true && (value === undefined || value === '-');
     const stored = fromStdin ? await context.io.stdin() : (value ?? '');
+    // In a script standard input is often empty by accident; "-" asks for it, whatever it holds.
+    if (fromStdin && value === undefined && stored.length === 0) {
+      throw new InputError(
+        'no value: none was given, and standard input is empty',
+        `kvctl put ${key} VALUE   # or kvctl put ${key} "" to store an empty value`,
+      );
+    }
     const result = await context.withClient((client) =>
       client.put(key, stored, {
         ...context.call(),

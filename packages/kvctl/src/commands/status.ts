@@ -2,15 +2,16 @@ import type { EndpointStatus, MemberStatus, ReplicaInfo } from '@kvorum/client';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { EXIT, Exit } from '../exit.ts';
-import { painter } from '../io.ts';
+import { type Colour, painter } from '../io.ts';
 import { jsonLine } from '../output.ts';
 import { drawColumns, drawTable } from '../table.ts';
-import { jsonOfStatus, messageOf } from './cluster.ts';
+import { jsonOfStatus, reasonOf } from './cluster.ts';
 
 type Paint = ReturnType<typeof painter>;
 
 interface Column {
   readonly title: string;
+  readonly state: EndpointStatus['state'];
   readonly replicas: ReadonlyMap<string, ReplicaInfo> | undefined;
 }
 
@@ -40,9 +41,12 @@ function cellOf(
   return replica.role === 'leader' ? `${paint('green', '*')}${index}` : ` ${index}`;
 }
 
+const colourOf = (state: EndpointStatus['state']): Colour => (state === 'down' ? 'red' : 'yellow');
+
 function matrix(members: readonly EndpointStatus[], paint: Paint): string[][] {
   const columns: Column[] = members.map((one) => ({
     title: one.status?.member.name ?? one.endpoint,
+    state: one.state,
     replicas:
       one.status === undefined
         ? undefined
@@ -56,7 +60,7 @@ function matrix(members: readonly EndpointStatus[], paint: Paint): string[][] {
     const revision = Math.max(...replicas.map((replica) => replica.revision));
     const cells = columns.map((column) =>
       column.replicas === undefined
-        ? paint('red', 'down')
+        ? paint(colourOf(column.state), column.state)
         : cellOf(column.replicas.get(shard), leader?.index, paint),
     );
     const first = leader === undefined ? paint('red', `${shard} no leader`) : shard;
@@ -81,8 +85,10 @@ export function printStatus(
 ): string {
   const up = members.filter(isUp).map(({ status }) => status);
   const [head = [], ...rows] = matrix(members, paint);
-  const down = members.flatMap(({ endpoint, error }) =>
-    error === undefined ? [] : `${paint('red', 'down')}  ${endpoint}: ${messageOf(error)}\n`,
+  const down = members.flatMap((one) =>
+    one.error === undefined
+      ? []
+      : `${paint(colourOf(one.state), one.state)}  ${one.endpoint}: ${reasonOf(one.endpoint, one.error)}\n`,
   );
   const body = table ? drawTable(head, rows) : drawColumns([head, ...rows]);
   const legend = table
@@ -106,7 +112,11 @@ export function addStatus(program: Command, context: Context): void {
     .command('status')
     .description('The whole cluster on one screen; exits with 5 when a member or a shard is down')
     .action(async () => {
-      const members = await context.withClient((client) => client.status(context.call()));
+      const members = await context.withMembers((client, call) => client.status(call));
+      const [first] = members;
+      if (first?.error !== undefined && members.every(({ state }) => state === 'down')) {
+        throw first.error;
+      }
       const { format } = context.globals();
       if (format === 'json') {
         context.io.out(

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { KvError } from '@kvorum/base';
 import type { Watch, WatchEvent, WatchOptions } from '@kvorum/client';
 import type { Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
@@ -18,7 +19,8 @@ interface WatchFlags {
 }
 
 const HELP = `
-Goes on through failovers until interrupted. With --exec, or words after --, a command runs for
+Goes on through failovers until interrupted, until --count events came, or until --timeout is over
+when it is given: with --count that is a failure (exit code 4), else the planned end (0). With --exec, or words after --, a command runs for
 each event, one after the other, with KVCTL_WATCH_KEY, KVCTL_WATCH_VALUE, KVCTL_WATCH_REVISION,
 KVCTL_WATCH_SHARD and KVCTL_WATCH_EVENT_TYPE (PUT or DELETE) in its environment.
 
@@ -40,32 +42,85 @@ export function addWatch(program: Command, context: Context, trailing: readonly 
   flag(command, '--shard-rev <list>', 'begin with these revisions, e.g. 0=17,1=5 (several shards)');
   flag(command, '--prev-kv', 'print what each key held before');
   flag(command, '--exec <command>', 'shell command to run for each event');
-  flag(command, '--count <n>', 'end after this many events');
+  flag(command, '--count <n>', 'end after this many events; 0: once the watch stands');
   command.action(async (key: string, rangeEnd: string | undefined, flags: WatchFlags) => {
     const target = targetOf(key, rangeEnd, flags.prefix === true, flags.fromKey === true);
+    const timed = timeLimit(context);
     const options: WatchOptions = {
-      signal: context.io.signal,
+      signal: timed.signal,
       prevKv: flags.prevKv,
       startRevision: flags.rev === undefined ? undefined : parseCount(flags.rev),
       revisions: flags.shardRev === undefined ? undefined : parseShardRevisions(flags.shardRev),
     };
     const handler = handlerOf(context, flags, trailing);
     const limit = flags.count === undefined ? Number.POSITIVE_INFINITY : parseCount(flags.count);
+    const follower = new Follower(handler, limit);
     await context.withClient(async (client) => {
-      const crossShard = advise('KV_CROSS_SHARD', 'kvctl watch --shard-rev 0=17,1=5 …');
-      await follow(await client.watch(target, options).catch(crossShard), handler, limit);
+      try {
+        const crossShard = advise('KV_CROSS_SHARD', 'kvctl watch --shard-rev 0=17,1=5 …');
+        await follower.follow(await client.watch(target, options).catch(crossShard));
+      } catch (error) {
+        if (!timed.isOver()) throw error;
+        follower.timeIsOver();
+      } finally {
+        timed.cancel();
+      }
     });
   });
 }
 
+interface TimeLimit {
+  readonly signal: AbortSignal;
+  readonly isOver: () => boolean;
+  readonly cancel: () => void;
+}
+
+/** --timeout bounds a watch only when somebody said so: its default is meant for questions. */
+function timeLimit(context: Context): TimeLimit {
+  const { timeoutGiven, timeoutMs } = context.globals();
+  const { signal } = context.io;
+  if (!timeoutGiven) return { signal, isOver: () => false, cancel: () => {} };
+  const over = new AbortController();
+  const timer = setTimeout(() => over.abort(), timeoutMs).unref();
+  return {
+    signal: AbortSignal.any([signal, over.signal]),
+    isOver: () => over.signal.aborted && !signal.aborted,
+    cancel: () => clearTimeout(timer),
+  };
+}
+
 type Handler = (event: WatchEvent) => Promise<void>;
 
-async function follow(watch: Watch, handler: Handler, limit: number): Promise<void> {
-  let left = limit;
-  for await (const event of watch) {
-    await handler(event);
-    left -= 1;
-    if (left <= 0) return;
+/** Hands events on, `limit` at most. */
+class Follower {
+  readonly #handler: Handler;
+  readonly #limit: number;
+  #seen = 0;
+
+  constructor(handler: Handler, limit: number) {
+    this.#handler = handler;
+    this.#limit = limit;
+  }
+
+  async follow(watch: Watch): Promise<void> {
+    if (this.#limit === 0) {
+      await watch.ready;
+      watch.close();
+      return;
+    }
+    for await (const event of watch) {
+      await this.#handler(event);
+      this.#seen += 1;
+      if (this.#seen >= this.#limit) return;
+    }
+  }
+
+  timeIsOver(): void {
+    if (this.#limit === Number.POSITIVE_INFINITY) return;
+    const came = `${this.#seen} of ${this.#limit} events came`;
+    throw new KvError('KV_DEADLINE', came, {
+      details: { hint: 'watch again, with a longer --timeout' },
+    });
   }
 }
 

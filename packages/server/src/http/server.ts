@@ -8,6 +8,7 @@ import { splitAddress } from '../config/address.ts';
 import type { Host } from '../host.ts';
 import { pause } from '../member/system.ts';
 import { limitConnections } from './connection-limits.ts';
+import { type DevControl, devRoutes } from './dev-routes.ts';
 import { errorBody, errorHandler, sendError } from './error-reply.ts';
 import { healthRoutes } from './health-routes.ts';
 import { restKvRoutes } from './rest-kv.ts';
@@ -25,6 +26,8 @@ export interface ClientServer {
   readonly address: string;
   /** Sends watches and sessions away, waits for requests under way, closes. Bounded by `graceMs`. */
   stop(error: KvError, graceMs: number): Promise<void>;
+  /** Cuts every connection in this very turn, without a word, as the death of the process would. */
+  kill(): Promise<void>;
 }
 
 function createApp(host: Host): FastifyInstance {
@@ -90,13 +93,21 @@ async function listen(app: FastifyInstance, address: string): Promise<void> {
   }
 }
 
-/** Serves REST, sessions, health and metrics of a member. Errors: KV_CONFIG when the port cannot be had. */
-export async function startClientServer(host: Host, listenOn: string): Promise<ClientServer> {
+/**
+ * Serves REST, sessions, health and metrics of a member; with `dev` also the control of a development cluster. Errors: KV_CONFIG
+ * when the port cannot be had.
+ */
+export async function startClientServer(
+  host: Host,
+  listenOn: string,
+  dev?: DevControl,
+): Promise<ClientServer> {
   const app = createApp(host);
   await registerDocs(app, host);
   restKvRoutes(app, host);
   healthRoutes(app, host);
   const stopWatches = watchRoute(app, host);
+  if (dev !== undefined) devRoutes(app, host, dev);
   let active = 0;
   app.addHook('onRequest', (_request, _reply, done) => {
     active += 1;
@@ -121,6 +132,13 @@ export async function startClientServer(host: Host, listenOn: string): Promise<C
       await pause(50);
       sessions.terminate();
       await app.close();
+    },
+    async kill() {
+      sessions.terminate();
+      app.server.closeAllConnections();
+      const closed = app.close();
+      stopWatches();
+      await closed;
     },
   };
 }

@@ -3,13 +3,14 @@ import type { Duplex } from 'node:stream';
 import type { KvError } from '@kvorum/base';
 import { WebSocketServer } from 'ws';
 import type { Host } from '../host.ts';
+import { errorBody } from './error-reply.ts';
 import { Session } from './session.ts';
 
 const KEEPALIVE_MS = 20_000;
 const SESSION_PATH = '/v1/session';
 
 /** A page of another site must not reach a local member through its visitor's browser. */
-function isForeignPage(request: IncomingMessage): boolean {
+export function isForeignPage(request: IncomingMessage): boolean {
   const { origin, host } = request.headers;
   if (origin === undefined) return false;
   try {
@@ -19,8 +20,15 @@ function isForeignPage(request: IncomingMessage): boolean {
   }
 }
 
-function refuse(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+function refuse(socket: Duplex, status: string, error?: KvError): void {
+  const body = error === undefined ? '' : JSON.stringify(errorBody(error));
+  const head = [
+    `HTTP/1.1 ${status}`,
+    'connection: close',
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
 /** The native sessions of the client port. */
@@ -41,9 +49,10 @@ export class Sessions {
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on('error', () => socket.destroy());
       const path = (request.url ?? '').split('?')[0];
+      const refusal = host.refusal();
       if (path !== SESSION_PATH) refuse(socket, '404 Not Found');
       else if (isForeignPage(request)) refuse(socket, '403 Forbidden');
-      else if (host.refusal() !== undefined) refuse(socket, '503 Service Unavailable');
+      else if (refusal !== undefined) refuse(socket, '503 Service Unavailable', refusal);
       else
         wss.handleUpgrade(request, socket, head, (ws) =>
           this.#add(new Session(host, ws, socket), ws),
@@ -77,6 +86,7 @@ export class Sessions {
   }
 
   terminate(): void {
+    clearInterval(this.#keepAlive);
     for (const session of this.#open) session.terminate();
   }
 }

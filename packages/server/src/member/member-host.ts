@@ -61,6 +61,7 @@ export class MemberHost implements Host {
   #peers: PeerTransport | undefined;
   #map: ShardMap | undefined;
   #stopping: KvError | undefined;
+  #startingWith: string | undefined;
   #notifyScheduled = false;
 
   constructor(parts: MemberHostParts) {
@@ -102,6 +103,11 @@ export class MemberHost implements Host {
     this.#scheduleNotify();
   }
 
+  /** What a start is at: told to whoever asks meanwhile. */
+  setStarting(what: string): void {
+    this.#startingWith = what;
+  }
+
   setStopping(error: KvError): void {
     this.#stopping = error;
   }
@@ -127,7 +133,8 @@ export class MemberHost implements Host {
   }
 
   #starting(): KvError {
-    return new KvError('KV_UNAVAILABLE', `member ${this.name} is starting`);
+    const what = this.#startingWith === undefined ? '' : ` (${this.#startingWith})`;
+    return new KvError('KV_UNAVAILABLE', `member ${this.name} is starting${what}`);
   }
 
   refusal(): KvError | undefined {

@@ -14,6 +14,7 @@ import type { ShardEntry, ShardMap } from '@kvorum/shard';
 import { openLevelStores } from '@kvorum/store-level';
 import { isLoopback } from '../config/address.ts';
 import type { KvdConfig } from '../config/schema.ts';
+import type { DevControl } from '../http/dev-routes.ts';
 import { type ClientServer, startClientServer } from '../http/server.ts';
 import type { Logger } from '../logger.ts';
 import { createMetrics, type MemberMetrics } from '../metrics.ts';
@@ -46,6 +47,8 @@ export interface MemberOptions {
   readonly logWhere: string;
   /** Ends the start early. */
   readonly signal: AbortSignal;
+  /** Of a development cluster. */
+  readonly dev?: DevControl;
 }
 
 interface ReplicaSpec {
@@ -65,6 +68,8 @@ export interface Member {
   readonly host: MemberHost;
   /** Readiness off, leadership away, requests finished, everything closed. Safe to call twice. */
   stop(): Promise<void>;
+  /** Dies as with its process: connections are cut, nothing is handed over; then the files are closed. For development. */
+  kill(): Promise<void>;
 }
 
 /**
@@ -151,14 +156,17 @@ class RunningMember implements Member {
         'INSECURE: clients are served in plain text, without log-in, beyond this machine',
       );
     }
-    this.#client = await startClientServer(this.host, config.listenClient);
+    this.#client = await startClientServer(this.host, config.listenClient, this.#options.dev);
+    this.host.setStarting(`opening its log at ${this.#options.logWhere}`);
     const meta = await this.#openMeta(metaStore, peers);
+    this.host.setStarting('waiting for the shard map: needs a majority of the members');
     const source = new ShardMapSource(meta, systemClock, this.#logger);
     const map = await source.first(
       () => firstMap(config, this.#cluster, systemRng),
       this.#abort.signal,
     );
     checkMap(map, config, this.#cluster);
+    this.host.setStarting('opening its shards');
     await this.#openShards(map, peers);
     this.host.setMap(map);
     this.#cleanups.push(source.follow((next) => this.host.setMap(next)));
@@ -283,6 +291,28 @@ class RunningMember implements Member {
     this.#abort.abort();
     await this.host.giveLeadershipAway(TRANSFER_MS);
     await this.#client?.stop(error, GRACE_MS);
+    await this.#cleanUp();
+    if (this.#peers !== undefined) this.#logger.info('member stopped');
+  }
+
+  kill(): Promise<void> {
+    this.#stopping ??= this.#kill();
+    return this.#stopping;
+  }
+
+  /** All that others could notice happens in this turn of the event loop. */
+  async #kill(): Promise<void> {
+    this.host.setStopping(new KvError('KV_STOPPED', `member ${this.name} was killed`));
+    this.#abort.abort();
+    await Promise.all([
+      this.#client?.kill(),
+      this.#peers?.close(),
+      ...this.#replicas.all().map((replica) => replica.stop()),
+    ]);
+    await this.#cleanUp();
+  }
+
+  async #cleanUp(): Promise<void> {
     for (const cleanup of this.#cleanups.reverse()) {
       try {
         await cleanup();
@@ -290,6 +320,5 @@ class RunningMember implements Member {
         this.#logger.error({ err: failure }, 'closing failed');
       }
     }
-    if (this.#peers !== undefined) this.#logger.info('member stopped');
   }
 }

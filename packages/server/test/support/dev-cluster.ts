@@ -12,22 +12,22 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-async function freeBase(): Promise<number> {
-  for (let base = 30_000 + (process.pid % 300) * 30; ; base += 31) {
+/** A first client port for three members; test processes that run at once look in different places. */
+export async function freeBase(): Promise<number> {
+  for (let base = 21_000 + (process.pid % 300) * 30; ; base += 31) {
     const free = await Promise.all(STEPS.map((step) => isFree(base + step)));
     if (free.every((one) => one)) return base;
   }
 }
 
-/** What `npm start` runs, on free ports and with data that goes at the end. */
-export async function startDevCluster(): Promise<{
-  readonly cluster: DevCluster;
-  readonly endpoint: string;
-}> {
+/** What `npm start` runs, on free ports and with data that goes at the end; `endpoint` = the first member's host:port. */
+export async function startDevCluster(
+  shards: number,
+): Promise<{ readonly cluster: DevCluster; readonly endpoint: string }> {
   const clientPort = await freeBase();
   const cluster = new DevCluster({
     members: 3,
-    shards: 4,
+    shards,
     dataDir: '',
     clientPort,
     ephemeral: true,
