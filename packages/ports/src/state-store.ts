@@ -35,8 +35,8 @@ export interface StoreBatch {
 /**
  * The ordered, durable store of one replica. The contract suite is `testkit/src/contract/state-store.ts`.
  *
- * A write is atomic: after a crash all of it is there or nothing. Without `sync` a crash of the machine may lose the latest writes, but
- * only a suffix of them.
+ * A write is atomic: after a crash all of it is there or nothing. Without `sync` a crash of the process or of the machine may lose the
+ * latest writes, but only a suffix of them; a synced write takes all before it along. After a failed write none is taken any more.
  */
 export interface StateStore extends StateReader {
   write(fill: (batch: StoreBatch) => void, options: { readonly sync: boolean }): Promise<void>;

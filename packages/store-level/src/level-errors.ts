@@ -30,7 +30,7 @@ export function openError(directory: string, error: unknown): KvError {
     case 'LEVEL_CORRUPTION':
       return refuse(
         'it is damaged',
-        'Move it away and restart: the replica is rebuilt by reading its shard’s log from the beginning.',
+        'Move it away and restart: the replica restores itself from a peer’s snapshot and the log.',
       );
     case 'EACCES':
     case 'EPERM':
