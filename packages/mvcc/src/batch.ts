@@ -39,10 +39,12 @@ const RECORD_FRAME_BYTES = 4096;
 /** Bytes of a change beside its row: the length before it, and a lease's attachment rows. */
 const CHANGE_OVERHEAD_BYTES = 64;
 
-/** Raised inside a command whose effects do not fit into the record; the command is undone. */
+/** Raised inside a command whose effects do not fit into the record, or whose answer exceeds its bound; the command is undone. */
 class Overflow {
+  readonly what: 'effects' | 'answer';
   readonly bytes: number;
-  constructor(bytes: number) {
+  constructor(what: 'effects' | 'answer', bytes: number) {
+    this.what = what;
     this.bytes = bytes;
   }
 }
@@ -57,6 +59,9 @@ interface Cursor {
 export class Executor {
   private readonly state: BatchState;
   private readonly recordBytesMax: number;
+  private readonly answerBytesMax: number;
+  /** What the answer of the command that runs may still hold, in bytes of keys and values. */
+  private answerRoom = 0;
   /** Bytes of the record that sessions take, set by the caller: of earlier commands, and of the one that runs. */
   sessionBytes = 0;
   ownSessionBytes = 0;
@@ -64,6 +69,7 @@ export class Executor {
   constructor(state: BatchState, limits: Limits) {
     this.state = state;
     this.recordBytesMax = limits.recordBytesMax - RECORD_FRAME_BYTES;
+    this.answerBytesMax = limits.rangeBytesMax;
   }
 
   /** Bytes still free in the record. */
@@ -89,6 +95,7 @@ export class Executor {
     const fault = checkPutState(state, request);
     if (fault !== undefined) return failed(fault);
     state.mark();
+    this.answerRoom = this.answerBytesMax;
     const response = this.writePut(request, { main: state.revision + 1, sub: 0 });
     return response instanceof Overflow ? this.overflowed(response) : { ok: true, response };
   }
@@ -138,6 +145,7 @@ export class Executor {
     const before = state.revision;
     const cursor = { main: before + 1, sub: 0 };
     const mark = state.mark();
+    this.answerRoom = this.answerBytesMax;
     const response = yield* body(cursor);
     if (response instanceof Overflow) {
       state.rollback(mark);
@@ -187,6 +195,8 @@ export class Executor {
     const lease = put.ignoreLease === true ? (head?.lease ?? NO_LEASE) : (put.lease ?? NO_LEASE);
     const prevKv =
       put.prevKv === true && previous !== undefined ? rowKeyValue(previous) : undefined;
+    const tooMuch = prevKv === undefined ? undefined : this.claimAnswer([prevKv]);
+    if (tooMuch !== undefined) return tooMuch;
     state.write(slot, { main: cursor.main, sub: cursor.sub, value, lease, deleted: false });
     cursor.sub += 1;
     this.wrote(cursor);
@@ -207,7 +217,12 @@ export class Executor {
     const scan = new VisibleScan(state, request, state.revision);
     while (!scan.done) {
       const found = yield* scan.next();
-      if (wantsPrev) prevKvs.push(...(yield* toKeyValues(state, found, false)));
+      if (wantsPrev) {
+        const previous = yield* toKeyValues(state, found, false);
+        const tooMuch = this.claimAnswer(previous);
+        if (tooMuch !== undefined) return tooMuch;
+        prevKvs.push(...previous);
+      }
       const overflow = this.writeTombstones(found, cursor);
       if (overflow !== undefined) return overflow;
       count += found.length;
@@ -223,8 +238,9 @@ export class Executor {
     const slot = this.state.slot(key);
     if (slot.head === undefined || slot.head.deleted) return this.deleted(0, []);
     const row = wantsPrev ? this.state.rowOf(slot) : undefined;
-    const overflow = this.writeTombstone(slot, cursor);
-    return overflow ?? this.deleted(1, row === undefined ? [] : [rowKeyValue(row)]);
+    const prevKvs = row === undefined ? [] : [rowKeyValue(row)];
+    const overflow = this.claimAnswer(prevKvs) ?? this.writeTombstone(slot, cursor);
+    return overflow ?? this.deleted(1, prevKvs);
   }
 
   private deleted(count: number, prevKvs: readonly KeyValue[]): DeleteRangeResponse {
@@ -250,7 +266,7 @@ export class Executor {
     return undefined;
   }
 
-  private *rangeInTxn(request: RangeRequest): Reading<RangeResponse> {
+  private *rangeInTxn(request: RangeRequest): Reading<RangeResponse | Overflow> {
     const { state } = this;
     if (isPlainGet(request) && request.keysOnly !== true && request.countOnly !== true) {
       const slot = state.slot(request.key);
@@ -258,11 +274,23 @@ export class Executor {
       const row = live ? state.rowOf(slot) : undefined;
       const kvs = row === undefined ? [] : [rowKeyValue(row)];
       const revision = state.revision as Revision;
-      return { op: 'range', revision, kvs, more: false, count: kvs.length };
+      const tooMuch = this.claimAnswer(kvs);
+      return tooMuch ?? { op: 'range', revision, kvs, more: false, count: kvs.length };
     }
-    const result = yield* readRange(state, request);
-    assert(result.ok, 'revisions of ranges are checked before a txn runs');
-    return result.value;
+    const result = yield* readRange(state, request, this.answerRoom);
+    if (result.ok) return this.claimAnswer(result.value.kvs) ?? result.value;
+    const { code } = result.error;
+    assert(code === 'KV_REQUEST_TOO_LARGE', `a range in a txn failed after its checks: ${code}`);
+    return new Overflow('answer', this.answerBytesMax);
+  }
+
+  /**
+   * Takes the room of key-values in the answer. The leader that executes the command decides this, once, before anything is logged:
+   * replicas apply effects and never answers, so the limit may differ between members.
+   */
+  private claimAnswer(kvs: readonly KeyValue[]): Overflow | undefined {
+    for (const { key, value } of kvs) this.answerRoom -= key.length + value.length;
+    return this.answerRoom < 0 ? new Overflow('answer', this.answerBytesMax) : undefined;
   }
 
   /** The next reads of the command see its writes, under its own revision. */
@@ -272,11 +300,19 @@ export class Executor {
 
   private claim(key: Uint8Array, value: Uint8Array): Overflow | undefined {
     const bytes = rowBytesLength(key, value) + CHANGE_OVERHEAD_BYTES + key.length;
-    return bytes > this.room ? new Overflow(bytes) : undefined;
+    return bytes > this.room ? new Overflow('effects', bytes) : undefined;
   }
 
   /** Too large for any record, or only for what is left of this one: then a retry finds an emptier one. */
   private overflowed(overflow: Overflow): CommandResult {
+    if (overflow.what === 'answer') {
+      const hint =
+        'ask for less: without prevKv, keys only, with a `limit`, or in several requests';
+      const details = { limit: this.answerBytesMax, hint };
+      return failed(
+        new KvError('KV_REQUEST_TOO_LARGE', 'the answer exceeds its limit', { details }),
+      );
+    }
     if (this.isFresh || overflow.bytes > this.recordBytesMax) {
       const details = { limit: this.recordBytesMax };
       return failed(

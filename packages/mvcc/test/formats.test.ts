@@ -5,6 +5,8 @@ import {
   type LeaseId,
   NO_LEASE,
   type SessionTag,
+  type TxnOp,
+  type TxnRequest,
   term,
   toHex,
   utf8,
@@ -291,6 +293,54 @@ describe('record size', () => {
     expect(page.ok && page.value.kvs.length).toBe(5);
     const names = replica.run(replica.engine.range({ ...range, keysOnly: true }));
     expect(names.ok && names.value.kvs.length).toBe(20);
+  });
+
+  it('bounds the whole answer of a txn or a delete; what is refused has no effect anywhere', () => {
+    const replica = new TestReplica({ rangeBytesMax: 10_000 });
+    const key = utf8('k');
+    for (const name of ['k1', 'k2', 'k3', 'k4', 'k5', 'k6']) {
+      replica.batch([{ request: { op: 'put', key: utf8(name), value: new Uint8Array(2000) } }]);
+    }
+    const range = { op: 'range', key, rangeEnd: utf8('k5') } as const;
+    const get = { op: 'range', key: utf8('k1') } as const;
+    const put = { op: 'put', key: utf8('new'), value: key } as const;
+    const over = { op: 'put', key: utf8('k1'), value: key, prevKv: true } as const;
+    const gone = { op: 'delete-range', key, rangeEnd: utf8('l'), prevKv: true } as const;
+    const txn = (...success: readonly TxnOp[]): TxnRequest => {
+      return { op: 'txn', compare: [], success, failure: [] };
+    };
+    const tooMuch = [
+      gone,
+      txn(put, range, get),
+      txn(put, range, over),
+      txn(put, txn(range), txn(get)),
+      txn(
+        put,
+        { ...gone, rangeEnd: utf8('k3') },
+        { ...range, key: utf8('k3') },
+        { ...get, key: utf8('k5') },
+      ),
+    ] as const;
+    const at = replica.engine.revision;
+    for (const request of tooMuch) {
+      const [result] = replica.batch([{ request }]);
+      expect(result?.ok === false && result.error.code).toBe('KV_REQUEST_TOO_LARGE');
+      expect(result?.ok === false && result.error.details.limit).toBe(10_000);
+      expect(replica.lastPayload).toBeUndefined();
+    }
+    expect(replica.engine.revision).toBe(at);
+    const readOnly = replica.run(
+      replica.engine.readTxn({ op: 'txn', compare: [], success: [range, get], failure: [] }),
+    );
+    expect(readOnly.ok ? 'ok' : readOnly.error.code).toBe('KV_REQUEST_TOO_LARGE');
+    // In a batch the others go on, and the next command has the whole room again.
+    const results = replica.batch([
+      { request: txn(put, range, get) },
+      { request: txn(put, range) },
+      { request: txn(over) },
+      { request: { op: 'delete-range', key, rangeEnd: utf8('l') } },
+    ]);
+    expect(results.map((result) => result.ok)).toEqual([false, true, true, true]);
   });
 
   it('counts the session rows of commands that write nothing', () => {

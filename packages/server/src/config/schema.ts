@@ -94,7 +94,7 @@ const section = (
 /** What each limit means, for the schema and the documentation; the values come from base's DEFAULT_LIMITS. */
 export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   requestBytesMax: 'Largest client request, bytes.',
-  rangeBytesMax: 'Keys and values in the answer of one range and shard, bytes.',
+  rangeBytesMax: 'Keys and values in the answer of one range, transaction or delete (`prevKv`), of one shard, bytes.',
   txnOpsMax: 'Most operations in one transaction.',
   txnDepthMax: 'Deepest nesting of transactions.',
   recordBytesTarget: 'A batch is sealed at about this many bytes.',
