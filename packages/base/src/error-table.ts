@@ -54,7 +54,7 @@ export const ERROR_TABLE = {
   KV_RESULT_DROPPED: { grpc: 'FAILED_PRECONDITION', http: 409, retry: 'read-back', outcome: 'unknown', message: 'kv: the write was applied by an earlier attempt, but its result is no longer kept' },
   KV_WRONG_SHARD: { grpc: 'FAILED_PRECONDITION', http: 421, retry: 'refresh-shard-map', outcome: 'not-applied', message: 'kv: this key is served by another shard' },
   KV_LOG_UNAVAILABLE: { grpc: 'UNAVAILABLE', http: 503, retry: 'backoff', outcome: 'not-applied', message: 'kv: the shared log does not accept writes' },
-  KV_HALTED: { grpc: 'DATA_LOSS', http: 503, retry: 'operator', outcome: 'not-applied', message: 'kv: shard halted: its log contradicts this replica' },
+  KV_HALTED: { grpc: 'DATA_LOSS', http: 503, retry: 'operator', outcome: 'not-applied', message: 'kv: shard halted' },
   KV_CORRUPT: { grpc: 'DATA_LOSS', http: 500, retry: 'operator', outcome: 'unknown', message: 'etcdserver: corrupt cluster' },
   KV_STOPPED: { grpc: 'UNAVAILABLE', http: 503, retry: 'other-member', outcome: 'not-applied', message: 'etcdserver: server stopped' },
   KV_UNAVAILABLE: { grpc: 'UNAVAILABLE', http: 503, retry: 'backoff', outcome: 'not-applied', message: 'kv: no member answers' },

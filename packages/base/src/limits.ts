@@ -3,7 +3,7 @@ const MIB = 1024 * KIB;
 
 /**
  * A full session table gives up sessions that have been idle for so long, and none is given up sooner: until then a repeated
- * write is recognised.
+ * write is recognised. A constant and no limit: whoever leads decides by it what all replicas store, and clients rely on it.
  */
 export const SESSION_EVICTABLE_IDLE_MS = 60_000;
 

@@ -245,6 +245,8 @@ export function halt(
   };
   core.role = 'follower';
   core.leader = undefined;
+  core.leaderHeardMs = undefined;
+  core.announced = { role: 'follower', term: core.hard.term, leader: undefined };
   emit(core, { kind: 'halted', report: core.halted });
 }
 

@@ -14,6 +14,7 @@ import {
   onVoteResponse,
 } from './election.ts';
 import { onLogOutOfRange, onLogReachable, startFollowing, stopFollowingIfIdle } from './follow.ts';
+import { stepHalted } from './halted.ts';
 import {
   answerHeartbeat,
   beatIfDue,
@@ -63,14 +64,17 @@ export class Raft {
   }
 
   /**
-   * Handles one input. A halted replica answers nothing.
+   * Handles one input. A halted replica answers nothing and only listens who leads.
    *
    * @param nowMs - monotonic milliseconds; a smaller value than before counts as no time passed.
    */
   step(input: RaftInput, nowMs: number): readonly RaftEffect[] {
     const core = this.#core;
-    if (core.halted !== undefined) return [];
     core.nowMs = Math.max(core.nowMs, nowMs);
+    if (core.halted !== undefined) {
+      stepHalted(core, input);
+      return this.#takeEffects();
+    }
     handle(core, input);
     if (core.halted === undefined) {
       pumpReads(core);

@@ -1,3 +1,4 @@
+export type { HaltReport } from '@kvorum/raft';
 export type {
   Command,
   CommandResult,
@@ -8,6 +9,7 @@ export type {
   WatchHandle,
   WatchSink,
 } from './api.ts';
+export { haltError, haltText } from './halt-error.ts';
 export { openReplica, type Replica } from './replica.ts';
 export type { ReplicaLogger, ReplicaOptions, ShardTransport } from './replica-options.ts';
 export type { SpaceAccount } from './space.ts';

@@ -29,6 +29,7 @@ import type {
 import { ApplyLoop } from './apply-loop.ts';
 import { answerFailed } from './command-queue.ts';
 import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
+import { haltError, haltText } from './halt-error.ts';
 import { decodeHardState } from './hard-state-codec.ts';
 import { emptyGroup, ReadPath } from './read-path.ts';
 import type { ReplicaOptions } from './replica-options.ts';
@@ -323,9 +324,11 @@ class ReplicaShell implements Replica {
         break;
       case 'halted':
         this.#haltReport = effect.report;
+        this.#role = 'follower';
+        this.#leader = undefined;
         this.#options.logger.error(
           { report: effect.report },
-          'shard halted: log and replica contradict each other',
+          `shard halted: ${haltText(effect.report)}`,
         );
         this.#failAll(() => this.#halted());
         this.#machine.watches.stop(() => this.#halted());
@@ -401,13 +404,7 @@ class ReplicaShell implements Replica {
 
   #halted(): KvError {
     const report = this.#haltReport;
-    return new KvError(
-      'KV_HALTED',
-      report === undefined ? undefined : `${report.reason}, ${report.detail}`,
-      {
-        details: { shard: this.shard, hint: 'kvctl status' },
-      },
-    );
+    return report === undefined ? new KvError('KV_HALTED') : haltError(this.shard, report);
   }
 
   #notLeader(): KvError {

@@ -39,6 +39,8 @@ export interface Host {
   replicas(): readonly ReplicaPort[];
   /** Whether this member leads the shard at this moment. */
   leads(shard: string): boolean;
+  /** Why a shard as a whole stands still; undefined while it has, or may get, a leader. */
+  shardHalt(shard: string): KvError | undefined;
   /** shard -> hex id of its leader, as far as known here. */
   leaders(): Readonly<Record<string, string>>;
   /** Called when the map or a leader changed; returns how to stop that. */

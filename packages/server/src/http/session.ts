@@ -342,6 +342,8 @@ export class Session {
 
   #notLeader(shard: string): KvError {
     const leader = this.#host.leaders()[shard];
+    const halt = leader === undefined ? this.#host.shardHalt(shard) : undefined;
+    if (halt !== undefined) return halt;
     return new KvError(leader === undefined ? 'KV_NO_LEADER' : 'KV_NOT_LEADER', undefined, {
       details: {
         shard,

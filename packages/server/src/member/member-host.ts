@@ -1,4 +1,13 @@
-import { formatId, isKvError, KvError, type Limits, META_SHARD, type MemberId } from '@kvorum/base';
+import {
+  formatId,
+  isKvError,
+  isShardId,
+  KvError,
+  type Limits,
+  META_SHARD,
+  type MemberId,
+  memberId,
+} from '@kvorum/base';
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { ReplicaPort } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
@@ -12,11 +21,13 @@ import {
   encodeTransfer,
   parsePeerRequest,
 } from '../router/forward.ts';
+import { votersOf } from '../router/place.ts';
 import { Router } from '../router/router.ts';
 import { type Cluster, findMember, memberInfos } from './cluster.ts';
 import { HeldShards } from './placement.ts';
 import { readinessChecks } from './readiness.ts';
 import type { ReplicaSet } from './replica-set.ts';
+import { haltsAnswer, ShardHalts } from './shard-halts.ts';
 import { pause } from './system.ts';
 
 const NOTIFY_MS = 20;
@@ -58,6 +69,7 @@ export class MemberHost implements Host {
   readonly #cluster: Cluster;
   readonly #replicas: ReplicaSet;
   readonly #listeners = new Set<() => void>();
+  readonly #halts: ShardHalts;
   #peers: PeerTransport | undefined;
   #map: ShardMap | undefined;
   #stopping: KvError | undefined;
@@ -79,17 +91,29 @@ export class MemberHost implements Host {
     this.metrics = parts.metrics;
     this.members = memberInfos(parts.cluster);
     this.held = new HeldShards(parts.clock, parts.limits.transferHoldMs);
+    const peers: ConstructorParameters<typeof Router>[0]['peers'] = {
+      request: (to, payload, options) => this.#transport().request(to, payload, options),
+      isReachable: (peer) => this.#peers?.isReachable(peer) ?? false,
+    };
+    this.#halts = new ShardHalts({
+      self: this.self,
+      replicas: this.#replicas,
+      peers,
+      voters: (shard) =>
+        this.#map === undefined
+          ? []
+          : votersOf(this.#map, shard).map((id) => memberId(BigInt(`0x${id}`))),
+    });
     this.router = new Router({
       self: this.self,
       clock: this.clock,
       limits: this.limits,
-      peers: {
-        request: (to, payload, options) => this.#transport().request(to, payload, options),
-        isReachable: (peer) => this.#peers?.isReachable(peer) ?? false,
-      },
+      peers,
       map: () => this.map(),
       replica: (shard) => this.#replicas.get(shard),
       leaderOf: (shard) => this.#replicas.leaderOf(shard),
+      isHalted: (shard) => this.#replicas.haltOf(shard) !== undefined,
+      shardHalt: (shard) => this.#halts.of(shard),
     });
     this.#replicas.onChange(() => this.#scheduleNotify());
   }
@@ -151,6 +175,15 @@ export class MemberHost implements Host {
 
   replicas(): readonly ReplicaPort[] {
     return this.#replicas.all();
+  }
+
+  shardHalt(shard: string): KvError | undefined {
+    return isShardId(shard) ? this.#halts.of(shard) : undefined;
+  }
+
+  /** Begins to ask other members about shards without a leader; returns how to stop. */
+  watchHalts(): () => void {
+    return this.#halts.start();
   }
 
   leads(shard: string): boolean {
@@ -216,6 +249,7 @@ export class MemberHost implements Host {
     if (!parsed.ok) return { error: plainError(parsed.error) };
     const request = parsed.value;
     if (request.kind === 'transfer') return this.#serveTransfer(request.shard, request.member);
+    if (request.kind === 'halts') return haltsAnswer(this.#replicas);
     if (request.kind === 'hold') return { holdMs: this.held.hold(request.shard) };
     const { shard, request: command, timeoutMs, session } = request.forwarded;
     const refusal = this.refusal();

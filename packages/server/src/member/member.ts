@@ -253,6 +253,7 @@ class RunningMember implements Member {
   #startTasks(peers: PeerTransport): void {
     const { logs } = this.#options;
     this.#metrics.statusSource(() => this.#replicas.all().map((replica) => replica.status()));
+    this.#cleanups.push(this.host.watchHalts());
     this.#cleanups.push(
       startPlacement({
         clock: systemClock,

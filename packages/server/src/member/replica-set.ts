@@ -1,10 +1,11 @@
 import { formatId, type MemberId, type ShardId, shardId } from '@kvorum/base';
-import type { Replica, ReplicaPort, ReplicaStatus } from '@kvorum/replica';
+import type { HaltReport, Replica, ReplicaPort, ReplicaStatus } from '@kvorum/replica';
 
 interface Hosted {
   readonly replica: Replica;
   leader: MemberId | undefined;
   leads: boolean;
+  halt: HaltReport | undefined;
 }
 
 const byShard = (a: string, b: string): number =>
@@ -18,15 +19,21 @@ export class ReplicaSet {
 
   add(replica: Replica): void {
     const { raft } = replica.status();
-    const hosted: Hosted = { replica, leader: raft.leader, leads: raft.role === 'leader' };
+    const hosted: Hosted = {
+      replica,
+      leader: raft.leader,
+      leads: raft.role === 'leader',
+      halt: raft.halted,
+    };
     this.#hosted.set(replica.shard, hosted);
     this.#sorted = [...this.#hosted.keys()]
       .sort(byShard)
       .flatMap((shard) => this.#hosted.get(shard)?.replica ?? []);
     replica.onChange((status: ReplicaStatus) => {
-      const { leader, role } = status.raft;
-      const leads = role === 'leader' && status.raft.halted === undefined;
-      if (hosted.leader === leader && hosted.leads === leads) return;
+      const { leader, role, halted } = status.raft;
+      const leads = role === 'leader' && halted === undefined;
+      if (hosted.leader === leader && hosted.leads === leads && hosted.halt === halted) return;
+      hosted.halt = halted;
       hosted.leader = leader;
       hosted.leads = leads;
       this.notify();
@@ -48,6 +55,11 @@ export class ReplicaSet {
 
   leaderOf(shard: string): MemberId | undefined {
     return this.#hosted.get(shard)?.leader;
+  }
+
+  /** Why this member's replica of the shard stands still, if it does. */
+  haltOf(shard: string): HaltReport | undefined {
+    return this.#hosted.get(shard)?.halt;
   }
 
   leaders(): Readonly<Record<string, string>> {

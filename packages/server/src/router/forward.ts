@@ -23,12 +23,13 @@ export interface ForwardedRequest {
 
 /**
  * A request between members: a client's command; a leadership transfer for the shard's leader to start; word that a leadership
- * is about to come by hand, to be kept for a while.
+ * is about to come by hand, to be kept for a while; the question which replicas stand still.
  */
 export type PeerRequest =
   | { readonly kind: 'kv'; readonly forwarded: ForwardedRequest }
   | { readonly kind: 'transfer'; readonly shard: ShardId; readonly member: string }
-  | { readonly kind: 'hold'; readonly shard: ShardId };
+  | { readonly kind: 'hold'; readonly shard: ShardId }
+  | { readonly kind: 'halts' };
 
 export function encodeForward(from: ForwardedRequest): unknown {
   return {
@@ -48,6 +49,10 @@ export function encodeHold(shard: string): unknown {
   return { kind: 'hold', shard };
 }
 
+export function encodeHaltsQuestion(): unknown {
+  return { kind: 'halts' };
+}
+
 const malformed = (what: string): { readonly ok: false; readonly error: KvError } =>
   err(new KvError('KV_MALFORMED', `forwarded request: ${what}`));
 
@@ -65,6 +70,7 @@ function parseSession(value: unknown): Result<SessionTag | undefined, KvError> {
 export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError> {
   if (typeof payload !== 'object' || payload === null) return malformed('not an object');
   const from = payload as Readonly<Record<string, unknown>>;
+  if (from['kind'] === 'halts') return ok({ kind: 'halts' });
   const shard = from['shard'];
   if (!isShardId(shard)) return malformed('shard');
   if (from['kind'] === 'transfer') {

@@ -21,7 +21,7 @@ import { pause } from '../member/system.ts';
 import { encodeForward, type ForwardedRequest, parseForwardAnswer } from './forward.ts';
 import { mergeRanges } from './merge.ts';
 import { placeRequest, shardOf } from './place.ts';
-import { isReadOnly, requestBytes } from './request-facts.ts';
+import { isReadOnly, isSerializable, requestBytes } from './request-facts.ts';
 
 /** How long past its deadline an answer is waited for before the router gives up on its own. */
 const GRACE_MS = 250;
@@ -37,6 +37,10 @@ export interface RouterParts {
   readonly replica: (shard: string) => ReplicaPort | undefined;
   /** Who leads the shard as far as this member knows. */
   readonly leaderOf: (shard: string) => MemberId | undefined;
+  /** Whether this member's own replica stands still. */
+  readonly isHalted: (shard: string) => boolean;
+  /** Why the shard as a whole stands still; undefined while it has, or may get, a leader. */
+  readonly shardHalt: (shard: ShardId) => KvError | undefined;
 }
 
 export interface RouteOptions {
@@ -54,11 +58,11 @@ export interface RoutedResponse {
 }
 
 /** Errors that say "this did not happen here, it may elsewhere or later"; only these are tried again. */
-const RETRIED = ['KV_NO_LEADER', 'KV_NOT_LEADER', 'KV_DEPOSED'];
+const RETRIED = ['KV_NO_LEADER', 'KV_NOT_LEADER', 'KV_DEPOSED', 'KV_HALTED'];
 
 /**
- * Brings a request to the replica that can answer it: the local one where it leads (or for reads, which every replica can
- * confirm), else the leader's member. Never repeats a write whose outcome is unknown.
+ * Brings a request to the replica that can answer it: the local one where it leads (or for reads, which every replica that is not
+ * halted can confirm), else the leader's member. Never repeats a write whose outcome is unknown.
  */
 export class Router {
   readonly #parts: RouterParts;
@@ -130,7 +134,11 @@ export class Router {
       if (result.ok) return result.response;
       const { error } = result;
       if (!RETRIED.includes(error.code) || error.outcome !== 'not-applied') throw error;
+      // One halted replica is replaced by the next leader; a shard that can have none says so at once.
+      const halt = this.#parts.shardHalt(shard);
+      if (halt !== undefined) throw halt;
       if (clock.nowMs() + delayMs >= options.deadlineMs) {
+        if (error.code === 'KV_HALTED') throw error;
         throw new KvError('KV_DEADLINE', `shard ${shard}: ${error.message}`, {
           cause: error,
           details: { ...error.details, shard },
@@ -145,7 +153,9 @@ export class Router {
     const replica = this.#parts.replica(shard);
     const leader = this.#parts.leaderOf(shard);
     const readOnly = isReadOnly(request);
-    if (replica !== undefined && (readOnly || leader === this.#parts.self)) {
+    const halted = this.#parts.isHalted(shard);
+    const readsHere = readOnly && (!halted || isSerializable(request));
+    if (replica !== undefined && (readsHere || leader === this.#parts.self)) {
       return this.#locally(replica, request, options);
     }
     if (leader === undefined || leader === this.#parts.self) {

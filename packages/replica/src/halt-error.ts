@@ -1,0 +1,21 @@
+import { KvError, type ShardId } from '@kvorum/base';
+import type { HaltReport } from '@kvorum/raft';
+
+/** Reasons in which this member failed, not the log. */
+const OWN_FAILURES: ReadonlySet<HaltReport['reason']> = new Set(['apply-failed']);
+
+/** What happened, in one line, for log lines and clients; a stack stays in the report. */
+export function haltText({ reason, detail }: Pick<HaltReport, 'reason' | 'detail'>): string {
+  const [first = ''] = detail.split('\n', 1);
+  return OWN_FAILURES.has(reason)
+    ? `this replica failed (${reason}): ${first}`
+    : `its log contradicts this replica (${reason}): ${first}`;
+}
+
+/** The answer of a halted replica. */
+export function haltError(shard: ShardId, report: Pick<HaltReport, 'reason' | 'detail'>): KvError {
+  const hint = OWN_FAILURES.has(report.reason)
+    ? 'mend the disk if the log line of the member names it, restart the member; halted again: report it with that line'
+    : 'kvctl status   # which replicas and why; then docs/operations.md on halted shards';
+  return new KvError('KV_HALTED', haltText(report), { details: { shard, hint } });
+}
