@@ -52,6 +52,21 @@ function addErrors(runs: readonly Measurement[]): Record<string, number> {
   return out;
 }
 
+/** More than this of the cores taken by others, and the numbers say as much about them. */
+const OTHERS_MAX = 0.2;
+
+/** What others took of the cores while these loads were measured, for a row's note. */
+export function othersOf(...cells: readonly Cell[]): string {
+  const shares = cells.map(({ cpuUsPerOp }) => {
+    const all = Object.values(cpuUsPerOp).reduce((sum, us) => sum + us, 0);
+    return (cpuUsPerOp['others'] ?? Number.NaN) / all;
+  });
+  if (shares.some(Number.isNaN)) return '';
+  const text = shares.map((share) => `${Math.round(100 * share)} %`).join(' : ');
+  const warning = Math.max(...shares) > OTHERS_MAX ? ', BUSY MACHINE: measure again' : '';
+  return `others took ${text} of the cores${warning}`;
+}
+
 /** What went wrong in a cell, for a row's note; empty when nothing did. */
 export function troubleOf(cell: Cell): string {
   const failed = Object.entries(cell.errors).map(([text, count]) => `${count} × ${text}`);

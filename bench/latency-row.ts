@@ -1,5 +1,5 @@
 import type { Bench } from './bench.ts';
-import { type Cell, cellOf, troubleOf } from './cells.ts';
+import { type Cell, cellOf, othersOf, troubleOf } from './cells.ts';
 import { measure, type Side } from './comparison.ts';
 import { LARGE_RECORD_BYTES, openKafkaFloor } from './kafka-floor.ts';
 import type { Measurement } from './load.ts';
@@ -46,6 +46,7 @@ export async function latencyRow(bench: Bench): Promise<RowResult> {
   const notes = [
     `µs; of a put ${us(hopCell.p50Us)} are the hop to the member and back, ${us(bareCell.p50Us)} a bare produce, ${us(restUs)} remain`,
     `p99 ${us(putCell.p99Us)} : ${us(bareCell.p99Us)}`,
+    othersOf(putCell, bareCell),
     warm.includes(undefined) ? UNSETTLED : '',
     troubleOf(putCell),
     troubleOf(bareCell),

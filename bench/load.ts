@@ -108,7 +108,7 @@ export interface Measurement {
   readonly ops: number;
   readonly missing: number;
   readonly errors: Readonly<Record<string, number>>;
-  /** CPU µs per operation by process group; `client` is the load itself. NaN where it cannot be read. */
+  /** CPU µs per operation by process group, with `client` (the load), `others` and `idle`. NaN where it cannot be read. */
   readonly cpuUsPerOp: Readonly<Record<string, number>>;
 }
 

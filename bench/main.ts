@@ -1,6 +1,5 @@
 /** `npm run bench`: measures Kvorum beside etcd and bare Kafka on this machine; docs/benchmarks.md explains the rows. */
 import { execFileSync } from 'node:child_process';
-import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { type BenchArgs, readArgs, USAGE } from './args.ts';
 import { Bench } from './bench.ts';
@@ -72,7 +71,7 @@ async function measureAll(args: BenchArgs, workspace: Workspace): Promise<readon
   rows.sort((a, b) => ROW_IDS.indexOf(a.row) - ROW_IDS.indexOf(b.row));
   console.log(`${rowsTable(rows)}\n`);
   console.log(`${cellsTable(bench.cells)}\n`);
-  console.log(microsecondsTable(bench.cells, cpus().length));
+  console.log(microsecondsTable(bench.cells));
   return rows;
 }
 

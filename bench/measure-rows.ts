@@ -1,5 +1,5 @@
 import type { Bench } from './bench.ts';
-import { cellOf, troubleOf } from './cells.ts';
+import { cellOf, othersOf, troubleOf } from './cells.ts';
 import { inTurn, type Side } from './comparison.ts';
 import { latencyRow } from './latency-row.ts';
 import { Load } from './load.ts';
@@ -64,6 +64,7 @@ async function againstEtcd(bench: Bench, row: RowId, op: 'put' | 'get'): Promise
     against: etcdCell.opsPerSecond,
     note: joined(
       `${kvorum.inFlight} in flight : etcd ${side.how}, ${side.inFlight} in flight`,
+      othersOf(cell, etcdCell),
       troubleOf(cell),
       troubleOf(etcdCell),
     ),
@@ -84,6 +85,7 @@ async function shardsRow(bench: Bench): Promise<RowResult> {
     against: fewCell.opsPerSecond,
     note: joined(
       `${many.inFlight} : ${few.inFlight} in flight`,
+      othersOf(manyCell, fewCell),
       troubleOf(manyCell),
       troubleOf(fewCell),
     ),

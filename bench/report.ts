@@ -46,22 +46,16 @@ export function cellsTable(cells: readonly Cell[]): string {
 }
 
 /**
- * CPU µs per operation by process group. `others and idle` is what the cores had to give while one operation was
- * done less what the groups took: the kernel's own threads, the other systems at rest, and idle time.
+ * CPU µs per operation by process group: all that the cores had to give while one operation was done. `others` are
+ * the kernel's own threads, the systems at rest, and whatever else runs on the machine.
  */
-export function microsecondsTable(cells: readonly Cell[], cores: number): string {
-  const groups = ['members', 'brokers', 'client'];
-  const lines = cells.map((cell) => {
-    const available = (cores * 1e6) / cell.opsPerSecond.median;
-    const used = groups.map((name) => cell.cpuUsPerOp[name] ?? 0);
-    const rest = available - used.reduce((sum, value) => sum + value, 0);
-    return [
-      `${cell.system}, ${cell.op}, ${cell.inFlight} in flight`,
-      ...groups.map((name) => rounded(cell.cpuUsPerOp[name] ?? Number.NaN)),
-      rounded(rest),
-    ];
-  });
-  return table([['CPU µs per operation', ...groups, 'others and idle'], ...lines]);
+export function microsecondsTable(cells: readonly Cell[]): string {
+  const groups = ['members', 'brokers', 'client', 'others', 'idle'];
+  const lines = cells.map((cell) => [
+    `${cell.system}, ${cell.op}, ${cell.inFlight} in flight`,
+    ...groups.map((name) => rounded(cell.cpuUsPerOp[name] ?? Number.NaN)),
+  ]);
+  return table([['CPU µs per operation', ...groups], ...lines]);
 }
 
 function sampleText(sample: Sample | undefined): string {

@@ -9,7 +9,7 @@ import {
   type LoadResult,
   type LoadSpec,
 } from './load-spec.ts';
-import { cpuSecondsOfGroups } from './process-usage.ts';
+import { cpuSecondsOfGroups, machineUsage } from './process-usage.ts';
 import { SeededRandom } from './seeded-random.ts';
 
 /** Pause of one loop after a failed operation, so that a dead system is not hammered. */
@@ -84,6 +84,7 @@ export async function runLoad(driver: Driver, spec: LoadSpec): Promise<LoadResul
 
   const loops = Array.from({ length: spec.inFlight }, loop);
   await pause(spec.warmUpMs);
+  const machineBefore = machineUsage();
   const groupsBefore = cpuSecondsOfGroups(spec.groups);
   const ownBefore = process.cpuUsage();
   const startedAt = performance.now();
@@ -93,6 +94,7 @@ export async function runLoad(driver: Driver, spec: LoadSpec): Promise<LoadResul
   const seconds = (performance.now() - startedAt) / 1000;
   const own = process.cpuUsage(ownBefore);
   const groupsAfter = cpuSecondsOfGroups(spec.groups);
+  const machineAfter = machineUsage();
   stopped = true;
   await Promise.all(loops);
 
@@ -100,6 +102,9 @@ export async function runLoad(driver: Driver, spec: LoadSpec): Promise<LoadResul
   for (const [name, after] of Object.entries(groupsAfter)) {
     cpuSeconds[name] = after - (groupsBefore[name] ?? Number.NaN);
   }
+  const known = Object.values(cpuSeconds).reduce((sum, each) => sum + each, 0);
+  cpuSeconds['others'] = machineAfter.busySeconds - machineBefore.busySeconds - known;
+  cpuSeconds['idle'] = machineAfter.idleSeconds - machineBefore.idleSeconds;
   const ops = latency.total;
   return { seconds, ops, missing, errors: run.errors, latencyUs: latency.data(), cpuSeconds };
 }

@@ -41,7 +41,7 @@ export interface LoadResult {
   /** Failed operations by error text. */
   readonly errors: Readonly<Record<string, number>>;
   readonly latencyUs: HistogramData;
-  /** CPU seconds spent in the window by each group and by this load process (`client`). */
+  /** CPU seconds spent in the window by each group, this load process (`client`), everybody else (`others`) and nobody (`idle`). */
   readonly cpuSeconds: Readonly<Record<string, number>>;
 }
 

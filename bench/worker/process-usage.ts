@@ -44,3 +44,21 @@ export function cpuSecondsOfGroups(
   }
   return out;
 }
+
+/** CPU seconds of the whole machine since it started, over all cores. */
+export interface MachineUsage {
+  readonly busySeconds: number;
+  readonly idleSeconds: number;
+}
+
+/** NaN where /proc is not there. Time stolen by other virtual machines counts as busy: nobody here had it. */
+export function machineUsage(): MachineUsage {
+  const line = /^cpu +(.*)$/m.exec(readProc('/proc/stat') ?? '')?.[1] ?? '';
+  const [user, nice, system, idle, wait, irq, softIrq, stolen] = line.split(' ').map(Number);
+  const seconds = (...ticks: (number | undefined)[]): number =>
+    ticks.reduce<number>((sum, each) => sum + (each ?? Number.NaN), 0) / TICKS_PER_SECOND;
+  return {
+    busySeconds: seconds(user, nice, system, irq, softIrq, stolen),
+    idleSeconds: seconds(idle, wait),
+  };
+}
