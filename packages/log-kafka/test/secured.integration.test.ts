@@ -178,7 +178,7 @@ describe.skipIf(kafka === undefined)('refused, with the setting to change', () =
     const opening = logsOf(how()).open(SPEC, { create: true });
     await expect(opening).rejects.toMatchObject({
       code: 'KV_CONFIG',
-      details: { hint: expect.stringMatching(hint) },
+      details: { hint: expect.stringMatching(hint) as unknown },
     });
     await expect(opening).rejects.toThrow(what);
     await expect(opening).rejects.toThrow(brokers.join());
