@@ -87,7 +87,7 @@ export const DEFAULT_LIMITS: Limits = {
   transferHoldMs: 600_000,
   logReadBytesMax: 8 * MIB,
   logPollMs: 500,
-  followPauseMs: 5,
+  followPauseMs: 25,
   shardsMax: 1024,
   peerFrameBytesMax: 16 * MIB,
   peerQueueBytesMax: 32 * MIB,

@@ -8,7 +8,7 @@ import {
   type TxnRequest,
   type WatchRequest,
 } from '@kvorum/base';
-import { HARD_STATE_KEY, validate } from '@kvorum/mvcc';
+import { HARD_STATE_KEY, MEMBERSHIP_KEY, validate } from '@kvorum/mvcc';
 import {
   decodeMembership,
   type HaltReport,
@@ -34,7 +34,7 @@ import { decodeHardState } from './hard-state-codec.ts';
 import { emptyGroup, ReadPath } from './read-path.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import { growsStore } from './space.ts';
-import { MEMBERSHIP_KEY, StateMachine } from './state-machine.ts';
+import { StateMachine } from './state-machine.ts';
 import { Transfers } from './transfers.ts';
 import { WritePath } from './write-path.ts';
 
@@ -143,6 +143,7 @@ class ReplicaShell implements Replica {
         broken: (error) => this.#broken(error),
       },
       accepted.index,
+      limits,
     );
     this.#reads = new ReadPath(
       {
@@ -163,7 +164,8 @@ class ReplicaShell implements Replica {
       send: (to, message) => options.transport.send(to, message),
       handle: (effect) => this.#handle(effect),
       room: () => this.#apply.room(),
-      patient: () => this.#role === 'follower' && !this.#apply.isAwaited,
+      patient: () =>
+        this.#role === 'follower' && !this.#apply.isAwaited && machine.watches.count === 0,
       appended: (ms, outcome) => {
         options.metrics.appendMs(this.shard, ms);
         if (outcome === 'unknown') options.metrics.unknownOutcome(this.shard);

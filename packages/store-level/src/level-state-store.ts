@@ -32,7 +32,7 @@ const SCAN_CHUNK_ROWS_MAX = 4096;
  * thread each time, which under one put at a time costs more CPU (190 µs a member, 2 virtual cores) than all the rest of applying it.
  */
 const WRITE_BEHIND_BYTES_MAX = 16 * 1024;
-const WRITE_BEHIND_MS = 50;
+const WRITE_BEHIND_MS = 250;
 
 /** Never written; deleting it gives an otherwise empty batch something to sync. */
 const SYNC_MARKER_KEY = utf8('\u{10ffff}sync');
