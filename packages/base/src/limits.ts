@@ -49,6 +49,8 @@ export interface Limits {
   readonly logReadBytesMax: number;
   readonly logPollMs: number;
   readonly followPauseMs: number;
+  readonly applyBacklogBytesMax: number;
+  readonly applyRunBytesTarget: number;
   readonly shardsMax: number;
   readonly peerFrameBytesMax: number;
   readonly peerQueueBytesMax: number;
@@ -88,6 +90,8 @@ export const DEFAULT_LIMITS: Limits = {
   logReadBytesMax: 8 * MIB,
   logPollMs: 500,
   followPauseMs: 25,
+  applyBacklogBytesMax: 16 * MIB,
+  applyRunBytesTarget: 2 * MIB,
   shardsMax: 1024,
   peerFrameBytesMax: 16 * MIB,
   peerQueueBytesMax: 32 * MIB,

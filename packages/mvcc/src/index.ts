@@ -25,10 +25,12 @@ export {
   type Head,
   headKey,
   isRow,
+  MEMBERSHIP_KEY,
   META_KEY,
   type RowFields,
   revisionKey,
   rowKeyValue,
+  SHARD_TIME_KEY,
   STATE_PREFIXES,
   sessionKey,
 } from './row-codec.ts';

@@ -55,6 +55,10 @@ const PREFIX_SESSION = 0x73; // s
 export const META_KEY: Uint8Array = new Uint8Array([0x6d]); // m
 /** Raft's hard state; written and read by the replica alone. */
 export const HARD_STATE_KEY: Uint8Array = new Uint8Array([0x68]); // h
+/** Membership that the last accepted `config` record set; written and read by the replica alone, the same on all replicas. */
+export const MEMBERSHIP_KEY: Uint8Array = new Uint8Array([0x67]); // g
+/** The shard's time after the last applied batch, u64 ms; as above. */
+export const SHARD_TIME_KEY: Uint8Array = new Uint8Array([0x74]); // t
 /** Progress of the background removal of compacted rows: local to a replica, not part of its logical state. */
 export const COMPACTION_KEY: Uint8Array = new Uint8Array([0x63]); // c
 /** Prefix of leases (`l`), their attachments (`a`), sessions (`s`) and transaction intents (`x`). */

@@ -1,4 +1,4 @@
-import { assert, type LogIndex } from '@kvorum/base';
+import { assert, type Limits, type LogIndex } from '@kvorum/base';
 import type { AcceptedState, RecordKind } from '@kvorum/raft';
 import { AppliedWaiters } from './applied-waiters.ts';
 
@@ -19,11 +19,6 @@ export interface ApplyHost {
   readonly broken: (error: unknown) => void;
 }
 
-/** Accepted records waiting above this stop the reading of the log until they are applied. */
-const BACKLOG_BYTES_MAX = 16 * 1024 * 1024;
-/** Records of one catch-up run that share a store batch. */
-const RUN_BYTES_MAX = 2 * 1024 * 1024;
-
 /**
  * Applies accepted records in order, several to a store batch when they queue up.
  *
@@ -31,6 +26,7 @@ const RUN_BYTES_MAX = 2 * 1024 * 1024;
  */
 export class ApplyLoop {
   readonly #host: ApplyHost;
+  readonly #limits: Limits;
   readonly #waiters = new AppliedWaiters();
   #queue: AcceptedRecord[] = [];
   #queueBytes = 0;
@@ -41,8 +37,9 @@ export class ApplyLoop {
   #roomWaiters: (() => void)[] = [];
   #idleWaiters: (() => void)[] = [];
 
-  constructor(host: ApplyHost, appliedIndex: LogIndex) {
+  constructor(host: ApplyHost, appliedIndex: LogIndex, limits: Limits) {
     this.#host = host;
+    this.#limits = limits;
     this.#appliedIndex = appliedIndex;
   }
 
@@ -74,7 +71,8 @@ export class ApplyLoop {
 
   /** Resolves when the backlog is below its bound. */
   room(): Promise<void> {
-    if (this.#queueBytes < BACKLOG_BYTES_MAX || this.#stopped) return Promise.resolve();
+    if (this.#queueBytes < this.#limits.applyBacklogBytesMax || this.#stopped)
+      return Promise.resolve();
     return new Promise((resolve) => this.#roomWaiters.push(resolve));
   }
 
@@ -134,14 +132,14 @@ export class ApplyLoop {
     let count = 0;
     let bytes = 0;
     for (const record of this.#queue) {
-      if (count > 0 && bytes + record.payload.length > RUN_BYTES_MAX) break;
+      if (count > 0 && bytes + record.payload.length > this.#limits.applyRunBytesTarget) break;
       bytes += record.payload.length;
       count += 1;
     }
     if (count === 0) return [];
     this.#queueBytes -= bytes;
     const run = this.#queue.splice(0, count);
-    if (this.#queueBytes < BACKLOG_BYTES_MAX) this.#releaseRoom();
+    if (this.#queueBytes < this.#limits.applyBacklogBytesMax) this.#releaseRoom();
     return run;
   }
 

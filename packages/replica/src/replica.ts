@@ -15,6 +15,7 @@ import {
   type HardState,
   parseRaftMessage,
   Raft,
+  type RaftMessage,
   type Role,
 } from '@kvorum/raft';
 import type {
@@ -58,7 +59,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
 
 /** Quiet watchers that asked for progress hear of it so often: the age of a revision that they may resume from. */
 const PROGRESS_MS = 10_000;
-const MEASURE_MS = 2000;
+const MEASURE_MS = 5000;
 
 interface Membership {
   readonly voters: readonly MemberId[];
@@ -250,12 +251,19 @@ class ReplicaShell implements Replica {
   deliver(from: MemberId, payload: unknown): void {
     if (this.#stopped) return;
     const message = parseRaftMessage(payload);
-    if (message.ok) this.#runner.input({ kind: 'message', from, message: message.value });
+    if (message.ok) this.#onMessage(from, message.value);
     else
       this.#options.logger.warn(
         { problem: message.error },
         'malformed message from a peer dropped',
       );
+  }
+
+  #onMessage(from: MemberId, message: RaftMessage): void {
+    this.#runner.input({ kind: 'message', from, message });
+    // Sent while somebody watches here: the record is in the log already, do not let more gather.
+    const isNews = message.kind === 'accepted' && message.index > this.#apply.appliedIndex;
+    if (isNews && message.index > this.#raft.status().accepted.index) this.#runner.hurry();
   }
 
   peerReachability(peer: MemberId, reachable: boolean): void {

@@ -1,8 +1,5 @@
 import { assert } from '@kvorum/base';
 
-/** Store key of the shard's time after the last applied batch. */
-export const SHARD_TIME_KEY: Uint8Array = new Uint8Array([0x74]); // "t"
-
 const BYTES = 8;
 
 export function encodeShardTime(ms: number): Uint8Array {

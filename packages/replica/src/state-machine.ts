@@ -16,8 +16,10 @@ import {
   type EngineMeta,
   encodeMeta,
   initialMeta,
+  MEMBERSHIP_KEY,
   META_KEY,
   type Proposal,
+  SHARD_TIME_KEY,
   validate,
   type WriteSet,
 } from '@kvorum/mvcc';
@@ -27,12 +29,9 @@ import type { CommandResult } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
 import type { PendingRead, ReadGroup } from './read-path.ts';
 import { drive, driveWhile } from './reading.ts';
-import { decodeShardTime, encodeShardTime, SHARD_TIME_KEY, ShardTime } from './shard-time.ts';
+import { decodeShardTime, encodeShardTime, ShardTime } from './shard-time.ts';
 import { WatchService } from './watch-service.ts';
 import type { ExecutedBatch } from './write-path.ts';
-
-/** Store key of the membership that the last accepted `config` record set. */
-export const MEMBERSHIP_KEY: Uint8Array = new Uint8Array([0x67]); // "g"
 
 export interface StateMachineOptions {
   readonly store: StateStore;

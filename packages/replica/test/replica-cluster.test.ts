@@ -369,6 +369,19 @@ describe('the log misbehaves', () => {
     expect(await read(world, follower, 'a')).toBe('2');
   });
 
+  it('tells a watch on a follower at once, however long it lets records gather', async () => {
+    const { world, leader } = await cluster({ limits: { followPauseMs: 60_000 } });
+    const follower = world.members.find((member) => member !== leader);
+    if (follower === undefined) throw new Error('a follower');
+    const watch = new Watcher(world, follower, { key: utf8('a') });
+    await world.run(300);
+    for (const value of ['1', '2', '3']) {
+      await write(world, leader, put('a', value));
+      await world.run(20);
+      expect(watch.texts.at(-1)).toMatch(`put a=${value}`);
+    }
+  });
+
   it('shows on a follower what a dead leader appended last as soon as the next barrier stands', async () => {
     const { world, leader, answersLate } = await lateAnswers();
     const follower = world.members.find((member) => member !== leader);

@@ -94,7 +94,8 @@ const section = (
 /** What each limit means, for the schema and the documentation; the values come from base's DEFAULT_LIMITS. */
 export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   requestBytesMax: 'Largest client request, bytes.',
-  rangeBytesMax: 'Keys and values in the answer of one range, transaction or delete (`prevKv`), of one shard, bytes.',
+  rangeBytesMax:
+    'Keys and values in the answer of one range, transaction or delete (`prevKv`), of one shard, bytes.',
   txnOpsMax: 'Most operations in one transaction.',
   txnDepthMax: 'Deepest nesting of transactions.',
   recordBytesTarget: 'A batch is sealed at about this many bytes.',
@@ -128,6 +129,10 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   logPollMs: 'Longest wait of one read of the log, milliseconds.',
   followPauseMs:
     'How long a follower lets records gather between two reads of the log while nobody waits for them.',
+  applyBacklogBytesMax:
+    'Accepted records waiting to be applied above this stop the reading of the log, bytes.',
+  applyRunBytesTarget:
+    'Records that one write of a replica’s store takes while it catches up, bytes.',
   shardsMax: 'Most shards of a cluster.',
   peerFrameBytesMax: 'Largest frame between members, bytes.',
   peerQueueBytesMax: 'Bytes waiting for one other member before messages are dropped.',
