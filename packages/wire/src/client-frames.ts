@@ -1,6 +1,6 @@
 import { err, KvError, type KvRequest, ok, type Result } from '@kvorum/base';
-import { Packr } from 'msgpackr';
 import { parseKvRequest } from './kv-plain.ts';
+import { plainPackr, unpackPlain } from './plain-msgpack.ts';
 
 /**
  * The native protocol of `/v1/session`: msgpack arrays over WebSocket binary messages, one frame a message, pipelined in both
@@ -122,21 +122,15 @@ export type ServerFrame =
       readonly leaders: Readonly<Record<string, string>>;
     };
 
-const packr = new Packr({ useRecords: false, moreTypes: false, variableMapSize: true });
-
 /** Encodes a frame array as it lies on the wire; the caller guarantees the element order documented above. */
 export function packFrame(frame: readonly unknown[]): Uint8Array {
-  return packr.pack(frame);
+  return plainPackr.pack(frame);
 }
 
 /** Undefined when the bytes are not msgpack of an array starting with a number. */
 export function unpackFrame(bytes: Uint8Array): readonly unknown[] | undefined {
-  try {
-    const value: unknown = packr.unpack(bytes);
-    return Array.isArray(value) && typeof value[0] === 'number' ? value : undefined;
-  } catch {
-    return undefined; // msgpackr reports malformed input only by throwing
-  }
+  const value = unpackPlain(bytes);
+  return Array.isArray(value) && typeof value[0] === 'number' ? value : undefined;
 }
 
 const malformed = (what: string): { readonly ok: false; readonly error: KvError } =>

@@ -57,9 +57,9 @@ function bool(value: unknown, path: string): boolean {
 }
 
 function integer(value: unknown, path: string): number {
-  if (typeof value === 'bigint' && value === BigInt(Number(value)))
-    return integer(Number(value), path);
-  return Number.isSafeInteger(value) ? (value as number) : fail(`${path} must be an integer`);
+  // msgpack's big integers may be of any size: beyond 2^1024 they become Infinity here, no error.
+  const number = typeof value === 'bigint' ? Number(value) : value;
+  return Number.isSafeInteger(number) ? (number as number) : fail(`${path} must be an integer`);
 }
 
 function lease(value: unknown, path: string): LeaseId {

@@ -10,7 +10,8 @@ import {
   type Result,
   type ShardId,
 } from '@kvorum/base';
-import { Packr, RESERVE_START_SPACE } from 'msgpackr';
+import { RESERVE_START_SPACE } from 'msgpackr';
+import { plainPackr, unpackPlain } from './plain-msgpack.ts';
 
 /**
  * Frames between members: a 4-byte big-endian length, then one msgpack array of items, each an array starting with its kind.
@@ -50,7 +51,6 @@ const CODE = {
 } as const satisfies Readonly<Record<PeerItem['kind'], number>>;
 
 const LENGTH_BYTES = 4;
-const packr = new Packr({ useRecords: false, moreTypes: false, variableMapSize: true });
 
 function plainItem(item: PeerItem): readonly unknown[] {
   switch (item.kind) {
@@ -71,7 +71,7 @@ function plainItem(item: PeerItem): readonly unknown[] {
 
 /** The bytes of one frame. The room for the length is reserved in msgpackr's buffer: nothing is copied twice. */
 export function encodePeerFrame(items: readonly PeerItem[]): Uint8Array {
-  const frame = packr.pack(items.map(plainItem), RESERVE_START_SPACE + LENGTH_BYTES);
+  const frame = plainPackr.pack(items.map(plainItem), RESERVE_START_SPACE + LENGTH_BYTES);
   assert(frame.length - LENGTH_BYTES <= 0xffff_ffff, `peer frame too long: ${frame.length}`);
   frame.writeUInt32BE(frame.length - LENGTH_BYTES, 0);
   return frame;
@@ -126,13 +126,8 @@ function parseItem(item: unknown): PeerItem | undefined {
 }
 
 function parseFrame(body: Uint8Array): Result<readonly PeerItem[], string> {
-  let plain: unknown;
-  try {
-    plain = packr.unpack(body);
-  } catch {
-    return err('not msgpack'); // msgpackr reports malformed input only by throwing
-  }
-  if (!Array.isArray(plain)) return err('not an array of items');
+  const plain = unpackPlain(body);
+  if (!Array.isArray(plain)) return err('not a msgpack array of items');
   const items: PeerItem[] = [];
   for (const value of plain as readonly unknown[]) {
     const item = parseItem(value);

@@ -88,11 +88,11 @@ describe('peer frames', () => {
   });
 
   it.each([
-    ['no msgpack', Uint8Array.of(0xc1), 'not an array of items'],
-    ['an empty body', new Uint8Array(0), 'not msgpack'],
-    ['a truncated array', Uint8Array.of(0xdd, 255, 255, 255, 255), 'not msgpack'],
-    ['a nesting bomb', new Uint8Array(100_000).fill(0x91), 'not msgpack'],
-    ['no array', Uint8Array.of(5), 'not an array of items'],
+    ['no msgpack', Uint8Array.of(0xc1), 'not a msgpack array of items'],
+    ['an empty body', new Uint8Array(0), 'not a msgpack array of items'],
+    ['a truncated array', Uint8Array.of(0xdd, 255, 255, 255, 255), 'not a msgpack array of items'],
+    ['a nesting bomb', new Uint8Array(100_000).fill(0x91), 'not a msgpack array of items'],
+    ['no array', Uint8Array.of(5), 'not a msgpack array of items'],
     ['an unknown kind', Uint8Array.of(0x91, 0x91, 99), 'an item of unknown kind or shape'],
     [
       'a bad shard',
