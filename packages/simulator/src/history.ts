@@ -63,6 +63,8 @@ export interface WatchRecord {
   readonly key: string | undefined;
   readonly withPrevious: boolean;
   readonly seen: SeenEvent[];
+  /** When it was shown which revision; times as in {@link OpRecord}. */
+  readonly shown: (readonly [at: number, revision: number])[];
   /** Ranges of revisions, both inclusive, that it never asked for: skipped by a compaction. */
   readonly skipped: (readonly [from: number, to: number])[];
   readonly from: number;
@@ -94,6 +96,11 @@ export class History {
   finish(record: OpRecord, outcome: Outcome): void {
     record.end = this.#next();
     record.outcome = outcome;
+  }
+
+  /** The place of something that happens now in the order of all events. */
+  now(): number {
+    return this.#next();
   }
 
   #next(): number {

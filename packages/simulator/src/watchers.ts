@@ -21,6 +21,7 @@ const FULL_PERCENT = 5;
 export class SimWatcher {
   readonly record: WatchRecord;
   readonly #world: World;
+  readonly #history: History;
   readonly #rng: Rng;
   #connection: { readonly member: SimMember; readonly life: number | undefined } | undefined;
   #handle: WatchHandle | undefined;
@@ -30,6 +31,7 @@ export class SimWatcher {
   constructor(parts: { world: World; history: History; keys: number }, index: number, rng: Rng) {
     const { world, history, keys } = parts;
     this.#world = world;
+    this.#history = history;
     this.#rng = rng;
     this.#allowed = world.members;
     const shard = world.shards[rng.integer(0, world.shards.length)] as ShardId;
@@ -39,6 +41,7 @@ export class SimWatcher {
       key: rng.integer(0, 2) === 0 ? undefined : keyOf(shard, rng.integer(0, keys)),
       withPrevious: rng.integer(0, 2) === 0,
       seen: [],
+      shown: [],
       skipped: [],
       from: 2,
       next: 2,
@@ -116,6 +119,7 @@ export class SimWatcher {
       return false;
     }
     this.record.seen.push(...events.map(seenOf));
+    this.record.shown.push([this.#history.now(), revision]);
     this.record.next = Math.max(this.record.next, revision + 1);
     return true;
   }
