@@ -3,7 +3,7 @@ import { seededRng } from '@kvorum/testkit';
 import { Audit } from './audit.ts';
 import { checkLinearizable } from './checkers/linearizable.ts';
 import { checkOutcomes } from './checkers/outcomes.ts';
-import { checkRealTime } from './checkers/real-time.ts';
+import { checkRealTime } from './invariants/real-time.ts';
 import { ReplicaChecker } from './checkers/replicas.ts';
 import { checkWatch } from './checkers/watches.ts';
 import { SimClient } from './clients.ts';

@@ -1,7 +1,7 @@
 import { shardId } from '@kvorum/base';
 import { expect, it } from 'vitest';
-import { checkRealTime } from '../src/checkers/real-time.ts';
 import type { Op, OpRecord, WatchRecord } from '../src/history.ts';
+import { checkRealTime } from '../src/invariants/real-time.ts';
 
 const shard = shardId(0);
 
