@@ -1,5 +1,6 @@
 import type { ReplicaMetrics, ReplicaStatus } from '@kvorum/replica';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { RequestCounts } from './request-counts.ts';
 
 /** Powers of two around a millisecond, in seconds, as etcd's disk histograms. */
 const SECONDS = [
@@ -89,7 +90,7 @@ export interface MemberMetrics {
   readonly connections: Gauge;
   readonly sessions: Gauge;
   readonly refusedConnections: Counter<'reason'>;
-  readonly requests: Counter<'api' | 'code'>;
+  readonly requests: RequestCounts;
   readonly logProblems: Gauge;
 }
 
@@ -208,12 +209,7 @@ export function createMetrics(version: string, memberName: string): MemberMetric
       labelNames: ['reason'],
       registers: [registry],
     }),
-    requests: new Counter({
-      name: 'kv_client_requests_total',
-      help: 'Client requests answered, by API and error code (OK for none).',
-      labelNames: ['api', 'code'],
-      registers: [registry],
-    }),
+    requests: new RequestCounts(registry),
     logProblems: new Gauge({
       name: 'kv_log_unsafe_settings',
       help: 'Unsafe settings found by the periodic check of the shared log.',

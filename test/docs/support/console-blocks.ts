@@ -42,7 +42,8 @@ export function outputPattern(output: string): RegExp {
   const lines = output.split('\n').map((line) => {
     if (line === '…') return '(?:[^\\n]*\\n)*?';
     const escaped = line.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-    return `${escaped.replaceAll('…', '[^\\n]*')}\n`;
+    // Columns are as wide as their widest cell.
+    return `${escaped.replace(/ {2,}/g, ' +').replaceAll('…', '[^\\n]*')}\n`;
   });
   return new RegExp(`^${lines.join('').replace(/\n$/, '')}$`);
 }

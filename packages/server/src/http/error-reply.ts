@@ -47,12 +47,28 @@ export function sendError(reply: FastifyReply, error: KvError): FastifyReply {
   return reply.code(error.httpStatus).type('application/json').send(errorBody(error));
 }
 
+const KEY_METHODS: Readonly<Record<string, string>> = {
+  GET: 'get',
+  HEAD: 'get',
+  PUT: 'put',
+  DELETE: 'delete-range',
+};
+
+/** The method of a REST request in the metrics, as the native protocol has them: few, whatever clients ask. */
+export function restMethod(request: FastifyRequest): string {
+  const url = request.routeOptions.url ?? '';
+  if (url.startsWith('/v1/kv/keys/')) return KEY_METHODS[request.method] ?? 'other';
+  if (!url.startsWith('/v1/kv/')) return 'other';
+  const name = url.slice('/v1/kv/'.length);
+  return name === 'delete' ? 'delete-range' : name;
+}
+
 /** The one error handler of the HTTP side. A bug stops the process: halting beats going on with a broken invariant. */
 export function errorHandler(host: Host) {
   return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const known = isKvError(error) ? error : fromFramework(error, host);
     if (known !== undefined) {
-      host.metrics.requests.inc({ api: 'rest', code: known.code });
+      host.metrics.requests.count('rest', restMethod(request), known.code);
       return sendError(reply, known);
     }
     host.logger.error({ err: error, url: request.url }, 'request failed on a bug');

@@ -33,6 +33,11 @@ export interface SizedItem {
   readonly bytes: number;
 }
 
+/** `OK`, or the code of the error that it carries. */
+export function codeOf({ item }: SizedItem): string {
+  return item[1] === 2 ? String((item[2] as readonly unknown[])[0]) : 'OK';
+}
+
 /** The answer to a flat put. */
 export function putItem(id: number, result: CommandResult): SizedItem {
   if (!result.ok) return errorItem(id, result.error);

@@ -2,6 +2,7 @@ import { KvError, type KvRequest } from '@kvorum/base';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Host } from '../host.ts';
 import type { RouteOptions } from '../router/router.ts';
+import { restMethod } from './error-reply.ts';
 import {
   bytesToJson,
   fromBase64,
@@ -51,7 +52,7 @@ async function execute(
   const refusal = host.refusal();
   if (refusal !== undefined) throw refusal;
   const { response, shards } = await host.router.execute(request, routeOptions(host, http, shard));
-  host.metrics.requests.inc({ api: 'rest', code: 'OK' });
+  host.metrics.requests.count('rest', restMethod(http), 'OK');
   const { op: _op, ...fields } = responseToJson(response);
   return { ...fields, shards };
 }
@@ -111,7 +112,7 @@ function keyRoutes(app: FastifyInstance, host: Host): void {
           },
         );
       }
-      host.metrics.requests.inc({ api: 'rest', code: 'OK' });
+      host.metrics.requests.count('rest', restMethod(http), 'OK');
       return { revision: response.revision, shards, ...kvToJson(kv) };
     },
   });

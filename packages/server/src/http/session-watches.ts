@@ -109,6 +109,7 @@ export class SessionWatches {
   #sink(watchId: number, watch: OpenWatch): WatchSink {
     return {
       created: (revision) => {
+        this.#host.metrics.requests.count('session', 'watch', 'OK');
         this.#connection.send(packFrame([FRAME.watchCreated, watchId, revision]));
       },
       events: (events, revision) => {
@@ -127,6 +128,7 @@ export class SessionWatches {
   }
 
   #cancelled(watchId: number, error: KvError): void {
+    this.#host.metrics.requests.count('session', 'watch', error.code);
     this.#connection.send(packFrame([FRAME.watchCancelled, watchId, plainError(error)]));
   }
 

@@ -1,9 +1,10 @@
 import type { Duplex } from 'node:stream';
-import { KvError, type KvRequest, type SessionTag } from '@kvorum/base';
+import { err, KvError, type KvRequest, type Result, type SessionTag } from '@kvorum/base';
 import type { ReplicaPort } from '@kvorum/replica';
 import {
   CLIENT_PROTOCOL_VERSION,
   type ClientFrame,
+  CONTROL_METHODS,
   FRAME,
   OP,
   packFrame,
@@ -17,7 +18,15 @@ import type { RawData, WebSocket } from 'ws';
 import type { Host } from '../host.ts';
 import { isReadOnly, requestBytes, requestKeysIn } from '../router/request-facts.ts';
 import { handleControl } from './control.ts';
-import { errorItem, getItem, putItem, ResponseBatch, requestItem } from './response-batch.ts';
+import {
+  codeOf,
+  errorItem,
+  getItem,
+  putItem,
+  ResponseBatch,
+  requestItem,
+  type SizedItem,
+} from './response-batch.ts';
 import { SessionWatches } from './session-watches.ts';
 
 const HELLO_TIMEOUT_MS = 5000;
@@ -35,6 +44,12 @@ interface FrameContext {
   readonly deadlineMs: number;
   /** Set when this member does not lead the shard: the answer to everything but a stale read. */
   readonly notLeader: KvError | undefined;
+}
+
+/** Name of a request in the metrics. */
+function methodOf(item: RequestItem): string {
+  if (item[1] === OP.put) return 'put';
+  return item[1] === OP.get ? 'get' : item[4].op;
 }
 
 /** One native client connection (`/v1/session`). */
@@ -170,7 +185,7 @@ export class Session {
       host.refusal() ?? (replica === undefined ? this.#wrongShard(frame.shard) : undefined);
     if (replica === undefined || refusal !== undefined) {
       const error = refusal ?? this.#wrongShard(frame.shard);
-      for (const item of frame.items) this.#answers.add(frame.shard, errorItem(item[0], error));
+      for (const item of frame.items) this.#refuse(frame.shard, item, error);
       return;
     }
     const timeoutMs = frame.timeoutMs === 0 ? host.limits.requestTimeoutMs : frame.timeoutMs;
@@ -193,7 +208,7 @@ export class Session {
           details: { limit },
         },
       );
-      this.#answers.add(context.frame.shard, errorItem(item[0], error));
+      this.#refuse(context.frame.shard, item, error);
     } else if (item[1] === OP.put) {
       this.#onPut(context, item, clientId);
     } else if (item[1] === OP.get) {
@@ -201,6 +216,15 @@ export class Session {
     } else {
       this.#onRequest(context, item, clientId);
     }
+  }
+
+  #answer(shard: string, method: string, answer: SizedItem): void {
+    this.#host.metrics.requests.count('session', method, codeOf(answer));
+    this.#answers.add(shard, answer);
+  }
+
+  #refuse(shard: string, item: RequestItem, error: KvError): void {
+    this.#answer(shard, methodOf(item), errorItem(item[0], error));
   }
 
   /** The error a key earns before it reaches the replica; the check is a hash and a table look-up. */
@@ -227,7 +251,7 @@ export class Session {
     const bytes = key.length + value.length;
     const refusal = this.#refuseKey(context, key, bytes);
     if (refusal !== undefined) {
-      this.#answers.add(shard, errorItem(id, refusal));
+      this.#refuse(shard, item, refusal);
       return;
     }
     this.#inflight += 1;
@@ -238,7 +262,7 @@ export class Session {
       bytes: bytes + 64,
       done: (result) => {
         this.#inflight -= 1;
-        this.#answers.add(shard, putItem(id, result));
+        this.#answer(shard, 'put', putItem(id, result));
       },
     });
   }
@@ -248,13 +272,13 @@ export class Session {
     const shard = context.frame.shard;
     const refusal = this.#refuseKey(context, key, key.length);
     if (refusal !== undefined) {
-      this.#answers.add(shard, errorItem(id, refusal));
+      this.#refuse(shard, item, refusal);
       return;
     }
     this.#inflight += 1;
     context.replica.get(key, context.deadlineMs, (result) => {
       this.#inflight -= 1;
-      this.#answers.add(shard, getItem(id, result));
+      this.#answer(shard, 'get', getItem(id, result));
     });
   }
 
@@ -283,13 +307,13 @@ export class Session {
     const shard = context.frame.shard;
     const refusal = this.#refuseRequest(context, request);
     if (refusal !== undefined) {
-      this.#answers.add(shard, errorItem(id, refusal));
+      this.#refuse(shard, item, refusal);
       return;
     }
     this.#inflight += 1;
     const done = (result: Parameters<typeof requestItem>[1]): void => {
       this.#inflight -= 1;
-      this.#answers.add(shard, requestItem(id, result));
+      this.#answer(shard, request.op, requestItem(id, result));
     };
     if (isReadOnly(request)) {
       context.replica.read(request, context.deadlineMs, done);
@@ -316,22 +340,21 @@ export class Session {
 
   #onControl(id: number, method: string, params: unknown): void {
     if (this.#inflight >= this.#host.limits.connectionInflightMax) {
-      this.#send(
-        packFrame([
-          FRAME.controlResponse,
-          id,
-          plainError(new KvError('KV_TOO_MANY_REQUESTS')),
-          null,
-        ]),
-      );
+      this.#controlAnswer(id, method, err(new KvError('KV_TOO_MANY_REQUESTS')));
       return;
     }
     this.#inflight += 1;
     void handleControl(this.#host, method, params).then((answer) => {
       this.#inflight -= 1;
-      const error = answer.ok ? null : plainError(answer.error);
-      this.#send(packFrame([FRAME.controlResponse, id, error, answer.ok ? answer.value : null]));
+      this.#controlAnswer(id, method, answer);
     });
+  }
+
+  #controlAnswer(id: number, method: string, answer: Result<unknown, KvError>): void {
+    const name = CONTROL_METHODS.find((known) => known === method) ?? 'other';
+    this.#host.metrics.requests.count('session', name, answer.ok ? 'OK' : answer.error.code);
+    const error = answer.ok ? null : plainError(answer.error);
+    this.#send(packFrame([FRAME.controlResponse, id, error, answer.ok ? answer.value : null]));
   }
 
   #wrongShard(shard: string): KvError {

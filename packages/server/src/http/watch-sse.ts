@@ -155,6 +155,7 @@ export function watchRoute(app: FastifyInstance, host: Host): () => void {
       if (refusal !== undefined) throw refusal;
       const { raw } = reply;
       serve(host, http, raw, open);
+      host.metrics.requests.count('rest', 'watch', 'OK');
       reply.hijack();
     },
   });
