@@ -29,6 +29,9 @@ const TAG_TXN = 4;
 const TAG_RANGE = 5;
 const TAG_COMPACT = 6;
 
+/** Above every depth that validation lets through; deeper bytes are damaged, and must not exhaust the stack. */
+const DEPTH_MAX = 64;
+
 /** The stored form of a result, which a retry of the command is answered from. */
 export function encodeResult(result: CommandResult): Uint8Array {
   const out = new ByteWriter(64);
@@ -88,13 +91,14 @@ function readResponse(input: ByteReader, tag: number): KvResponse | undefined {
     const compact: CompactResponse = { op: 'compact', revision };
     return compact;
   }
-  return readOpResponse(input, tag, revision);
+  return readOpResponse(input, tag, revision, 0);
 }
 
 function readOpResponse(
   input: ByteReader,
   tag: number,
   revision: Revision,
+  depth: number,
 ): TxnOpResponse | undefined {
   switch (tag) {
     case TAG_PUT: {
@@ -125,19 +129,20 @@ function readOpResponse(
       return range;
     }
     case TAG_TXN:
-      return readTxn(input, revision);
+      return readTxn(input, revision, depth);
     default:
       return undefined;
   }
 }
 
-function readTxn(input: ByteReader, revision: Revision): TxnResponse | undefined {
+function readTxn(input: ByteReader, revision: Revision, depth: number): TxnResponse | undefined {
+  if (depth > DEPTH_MAX) return undefined;
   const succeeded = input.u8() === 1;
   const count = input.varint();
   const responses: TxnOpResponse[] = [];
   for (let i = 0; i < count && !input.failed; i += 1) {
     const tag = input.u8();
-    const inner = readOpResponse(input, tag, input.varint() as Revision);
+    const inner = readOpResponse(input, tag, input.varint() as Revision, depth + 1);
     if (inner === undefined) return undefined;
     responses.push(inner);
   }
@@ -186,9 +191,18 @@ function writeError(out: ByteWriter, error: KvError): void {
 function readError(input: ByteReader): KvError | undefined {
   const code = fromUtf8(input.blob());
   const message = fromUtf8(input.blob());
-  const details = fromUtf8(input.blob());
-  if (input.failed || !isErrorCode(code)) return undefined;
+  const details = readDetails(input.blob());
+  if (input.failed || !isErrorCode(code) || details === undefined) return undefined;
   const table = errorSpec(code).message;
   const detail = message.startsWith(`${table}: `) ? message.slice(table.length + 2) : undefined;
-  return new KvError(code, detail, { details: JSON.parse(details) as ErrorDetails });
+  return new KvError(code, detail, { details });
+}
+
+function readDetails(json: Uint8Array): ErrorDetails | undefined {
+  try {
+    const value: unknown = JSON.parse(fromUtf8(json));
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch {
+    return undefined; // JSON.parse reports malformed input only by throwing
+  }
 }

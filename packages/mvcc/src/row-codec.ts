@@ -4,6 +4,7 @@ import {
   fromHex,
   isOpenEnd,
   type KeyValue,
+  KvError,
   type LeaseId,
   type Revision,
   toHex,
@@ -51,6 +52,7 @@ const HEAD_KEY_AT = 56;
 const PREFIX_HEAD = 0x6b; // k
 const PREFIX_REVISION = 0x72; // r
 const PREFIX_SESSION = 0x73; // s
+const SESSION_KEY_BYTES = 17;
 
 export const META_KEY: Uint8Array = new Uint8Array([0x6d]); // m
 /** Raft's hard state; written and read by the replica alone. */
@@ -130,10 +132,15 @@ export function revisionKeySub(storeKey: Uint8Array): number {
 export function sessionKey(clientId: string): Uint8Array {
   const id = fromHex(clientId);
   assert(id !== undefined && id.length === 16, `client id must be 32 hex digits: ${clientId}`);
-  const out = new Uint8Array(17);
+  const out = new Uint8Array(SESSION_KEY_BYTES);
   out[0] = PREFIX_SESSION;
   out.set(id, 1);
   return out;
+}
+
+/** Whether a store key is one that {@link sessionKey} makes. */
+export function isSessionKey(storeKey: Uint8Array): boolean {
+  return storeKey.length === SESSION_KEY_BYTES && storeKey[0] === PREFIX_SESSION;
 }
 
 export function clientIdOfSession(storeKey: Uint8Array): string {
@@ -184,9 +191,11 @@ export function isRow(row: Uint8Array): boolean {
   );
 }
 
-/** Decodes a head row, or the head at the start of a revision row. */
+/** Decodes a head row, or the head at the start of a revision row. Throws KV_CORRUPT when it is of no known format. */
 export function decodeHead(bytes: Uint8Array): Head {
-  assert(bytes.length >= HEAD_BYTES && bytes[0] === ROW_FORMAT, 'not a head row of a known format');
+  if (bytes.length < HEAD_BYTES || bytes[0] !== ROW_FORMAT) {
+    throw new KvError('KV_CORRUPT', 'not a head row of a known format');
+  }
   return {
     modMain: readU64(bytes, 3),
     modSub: readU32(bytes, 11),

@@ -329,7 +329,7 @@ function refuse(error: KvError): Admission {
 
 function decodeStored(stored: Uint8Array): CommandResult {
   const result = decodeResult(stored);
-  assert(result !== undefined, 'a stored session result must be decodable');
+  if (result === undefined) throw new KvError('KV_CORRUPT', 'unreadable session result');
   return result;
 }
 
@@ -360,7 +360,9 @@ function encodeSession(session: Session): Uint8Array {
 function decodeSession(row: Uint8Array): Session {
   const input = new ByteReader(copyBytes(row)); // the table outlives the frame that the row lies in
   const format = input.u8();
-  assert(format === SESSION_FORMAT, `session row of unknown format ${format}`);
+  if (format !== SESSION_FORMAT) {
+    throw new KvError('KV_CORRUPT', `session row of unknown format ${format}`);
+  }
   const session = new Session();
   session.ackedThrough = input.varint();
   session.lastActiveMs = input.varint();
@@ -383,6 +385,6 @@ function decodeSession(row: Uint8Array): Session {
     session.results.set(resultSeq, stored);
     session.resultBytes += stored.length;
   }
-  assert(input.finished(), 'unreadable session row');
+  if (!input.finished()) throw new KvError('KV_CORRUPT', 'unreadable session row');
   return session;
 }

@@ -15,6 +15,7 @@ import {
 import { ByteReader, ByteWriter, readU32, writeU32, writeU64 } from './binary.ts';
 import {
   isRow,
+  isSessionKey,
   type RowFields,
   rowHeadBytes,
   rowHeadStoreKey,
@@ -24,6 +25,7 @@ import {
   rowMain,
   rowStoreKey,
   rowSub,
+  STATE_PREFIXES,
   writeRow,
 } from './row-codec.ts';
 
@@ -201,8 +203,8 @@ export function decodeWriteSet(bytes: Uint8Array): Result<WriteSet, KvError> {
   const changesEnd = HEADER_BYTES + changesBytes;
   const revisions = { baseRevision, revisionCount, changeCount };
   if (!rowsAreSound(bytes, changesEnd, revisions)) return malformed('changes');
-  const sessions = readStateChanges(input, sessionCount);
-  const leases = readStateChanges(input, leaseCount);
+  const sessions = readStateChanges(input, sessionCount, isSessionKey);
+  const leases = readStateChanges(input, leaseCount, isLeaseKey);
   const metadata =
     flags === FLAG_METADATA
       ? { user: fromUtf8(input.blob()), client: fromUtf8(input.blob()) }
@@ -305,6 +307,11 @@ function rowsAreSound(
   );
 }
 
+/** A lease or an attachment; a damaged key must not reach any other row. */
+function isLeaseKey(storeKey: Uint8Array): boolean {
+  return storeKey[0] === STATE_PREFIXES.lease || storeKey[0] === STATE_PREFIXES.attachment;
+}
+
 function writeStateChanges(out: ByteWriter, changes: readonly StateChange[]): void {
   for (const { storeKey, value } of changes) {
     assert(storeKey.length > 0, 'a state change needs a store key');
@@ -314,12 +321,16 @@ function writeStateChanges(out: ByteWriter, changes: readonly StateChange[]): vo
   }
 }
 
-function readStateChanges(input: ByteReader, count: number): StateChange[] | undefined {
+function readStateChanges(
+  input: ByteReader,
+  count: number,
+  isKey: (storeKey: Uint8Array) => boolean,
+): StateChange[] | undefined {
   const changes: StateChange[] = [];
   for (let i = 0; i < count && !input.failed; i += 1) {
     const storeKey = input.blob();
     const kind = input.u8();
-    if (storeKey.length === 0 || (kind !== KIND_PUT && kind !== KIND_DELETE)) return undefined;
+    if (!isKey(storeKey) || (kind !== KIND_PUT && kind !== KIND_DELETE)) return undefined;
     changes.push({ storeKey, value: kind === KIND_PUT ? input.blob() : undefined });
   }
   return input.failed ? undefined : changes;

@@ -1,4 +1,4 @@
-import { assert, memberId, term } from '@kvorum/base';
+import { KvError, memberId, term } from '@kvorum/base';
 import type { HardState } from '@kvorum/raft';
 
 const FORMAT = 1;
@@ -14,13 +14,18 @@ export function encodeHardState(state: HardState): Uint8Array {
   return out;
 }
 
+/** Throws KV_CORRUPT when the row is damaged or of another format. */
 export function decodeHardState(bytes: Uint8Array | undefined): HardState {
   if (bytes === undefined) return { term: term(0), vote: undefined };
-  assert(bytes.length === BYTES && bytes[0] === FORMAT, 'hard state row has an unknown format');
+  if (bytes.length !== BYTES || bytes[0] !== FORMAT) throw unreadable();
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const vote = view.getBigUint64(9);
+  const number = Number(view.getBigUint64(1));
+  if (!Number.isSafeInteger(number)) throw unreadable();
   return {
-    term: term(Number(view.getBigUint64(1))),
+    term: term(number),
     vote: vote === 0n ? undefined : memberId(vote),
   };
 }
+
+const unreadable = (): KvError => new KvError('KV_CORRUPT', 'unreadable hard state row');

@@ -1,4 +1,4 @@
-import { assert } from '@kvorum/base';
+import { assert, KvError } from '@kvorum/base';
 
 const BYTES = 8;
 
@@ -8,11 +8,16 @@ export function encodeShardTime(ms: number): Uint8Array {
   return out;
 }
 
+/** Throws KV_CORRUPT when the row is damaged. */
 export function decodeShardTime(row: Uint8Array | undefined): number | undefined {
   if (row === undefined) return undefined;
-  assert(row.length === BYTES, 'the shard time row is damaged');
-  return Number(new DataView(row.buffer, row.byteOffset, row.byteLength).getBigUint64(0));
+  if (row.length !== BYTES) throw unreadable();
+  const ms = Number(new DataView(row.buffer, row.byteOffset, row.byteLength).getBigUint64(0));
+  if (!Number.isSafeInteger(ms)) throw unreadable();
+  return ms;
 }
+
+const unreadable = (): KvError => new KvError('KV_CORRUPT', 'unreadable shard time row');
 
 /**
  * The time that expiries of one shard go by, in milliseconds: it starts as the first leader's wall clock, and each later leader goes on from the
