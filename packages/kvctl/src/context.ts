@@ -57,6 +57,9 @@ export function flag(
   command.addOption(switchedOff ? option : option.env(name));
 }
 
+/** The longest that a timer of Node waits; a longer one would fire at once. */
+const DURATION_MS_MAX = 2 ** 31 - 1;
+
 /** Reads `250ms`, `5s`, `2m` or plain seconds; milliseconds. */
 export function parseDuration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m)?$/.exec(text);
@@ -64,7 +67,9 @@ export function parseDuration(text: string): number {
   if (match === null || value <= 0) {
     throw new InputError(`"${text}" is not a duration`, 'write 500ms, 5s or 2m');
   }
-  return value * { ms: 1, s: 1000, m: 60_000 }[(match[2] ?? 's') as 'ms' | 's' | 'm'];
+  const ms = value * { ms: 1, s: 1000, m: 60_000 }[(match[2] ?? 's') as 'ms' | 's' | 'm'];
+  if (ms <= DURATION_MS_MAX) return ms;
+  throw new InputError(`"${text}" is too long a duration`, 'the longest is 35791m, 24 days');
 }
 
 export function parseCount(text: string): number {

@@ -28,8 +28,11 @@ export function parseTxnFile(text: string): TxnInit {
   } catch (error) {
     throw new InputError(`the transaction is not JSON: ${(error as Error).message}`);
   }
-  return txn(value, 'txn');
+  return txn(value, 'txn', 0);
 }
+
+/** Deeper than any member takes, and far from what the stack does. */
+const DEPTH_MAX = 32;
 
 function fail(path: string, expected: string): never {
   throw new InputError(`${path} must be ${expected}`, 'see `kvctl help txn` for the form');
@@ -49,21 +52,29 @@ function list<T>(value: unknown, path: string, read: (item: unknown, path: strin
   return value.map((item, at) => read(item, `${path}[${at}]`));
 }
 
-function txn(value: unknown, path: string): TxnInit {
+function txn(value: unknown, path: string, depth: number): TxnInit {
+  if (depth > DEPTH_MAX) throw new InputError(`the transaction is nested deeper than ${DEPTH_MAX}`);
   const from = object(value, path, ['op', 'compare', 'success', 'failure']);
+  const inner = (item: unknown, at: string): TxnOp => operation(item, at, depth);
   return {
     compare: list(from['compare'], `${path}.compare`, comparison),
-    success: list(from['success'], `${path}.success`, operation),
-    failure: list(from['failure'], `${path}.failure`, operation),
+    success: list(from['success'], `${path}.success`, inner),
+    failure: list(from['failure'], `${path}.failure`, inner),
   };
 }
+
+/** Buffer.from skips what is no base64: a key with a typing mistake would become another key. */
+const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/;
 
 /** `name` as text, or `nameBase64` as bytes. */
 function bytes(from: Plain, name: string, path: string): Bytes | undefined {
   const text = from[name];
   if (typeof text === 'string') return text;
   const base64 = from[`${name}Base64`];
-  if (typeof base64 === 'string') return new Uint8Array(Buffer.from(base64, 'base64'));
+  if (typeof base64 === 'string') {
+    if (!BASE64.test(base64)) return fail(`${path}.${name}Base64`, 'base64');
+    return new Uint8Array(Buffer.from(base64, 'base64'));
+  }
   return text === undefined && base64 === undefined
     ? undefined
     : fail(`${path}.${name}`, 'a string');
@@ -131,7 +142,7 @@ function target(from: Plain, path: string): Bytes | KeyRange {
   return end === undefined ? key : { range: [key, end] };
 }
 
-function operation(value: unknown, path: string): TxnOp {
+function operation(value: unknown, path: string, depth: number): TxnOp {
   const name = typeof value === 'object' && value !== null ? (value as Plain)['op'] : undefined;
   switch (name) {
     case 'put':
@@ -147,7 +158,7 @@ function operation(value: unknown, path: string): TxnOp {
       return op.delete(target(from, path), flag(from, 'prevKv', path) ? { prevKv: true } : {});
     }
     case 'txn':
-      return op.txn(txn(value, path));
+      return op.txn(txn(value, path, depth + 1));
     default:
       return fail(`${path}.op`, 'put, get, del or txn');
   }

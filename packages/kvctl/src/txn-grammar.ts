@@ -49,7 +49,7 @@ export function parseCompare(line: string): Compare {
     );
   }
   const [, target = '', quotedKey = '', sign = '=', quotedValue = ''] = match;
-  const compareWith = COMPARE_TARGETS[target];
+  const compareWith = COMPARE_TARGETS.get(target);
   if (compareWith === undefined) {
     throw new InputError(
       `"${target}" in "${line}" cannot be compared`,
@@ -68,20 +68,23 @@ const compareNumber =
     compare(key, target, sign, wholeNumber(value, value));
 const compareValue: CompareWith = (key, sign, value) => compare(key, 'value', sign, value);
 
-const COMPARE_TARGETS: Readonly<Record<string, CompareWith>> = {
-  c: compareNumber('create'),
-  create: compareNumber('create'),
-  m: compareNumber('mod'),
-  mod: compareNumber('mod'),
-  ver: compareNumber('version'),
-  version: compareNumber('version'),
-  val: compareValue,
-  value: compareValue,
-  lease: (key, sign, value) => compare(key, 'lease', sign, parseLease(value)),
-};
+/** Maps, here and below: an object would also know `constructor` and `toString`. */
+const COMPARE_TARGETS: ReadonlyMap<string, CompareWith> = new Map([
+  ['c', compareNumber('create')],
+  ['create', compareNumber('create')],
+  ['m', compareNumber('mod')],
+  ['mod', compareNumber('mod')],
+  ['ver', compareNumber('version')],
+  ['version', compareNumber('version')],
+  ['val', compareValue],
+  ['value', compareValue],
+  ['lease', (key, sign, value) => compare(key, 'lease', sign, parseLease(value))],
+]);
 
 function wholeNumber(text: string, line: string): number {
-  if (!/^-?\d+$/.test(text)) throw new InputError(`"${text}" in "${line}" is not a whole number`);
+  if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(Number(text))) {
+    throw new InputError(`"${text}" in "${line}" is not a whole number`);
+  }
   return Number(text);
 }
 
@@ -135,11 +138,11 @@ interface Words {
 }
 
 const FLAGS_WITH_VALUE = new Set(['lease', 'limit']);
-const FLAGS: Readonly<Record<string, readonly string[]>> = {
-  put: ['prev-kv', 'lease', 'ignore-value', 'ignore-lease'],
-  get: ['prefix', 'from-key', 'limit'],
-  del: ['prefix', 'from-key', 'prev-kv'],
-};
+const FLAGS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['put', ['prev-kv', 'lease', 'ignore-value', 'ignore-lease']],
+  ['get', ['prefix', 'from-key', 'limit']],
+  ['del', ['prefix', 'from-key', 'prev-kv']],
+]);
 
 function readWords(name: string, words: readonly string[], line: string): Words {
   const operands: string[] = [];
@@ -151,7 +154,7 @@ function readWords(name: string, words: readonly string[], line: string): Words 
       continue;
     }
     const [flag = '', given] = word.slice(2).split('=', 2);
-    if (FLAGS[name]?.includes(flag) !== true) {
+    if (FLAGS.get(name)?.includes(flag) !== true) {
       throw new InputError(`--${flag} is not a flag of ${name} in "${line}"`);
     }
     const value = given ?? (FLAGS_WITH_VALUE.has(flag) ? rest.shift() : 'true');
@@ -163,7 +166,7 @@ function readWords(name: string, words: readonly string[], line: string): Words 
 /** Errors: InputError quoting the line. */
 export function parseOperation(line: string): TxnOp {
   const [name = '', ...rest] = splitWords(line);
-  if (FLAGS[name] === undefined) {
+  if (!FLAGS.has(name)) {
     throw new InputError(`"${name}" in "${line}" is not an operation`, 'use put, get or del');
   }
   const words = readWords(name, rest, line);

@@ -1,6 +1,7 @@
 import { compare, op } from '@kvorum/client';
 import { parseCompare, parseOperation, parseTxnFile, parseTxnScript } from '@kvorum/kvctl';
 import { describe, expect, it } from 'vitest';
+import { parseDuration } from '../src/context.ts';
 import { splitWords } from '../src/txn-grammar.ts';
 
 describe('comparisons', () => {
@@ -119,5 +120,37 @@ describe('scripts', () => {
     ],
   ])('refuse %s', (text, problem) => {
     expect(() => parseTxnFile(text)).toThrow(problem);
+  });
+});
+
+describe('what JavaScript objects know of themselves', () => {
+  it.each(['constructor a', 'toString a', '__proto__ a', 'hasOwnProperty a b'])(
+    '%s is no operation',
+    (line) => {
+      expect(() => parseOperation(line)).toThrow('is not an operation');
+    },
+  );
+
+  it('is nothing to compare either', () => {
+    expect(() => parseCompare('constructor("a") = "b"')).toThrow('cannot be compared');
+  });
+});
+
+describe('numbers and sizes beyond what can be meant', () => {
+  it('are refused where they are written', () => {
+    expect(() => parseCompare('mod("a") > "99999999999999999999"')).toThrow('not a whole number');
+    expect(() => parseDuration('99999999m')).toThrow('too long a duration');
+    expect(parseDuration('35791m')).toBe(2_147_460_000);
+  });
+
+  it('a transaction file nested without end is refused, not a stack overflow', () => {
+    const depth = 100_000;
+    const text = `${'{"op":"txn","success":['.repeat(depth)}${']}'.repeat(depth)}`;
+    expect(() => parseTxnFile(text)).toThrow('nested deeper than 32');
+  });
+
+  it('bytes that are no base64 are refused', () => {
+    const text = '{"success":[{"op":"get","keyBase64":"a b"}]}';
+    expect(() => parseTxnFile(text)).toThrow('txn.success[0].keyBase64 must be base64');
   });
 });
