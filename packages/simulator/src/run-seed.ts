@@ -3,12 +3,12 @@ import { seededRng } from '@kvorum/testkit';
 import { Audit } from './audit.ts';
 import { checkLinearizable } from './checkers/linearizable.ts';
 import { checkOutcomes } from './checkers/outcomes.ts';
-import { checkRealTime } from './invariants/real-time.ts';
 import { ReplicaChecker } from './checkers/replicas.ts';
 import { checkWatch } from './checkers/watches.ts';
 import { SimClient } from './clients.ts';
 import { Nemesis } from './faults.ts';
 import { History } from './history.ts';
+import { checkRealTime } from './invariants/real-time.ts';
 import type { SimMember } from './member.ts';
 import type { Plant } from './plant.ts';
 import { drawSwarm, type Swarm } from './swarm.ts';
@@ -80,11 +80,8 @@ class Run {
       members: swarm.members,
       shards: swarm.shards,
       appendMs: [0, swarm.appendMsMax],
-      replicationMs: [0, swarm.replicationMsMax],
       readMs: [0, swarm.readMsMax],
       storeMsMax: swarm.storeMsMax,
-      driftMax: swarm.driftMax,
-      limits: swarm.limits,
       ...(options.print === undefined ? {} : { print: options.print }),
       ...(options.plant === undefined ? {} : { plant: options.plant }),
     });
@@ -191,7 +188,7 @@ class Run {
   #behind(healthy: readonly SimMember[]): readonly string[] {
     return this.#world.shards.flatMap((shard) => {
       const truth = this.#truths.get(shard);
-      truth?.extend(this.#world.history(shard));
+      truth?.extend(this.#world.records(shard));
       const leader = this.#world.leader(shard);
       const leaderless = leader === undefined ? [`shard ${shard} has no leader`] : [];
       const late = healthy.filter(
@@ -216,7 +213,7 @@ class Run {
     const stopped = new Map([...lives].filter(([member]) => healthy.includes(member)));
     this.#problems.push(...this.#audit.problems, ...this.#audit.unanswered(stopped));
     for (const [shard, truth] of this.#truths) {
-      truth.extend(this.#world.history(shard));
+      truth.extend(this.#world.records(shard));
       const ops = this.#history.ops.filter((op) => op.shard === shard);
       this.#problems.push(...checkOutcomes(ops, truth), ...checkLinearizable(ops, truth));
       const watches = this.#history.watches.filter((watch) => watch.shard === shard);

@@ -155,7 +155,7 @@ describe('watches', () => {
     ];
     const skipped: WatchRecord['skipped'] = [];
     const base = { name: 'w', shard: SHARD, key: 'a', withPrevious: true, from: 2, next: 7 };
-    return { ...base, seen, skipped, ...change };
+    return { ...base, seen, shown: [], skipped, ...change };
   }
   const { seen } = watch();
 

@@ -16,7 +16,7 @@ const QUIET: Swarm['meanMs'] = {
 };
 
 /** Seeds that a planted bug may take to be caught. */
-const SEEDS_MAX = 40;
+const SEEDS_MAX = 100;
 
 interface Bug {
   readonly name: string;
