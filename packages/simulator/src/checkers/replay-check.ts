@@ -1,0 +1,190 @@
+import { describeOperation, describeRequest } from './describe-operation.ts';
+import { difference } from './differences.ts';
+import { didWrite } from './effects.ts';
+import { type Execution, execute } from './execute.ts';
+import type { Findings } from './finding.ts';
+import { shown } from './key-text.ts';
+import type { KeyChange } from './key-versions.ts';
+import type { ReplayedLog } from './log-replay.ts';
+import { matchItems } from './matching.ts';
+import { checkRealTime, type Placed, type Sighting } from './real-time.ts';
+import type { RecordedOperation } from './recorded-history.ts';
+import { Writers } from './writers.ts';
+
+/**
+ * Every operation against what the log says: its answer is what the state at its revision gives, an acknowledged write stands there,
+ * one that failed stands nowhere, one of unknown outcome at most once, and every change has an operation that made it.
+ */
+export function checkReplay(
+  operations: readonly RecordedOperation[],
+  log: ReplayedLog,
+  sightings: readonly Sighting[],
+  findings: Findings,
+): void {
+  const check = new ReplayCheck(operations, log, findings);
+  checkRealTime(check.run(), sightings, findings);
+}
+
+class ReplayCheck {
+  readonly #operations: readonly RecordedOperation[];
+  readonly #log: ReplayedLog;
+  readonly #findings: Findings;
+  readonly #owners = new Map<number, RecordedOperation>();
+  readonly #placed: Placed[] = [];
+
+  constructor(operations: readonly RecordedOperation[], log: ReplayedLog, findings: Findings) {
+    this.#operations = operations;
+    this.#log = log;
+    this.#findings = findings;
+  }
+
+  run(): readonly Placed[] {
+    for (const operation of this.#operations) this.#judgeAnswer(operation);
+    this.#explainRest();
+    return this.#placed;
+  }
+
+  #judgeAnswer(operation: RecordedOperation): void {
+    const { request, result } = operation;
+    if (result.outcome !== 'ok') return;
+    const { revision, response } = result;
+    if (revision > this.#log.revision) {
+      const newest = `the log ends at ${this.#log.revision}`;
+      const text = `${describeOperation(operation)}: names revision ${revision}, ${newest}`;
+      this.#findings.add('future-revision', text, [operation.id]);
+      return;
+    }
+    const wrote = didWrite(request, response);
+    const faultOfWrite = wrote === false ? '' : this.#faultOfWrite(operation, revision);
+    if (wrote !== false && faultOfWrite === undefined) {
+      this.#own(operation, revision);
+      return;
+    }
+    const faultOfRead = wrote === true ? '' : this.#faultOfRead(operation, revision);
+    if (wrote !== true && faultOfRead === undefined) {
+      this.#placed.push({ operation, revision, wrote: false });
+      return;
+    }
+    const fault = wrote === true ? faultOfWrite : faultOfRead;
+    const rule = wrote !== true ? 'wrong-read' : fault === LOST ? 'lost-write' : 'wrong-answer';
+    const answered = `${describeOperation(operation)}: ${fault ?? ''}`;
+    this.#findings.add(rule, answered, [operation.id], whenOf(operation));
+    // What it answered is wrong; where it stands may still be right.
+    if (wrote === true && fault !== LOST) this.#own(operation, revision);
+  }
+
+  /** Undefined = the operation wrote at `revision` and answered rightly. */
+  #faultOfWrite(operation: RecordedOperation, revision: number): string | undefined {
+    const { request, result } = operation;
+    const run = execute(this.#log.versions, request, revision - 1, revision);
+    if (!isSame(run, this.#log.versions.changesAt(revision))) return LOST;
+    const model = run.response;
+    return result.outcome === 'ok' ? difference(result.response, model, request) : undefined;
+  }
+
+  #faultOfRead(operation: RecordedOperation, revision: number): string | undefined {
+    const { request, result } = operation;
+    const run = execute(this.#log.versions, request, revision);
+    if (result.outcome !== 'ok') return undefined;
+    const different = difference(result.response, run.response, request);
+    if (different !== undefined) return different;
+    return run.changes.size === 0 ? undefined : 'answered as if it had changed nothing';
+  }
+
+  #own(operation: RecordedOperation, revision: number): void {
+    const other = this.#owners.get(revision);
+    if (other !== undefined) {
+      const text = `${describeOperation(operation)}: revision ${revision} is also that of #${other.id}`;
+      this.#findings.add('shared-revision', text, [operation.id, other.id], whenOf(operation));
+    }
+    this.#owners.set(revision, operation);
+    this.#placed.push({ operation, revision, wrote: true });
+  }
+
+  /** Finds for every change that no acknowledged operation made the one that made it. */
+  #explainRest(): void {
+    const rest = this.#log.versions.revisions().filter((one) => !this.#owners.has(one));
+    const writers = new Writers(this.#operations);
+    const candidates = rest.map((revision) => this.#candidates(revision, writers));
+    const given = matchItems(rest.length, (item) =>
+      (candidates[item] ?? [])
+        .filter(({ result }) => result.outcome === 'unknown')
+        .map(({ id }) => id),
+    );
+    for (const [item, revision] of rest.entries()) {
+      const able = candidates[item] ?? [];
+      const operation = able.find(({ id }) => id === given[item]);
+      if (operation !== undefined) this.#placed.push({ operation, revision, wrote: true });
+      else this.#addUnexplained(revision, able, writers);
+    }
+  }
+
+  /** The operations that would have done exactly what the log has at `revision`. */
+  #candidates(revision: number, writers: Writers): readonly RecordedOperation[] {
+    const { versions } = this.#log;
+    const changes = versions.changesAt(revision);
+    return writersOf(writers, changes[0]).filter(({ request }) => {
+      return isSame(execute(versions, request, revision - 1, revision), changes);
+    });
+  }
+
+  #addUnexplained(revision: number, able: readonly RecordedOperation[], writers: Writers): void {
+    const changes = this.#log.versions.changesAt(revision);
+    const expiry = changes.every(({ key, version }) => {
+      return version.deleted && this.#log.leased.has(key);
+    });
+    // Keys that nobody in this history writes are none of its business.
+    if (expiry || !changes.some(({ key }) => writers.touches(key))) return;
+    const text = `revision ${revision} (${describeChanges(changes)})`;
+    const failed = able.find(({ result }) => result.outcome === 'failed');
+    const twice = able.find(({ result }) => result.outcome !== 'failed');
+    if (twice !== undefined) {
+      const first = this.#placed.find(({ operation }) => operation === twice)?.revision;
+      const once = first === undefined ? 'which is not what it answered' : `after ${first}`;
+      const what = `${text} is the effect of ${describeOperation(twice)} once more, ${once}`;
+      this.#findings.add('applied-twice', what, [twice.id], whenOf(twice));
+    } else if (failed !== undefined) {
+      const what = `${describeOperation(failed)}: was reported as failed but stands as ${text}`;
+      this.#findings.add('failed-but-visible', what, [failed.id], whenOf(failed));
+    } else {
+      const torn = changes.flatMap((change) => writersOf(writers, change)).slice(0, 3);
+      const like = torn.map((one) => `#${one.id} ${describeRequest(one.request)}`).join(', ');
+      const near = torn.length === 0 ? '' : `; the nearest: ${like}`;
+      const what = `${text} is no operation's whole effect${near}`;
+      const ids = torn.map(({ id }) => id);
+      this.#findings.add(torn.length === 0 ? 'nobody-wrote' : 'torn-revision', what, ids);
+    }
+  }
+}
+
+const LOST = 'was acknowledged, but the log does not have its changes at that revision';
+
+function writersOf(writers: Writers, change: KeyChange | undefined): readonly RecordedOperation[] {
+  if (change === undefined) return [];
+  const { key, version } = change;
+  return writers.of(key, version.deleted ? undefined : (version.value ?? ''));
+}
+
+function isSame(run: Execution, changes: readonly KeyChange[]): boolean {
+  if (run.changes.size === 0 || run.changes.size !== changes.length) return false;
+  return changes.every(({ key, version }) => {
+    const made = run.changes.get(key);
+    return (
+      made !== undefined &&
+      made.deleted === version.deleted &&
+      made.value === version.value &&
+      made.lease === version.lease
+    );
+  });
+}
+
+function describeChanges(changes: readonly KeyChange[]): string {
+  const texts = changes.map(({ key, version }) => {
+    return `${shown(key)}=${version.deleted ? '(deleted)' : shown(version.value)}`;
+  });
+  return texts.length > 4 ? `${texts.slice(0, 4).join(', ')}, …` : texts.join(', ');
+}
+
+function whenOf(operation: RecordedOperation): { readonly at: number } {
+  return { at: operation.return ?? operation.call };
+}
