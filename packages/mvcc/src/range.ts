@@ -129,6 +129,8 @@ class Selection {
   sorted(): readonly Found[] {
     const { target, kept } = this;
     if (target === 'key') return this.descending ? kept.toReversed() : kept;
+    // By value only once the values are read; until then in key order, which decides between equal values.
+    if (target === 'value') return kept;
     const sign = this.descending ? -1 : 1;
     return kept.toSorted((a, b) => sign * (numberOf(a, target) - numberOf(b, target)));
   }
@@ -164,7 +166,7 @@ function within(value: number, min: number | undefined, max: number | undefined)
   return !belowMin && !aboveMax;
 }
 
-function numberOf(entry: Found, target: 'version' | 'create' | 'mod' | 'value'): number {
+function numberOf(entry: Found, target: 'version' | 'create' | 'mod'): number {
   switch (target) {
     case 'version':
       return entry.head.version;

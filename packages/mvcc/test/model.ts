@@ -4,12 +4,16 @@ import {
   inRange,
   type KeyValue,
   type KvError,
+  type LeaseId,
   NO_LEASE,
   type RangeRequest,
   type Revision,
+  type SessionTag,
+  type SortTarget,
   type TxnOp,
   type TxnRequest,
   type WatchEvent,
+  type WatchFilter,
   type WriteRequest,
 } from '@kvorum/base';
 import { byteText } from '../src/binary.ts';
@@ -24,6 +28,27 @@ export class Model {
   readonly states: State[] = [new Map(), new Map()];
   /** Events by revision. */
   readonly history: WatchEvent[][] = [[], []];
+  /** Leases that exist. */
+  readonly leases = new Set<LeaseId>();
+  private readonly sessions = new Map<string, { acked: number; answers: Map<number, string> }>();
+
+  /** A write under a session's tag: decided once, and answered the same for ever, until it is acknowledged. */
+  tagged(request: WriteRequest, tag: SessionTag | undefined): string {
+    if (tag === undefined) return this.write(request);
+    if (tag.ackedThrough >= tag.seq) return 'error';
+    const known = this.sessions.get(tag.clientId);
+    if (known === undefined && tag.retry && tag.ackedThrough > 0) return 'error';
+    const session = known ?? { acked: 0, answers: new Map<number, string>() };
+    const before = session.answers.get(tag.seq);
+    if (before !== undefined) return before;
+    if (tag.seq <= session.acked) return 'error';
+    this.sessions.set(tag.clientId, session);
+    session.acked = Math.max(session.acked, tag.ackedThrough);
+    for (const seq of session.answers.keys()) if (seq <= session.acked) session.answers.delete(seq);
+    const answer = this.write(request);
+    session.answers.set(tag.seq, answer);
+    return answer;
+  }
 
   /** The printed answer of a write, as the script would print the engine's. */
   write(request: WriteRequest): string {
@@ -54,11 +79,15 @@ export class Model {
   }
 
   /** Events a watcher of a range gets from `start` on; previous values where they are not compacted. */
-  watch(range: { key: Uint8Array; rangeEnd?: Uint8Array }, start: number): string[] {
+  watch(
+    range: { key: Uint8Array; rangeEnd?: Uint8Array },
+    start: number,
+    filters: readonly WatchFilter[] = [],
+  ): string[] {
     return this.history
       .slice(start)
       .flat()
-      .filter((event) => covers(range, event.kv.key))
+      .filter((event) => covers(range, event.kv.key) && !filters.includes(`no-${event.type}`))
       .map(showEvent);
   }
 }
@@ -75,17 +104,46 @@ function within(state: State, range: { key: Uint8Array; rangeEnd?: Uint8Array })
 
 function rangeLines(state: State, request: RangeRequest, revision: number): string[] {
   const all = within(state, request);
-  const sorted = [...all];
-  if (request.sortOrder === 'descend') sorted.reverse();
-  const limit = request.limit ?? 0;
+  const { limit = 0, sortOrder = 'none', sortTarget = 'key' } = request;
+  const matching = all.filter((kv) => passes(request, kv));
+  // etcd fetches limit + 1 keys, and sorts those, where neither an order nor a filter makes it look at all of them.
+  const early = limit > 0 && sortOrder === 'none' && !isFiltered(request);
+  const sorted = early ? matching.slice(0, limit + 1) : matching;
+  const sign = sortOrder === 'descend' ? -1 : 1;
+  sorted.sort((a, b) => sign * compareBy(sortTarget, a, b));
   const kvs = limit > 0 ? sorted.slice(0, limit) : sorted;
+  const shown = request.keysOnly === true ? kvs.map((kv) => ({ ...kv, value: NOTHING })) : kvs;
   return showResponse({
     op: 'range',
     revision: revision as Revision,
-    kvs: request.countOnly === true ? [] : kvs,
-    more: request.countOnly !== true && limit > 0 && all.length > limit,
+    kvs: request.countOnly === true ? [] : shown,
+    more: request.countOnly !== true && limit > 0 && matching.length > limit,
     count: all.length,
   });
+}
+
+const NOTHING = new Uint8Array(0);
+
+function compareBy(target: SortTarget, a: KeyValue, b: KeyValue): number {
+  if (target === 'key') return compareBytes(a.key, b.key);
+  if (target === 'value') return compareBytes(a.value, b.value);
+  return Number(numberOf(target, a)) - Number(numberOf(target, b));
+}
+
+function isFiltered(request: RangeRequest): boolean {
+  const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = request;
+  const bounds = [minModRevision, maxModRevision, minCreateRevision, maxCreateRevision];
+  return bounds.some((bound) => (bound ?? 0) !== 0);
+}
+
+function passes(request: RangeRequest, kv: KeyValue): boolean {
+  const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = request;
+  return (
+    kv.modRevision >= (minModRevision || Number.NEGATIVE_INFINITY) &&
+    kv.modRevision <= (maxModRevision || Number.POSITIVE_INFINITY) &&
+    kv.createRevision >= (minCreateRevision || Number.NEGATIVE_INFINITY) &&
+    kv.createRevision <= (maxCreateRevision || Number.POSITIVE_INFINITY)
+  );
 }
 
 class Draft {
@@ -130,14 +188,17 @@ class Draft {
     if (op.op === 'put') {
       const text = byteText(op.key);
       const old = this.state.get(text);
-      if (op.ignoreValue === true && this.before.get(text) === undefined) return undefined;
+      const ignores = op.ignoreValue === true || op.ignoreLease === true;
+      if (ignores && this.before.get(text) === undefined) return undefined;
+      const lease = op.lease ?? NO_LEASE;
+      if (lease !== NO_LEASE && !this.model.leases.has(lease)) return undefined;
       const kv: KeyValue = {
         key: op.key,
         value: op.ignoreValue === true && old !== undefined ? old.value : op.value,
         createRevision: old?.createRevision ?? revision,
         modRevision: revision,
         version: (old?.version ?? 0) + 1,
-        lease: NO_LEASE,
+        lease: op.ignoreLease === true ? (old?.lease ?? NO_LEASE) : lease,
       };
       this.state.set(text, kv);
       this.events.push({ type: 'put', kv });
