@@ -75,6 +75,8 @@ function properties(self: BrokerAddress, cluster: ClusterFacts, root: string): s
     'group.initial.rebalance.delay.ms': 0,
     'auto.create.topics.enable': false,
     'unclean.leader.election.enable': false,
+    // Where a topic allows one (to see what becomes of it) it comes within seconds, not five minutes.
+    'unclean.leader.election.interval.ms': 2000,
     'message.max.bytes': 8 * MIB,
     'replica.fetch.max.bytes': 8 * MIB,
     'broker.session.timeout.ms': 2000,
