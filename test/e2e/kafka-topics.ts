@@ -44,6 +44,32 @@ export class KafkaTopics {
     });
   }
 
+  /** Changes some settings of a topic; answers what its own settings were, to put them back with another call. */
+  async alter(
+    topic: string,
+    changes: Readonly<Record<string, string>>,
+  ): Promise<Readonly<Record<string, string>>> {
+    const resource = { type: kafkajs.ConfigResourceTypes.TOPIC, name: topic };
+    const { resources } = await this.#admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [resource],
+    });
+    const own = (resources[0]?.configEntries ?? []).filter(
+      ({ configSource }) => configSource === kafkajs.ConfigSource.TOPIC_CONFIG,
+    );
+    const before = Object.fromEntries(own.map((one) => [one.configName, one.configValue]));
+    // The request replaces all of a topic's own settings: what it does not name is at its default afterwards.
+    const configEntries = Object.entries({ ...before, ...changes }).map(([name, value]) => ({
+      name,
+      value,
+    }));
+    await this.#admin.alterConfigs({
+      validateOnly: false,
+      resources: [{ ...resource, configEntries }],
+    });
+    return before;
+  }
+
   /** The number of records in a topic. */
   async end(topic: string): Promise<number> {
     const [only] = await this.#admin.fetchTopicOffsets(topic);

@@ -19,6 +19,15 @@ export interface ProcessClusterOptions {
   readonly clusterName?: string;
   /** More of the configuration file, over what the cluster sets itself. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** The same for one member alone. */
+  readonly memberConfig?: (
+    self: MemberAddress,
+    members: readonly MemberAddress[],
+  ) => Readonly<Record<string, unknown>>;
+  /** Environment variables of one member, besides those of this process. */
+  readonly environment?: (self: MemberAddress) => Readonly<Record<string, string>>;
+  /** Two a member; free ones when absent. */
+  readonly ports?: readonly number[];
 }
 
 interface Member {
@@ -42,7 +51,7 @@ export class ProcessCluster {
   /** Directory, ports and configuration files; nothing runs yet. */
   static async prepare(options: ProcessClusterOptions): Promise<ProcessCluster> {
     const count = options.members ?? 3;
-    const ports = await freePorts(2 * count);
+    const ports = options.ports ?? (await freePorts(2 * count));
     const directory = mkdtempSync(join(tmpdir(), 'kvorum-e2e-'));
     const members: Member[] = Array.from({ length: count }, (_, i) => ({
       address: {
@@ -88,6 +97,11 @@ export class ProcessCluster {
     return this.#member(i).command?.pid;
   }
 
+  /** Whether member `i` was started and has not ended. */
+  running(i: number): boolean {
+    return this.#member(i).command?.running ?? false;
+  }
+
   configPath(i: number): string {
     return this.#member(i).configPath;
   }
@@ -97,7 +111,8 @@ export class ProcessCluster {
     const addresses = this.#members.map(({ address }) => address);
     for (const { address, configPath } of this.#members) {
       const config = memberConfig(this.#options, addresses, address, this.directory);
-      writeFileSync(configPath, JSON.stringify({ ...config, ...changes }));
+      const own = this.#options.memberConfig?.(address, addresses);
+      writeFileSync(configPath, JSON.stringify({ ...config, ...own, ...changes }));
     }
   }
 
@@ -123,6 +138,7 @@ export class ProcessCluster {
     const member = this.#member(i);
     member.command = new Command(KVD, ['--config', member.configPath], {
       logFile: join(this.directory, `${member.address.name}.log`),
+      environment: this.#options.environment?.(member.address) ?? {},
     });
     return member.command;
   }

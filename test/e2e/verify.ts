@@ -1,5 +1,6 @@
 import type { KvorumClient } from '@kvorum/client';
 import { expect } from 'vitest';
+import { replicaDifferences } from './replica-hashes.ts';
 import type { SeenEvent, Workload } from './workload.ts';
 
 /** Whether the watcher has seen the last acknowledged write of every key. */
@@ -102,25 +103,6 @@ function sample(workload: Workload): readonly { key: string; value: string; revi
 export async function verifyEqualReplicas(
   client: KvorumClient,
   endpoints: readonly string[],
-  timeoutMs = 30_000,
 ): Promise<void> {
-  const untilMs = Date.now() + timeoutMs;
-  for (const { shard } of await client.shards()) {
-    for (;;) {
-      // A member that was just restarted may not be connected yet.
-      const hashes = await Promise.all(
-        endpoints.map((endpoint) => client.hash(endpoint, shard).catch(() => undefined)),
-      ).then((all) => all.flatMap((hash) => hash ?? []));
-      const indexes = new Set(hashes.map(({ index }) => index));
-      if (hashes.length === endpoints.length && indexes.size === 1) {
-        expect(new Set(hashes.map(({ hash }) => hash)).size, `shard ${shard}`).toBe(1);
-        break;
-      }
-      expect(
-        Date.now(),
-        `shard ${shard} never came to one index: ${[...indexes].join()}`,
-      ).toBeLessThan(untilMs);
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
+  expect(await replicaDifferences(client, endpoints)).toEqual([]);
 }

@@ -1,0 +1,264 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { KvRequest } from '@kvorum/base';
+import { connect, type KvorumClient } from '@kvorum/client';
+import type { Rng } from '@kvorum/ports';
+import { type Group, KeySpace, learn, PREFIX } from './key-space.ts';
+import { pick } from './links.ts';
+import { type Answered, nowMs, type Recorder } from './recorder.ts';
+import * as requests from './requests.ts';
+import { Watcher } from './watcher.ts';
+
+export interface LoadOptions {
+  /** One a member, in their order. */
+  readonly endpoints: readonly string[];
+  readonly rng: Rng;
+  readonly recorder: Recorder;
+  readonly opsPerSecond: number;
+}
+
+/** How a worker writes: how long it waits, and whether a session makes its retries exactly-once. */
+interface Temper {
+  readonly name: string;
+  readonly workers: number;
+  readonly timeoutMs: number;
+  readonly session: boolean;
+}
+
+const TEMPERS: readonly Temper[] = [
+  { name: 'patient', workers: 10, timeoutMs: 20_000, session: true },
+  { name: 'impatient', workers: 3, timeoutMs: 800, session: true },
+  { name: 'sessionless', workers: 3, timeoutMs: 4000, session: false },
+];
+const WORKERS: number = TEMPERS.reduce((sum, { workers }) => sum + workers, 0);
+const CLIENTS_PER_TEMPER = 2;
+const MEMBER_READ_MS = 4000;
+/** After an operation that failed: many of unknown outcome on one key make the search for an order long. */
+const BACK_OFF_MS = 400;
+/** Events of one watch before its watcher opens another. */
+const REOPEN_AFTER = 400;
+/** Time for watchers to hear of everything, and for operations to end, once nothing is broken any more. */
+const CATCH_UP_MS = 30_000;
+const POLL_MS = 100;
+
+/** An operation to be sent. */
+interface Task {
+  readonly group: Group;
+  readonly process: string;
+  readonly request: KvRequest;
+  readonly timeoutMs: number;
+}
+
+/** Clients and watchers of a cluster; everything they do and see is recorded. */
+export class Load {
+  readonly watchers: Watcher[] = [];
+  readonly #options: LoadOptions;
+  readonly #clients: KvorumClient[] = [];
+  readonly #workers: Promise<void>[] = [];
+  /** Shard → newest revision that somebody was told of. */
+  readonly #revisions = new Map<string, number>();
+  #keys: KeySpace | undefined;
+  #lastValue = 0;
+  #lastProcess = 0;
+  #running = true;
+
+  constructor(options: LoadOptions) {
+    this.#options = options;
+  }
+
+  get shards(): readonly string[] {
+    return this.#keySpace().shards;
+  }
+
+  async start(): Promise<void> {
+    this.#keys = new KeySpace(await this.#connect('planner'), this.#options.rng);
+    await this.#keys.open();
+    await this.#startWatchers();
+    for (const temper of TEMPERS) {
+      const { name, session } = temper;
+      const clients = await Promise.all(
+        Array.from({ length: CLIENTS_PER_TEMPER }, (_, i) =>
+          this.#connect(`${name}${i}`, { session }),
+        ),
+      );
+      for (let i = 0; i < temper.workers; i += 1) {
+        const client = clients[i % clients.length];
+        if (client !== undefined) this.#workers.push(this.#work(`${name}${i}`, client, temper));
+      }
+    }
+  }
+
+  /** One put of a key of the shard; whether it was acknowledged. */
+  async writeOnce(client: KvorumClient, shard: string, timeoutMs: number): Promise<boolean> {
+    const group = await this.#keySpace().pick(shard);
+    const request = requests.put(pick(this.#options.rng, group.keys), this.#value());
+    const process = this.#newProcess('probe');
+    return (await this.#viaClient(client, { group, process, request, timeoutMs })) !== undefined;
+  }
+
+  /** One linearizable read of a key of the shard at a member, whatever its role there; whether it was answered. */
+  async readOnce(member: number, shard: string, timeoutMs: number): Promise<boolean> {
+    const group = await this.#keySpace().pick(shard);
+    const process = this.#newProcess('probe');
+    return (await this.#atMember(member, { group, process, timeoutMs })) !== undefined;
+  }
+
+  /** Ends the load, lets the watchers catch up and ends them. Answers what did not end or was not seen in time. */
+  async stop(): Promise<readonly string[]> {
+    this.#running = false;
+    const problems: string[] = [];
+    const untilMs = nowMs() + CATCH_UP_MS;
+    const ended = Promise.all(this.#workers).then(() => true);
+    if (!(await Promise.race([ended, pause(CATCH_UP_MS, false)]))) {
+      problems.push(`operations never ended: ${this.#options.recorder.open.join('; ')}`);
+    }
+    for (const watcher of this.watchers) {
+      while (!watcher.hasSeen(this.#revisions) && nowMs() < untilMs && !watcher.failure) {
+        await pause(POLL_MS);
+      }
+      if (watcher.failure !== undefined) problems.push(`watch ended by itself: ${watcher.failure}`);
+      else if (!watcher.hasSeen(this.#revisions)) problems.push(this.#lagOf(watcher));
+    }
+    // What is received is consumed within a turn or two of the event loop.
+    await pause(POLL_MS);
+    await Promise.all(this.watchers.map((watcher) => watcher.stop()));
+    await this.close();
+    return problems;
+  }
+
+  async close(): Promise<void> {
+    this.#running = false;
+    await Promise.all(this.#clients.map((client) => client.close()));
+  }
+
+  #lagOf(watcher: Watcher): string {
+    const wanted = JSON.stringify(Object.fromEntries(this.#revisions));
+    const got = JSON.stringify(watcher.resumeAt());
+    return `${watcher.name} was not told of everything within ${CATCH_UP_MS} ms: it is at ${got}, the shards at ${wanted}`;
+  }
+
+  #keySpace(): KeySpace {
+    if (this.#keys === undefined) throw new TypeError('the load was not started');
+    return this.#keys;
+  }
+
+  async #connect(
+    name: string,
+    options: { readonly session?: boolean; readonly only?: string | undefined } = {},
+  ): Promise<KvorumClient> {
+    const { session = true, only } = options;
+    const endpoints = only === undefined ? this.#options.endpoints : [only];
+    const client = await connect({ endpoints, name, session, discover: only === undefined });
+    this.#clients.push(client);
+    return client;
+  }
+
+  async #startWatchers(): Promise<void> {
+    const { recorder, endpoints } = this.#options;
+    const base = { history: recorder.history, prefix: PREFIX };
+    const shared = await this.#connect('watchers');
+    const again = await this.#connect('watch-again');
+    const first = await this.#connect('watch-first-member', { only: endpoints[0] });
+    const filters = ['no-delete'] as const;
+    this.watchers.push(
+      new Watcher({ ...base, name: 'watch-all', client: shared, prevKv: true }),
+      new Watcher({ ...base, name: 'watch-puts', client: shared, filters }),
+      new Watcher({ ...base, name: 'watch-again', client: again, reopenAfter: REOPEN_AFTER }),
+      new Watcher({ ...base, name: 'watch-first-member', client: first }),
+    );
+    await Promise.all(this.watchers.map((watcher) => watcher.start()));
+  }
+
+  async #work(name: string, client: KvorumClient, temper: Temper): Promise<void> {
+    const intervalMs = (1000 * WORKERS) / this.#options.opsPerSecond;
+    let process = this.#newProcess(name);
+    let nextMs = nowMs() + this.#options.rng.integer(0, Math.ceil(intervalMs));
+    while (this.#running) {
+      const answer = await this.#operate(process, client, temper.timeoutMs);
+      if (answer === undefined) {
+        process = this.#newProcess(name);
+        await pause(BACK_OFF_MS);
+      }
+      nextMs = Math.max(nextMs + intervalMs, nowMs());
+      await pause(Math.max(0, nextMs - nowMs()));
+    }
+  }
+
+  /** One operation of the mix. */
+  async #operate(
+    process: string,
+    client: KvorumClient,
+    timeoutMs: number,
+  ): Promise<Answered | undefined> {
+    const { rng, endpoints } = this.#options;
+    const group = await this.#keySpace().pick();
+    const chance = rng.integer(0, 100);
+    if (chance >= 85) {
+      const member = rng.integer(0, endpoints.length);
+      return this.#atMember(member, { group, process, timeoutMs: MEMBER_READ_MS });
+    }
+    return this.#viaClient(client, {
+      group,
+      process,
+      request: this.#draw(chance, group),
+      timeoutMs,
+    });
+  }
+
+  /** What `chance` (0 to 84) stands for. */
+  #draw(chance: number, group: Group): KvRequest {
+    const { rng } = this.#options;
+    const key = pick(rng, group.keys);
+    const others = group.keys.filter((other) => other !== key);
+    const other = pick(rng, others);
+    if (chance < 30) return requests.put(key, this.#value());
+    if (chance < 38) return requests.remove(key);
+    if (chance < 56) return requests.swap(key, group.seen.get(key), this.#value());
+    if (chance < 62) return requests.putBoth(key, other, this.#value());
+    if (chance < 66) return requests.move(key, other, this.#value());
+    if (chance < 72) return requests.readBoth(key, other);
+    return requests.read(key, chance < 75);
+  }
+
+  #viaClient(client: KvorumClient, task: Task): Promise<Answered | undefined> {
+    const { request, timeoutMs } = task;
+    return this.#run(task, undefined, () => requests.viaClient(client, request, timeoutMs));
+  }
+
+  #atMember(member: number, from: Omit<Task, 'request'>): Promise<Answered | undefined> {
+    const key = pick(this.#options.rng, from.group.keys);
+    const endpoint = this.#options.endpoints[member] ?? '';
+    const task = { ...from, request: requests.read(key) };
+    const send = (): Promise<Answered> => requests.readAtMember(endpoint, key, from.timeoutMs);
+    return this.#run(task, `m${member + 1}`, send);
+  }
+
+  async #run(
+    { group, process, request, timeoutMs }: Task,
+    member: string | undefined,
+    send: () => Promise<Answered>,
+  ): Promise<Answered | undefined> {
+    const { shard } = group;
+    const [client = process] = process.split('/');
+    const called = { client, process, shard, request, ...(member === undefined ? {} : { member }) };
+    group.operations += 1;
+    const answer = await this.#options.recorder.run(called, timeoutMs, send);
+    if (answer === undefined) {
+      group.unknown += 1;
+      return undefined;
+    }
+    learn(group.seen, request, answer.response);
+    this.#revisions.set(shard, Math.max(this.#revisions.get(shard) ?? 0, answer.revision));
+    return answer;
+  }
+
+  /** Unique over the run, so that a value names the operation that wrote it. */
+  #value(): string {
+    this.#lastValue += 1;
+    return `v${this.#lastValue}`;
+  }
+
+  #newProcess(name: string): string {
+    this.#lastProcess += 1;
+    return `${name}/${this.#lastProcess}`;
+  }
+}

@@ -1,0 +1,92 @@
+import type { Rng } from '@kvorum/ports';
+import type { ChaosGround } from './chaos-cluster.ts';
+import type { DrawFault, Fault, Longest } from './fault.ts';
+import { cutOneLink, isolateMember, resetLinks, slowLinks } from './link-faults.ts';
+import * as faults from './process-faults.ts';
+
+/** Faults that are injected together, with the time from one to the next. */
+export interface Episode {
+  readonly faults: readonly Fault[];
+  readonly apartMs: number;
+}
+
+/** Of a run of two minutes. */
+export const SHORT: Longest = { pauseMs: 6000, holdMs: 4000 };
+export const LONG: Longest = { pauseMs: 30_000, holdMs: 12_000 };
+
+/** Safe while the topic's settings are weak: no member starts, and refuses to. */
+const WITHOUT_RESTARTS: readonly DrawFault[] = [
+  faults.pauseMember,
+  faults.pauseBroker,
+  isolateMember,
+  isolateMember,
+  cutOneLink,
+  slowLinks,
+  resetLinks,
+];
+const WITH_RESTARTS: readonly DrawFault[] = [
+  faults.killMember,
+  faults.killBroker,
+  faults.killAllMembers,
+];
+/** Those that take long. */
+const SLOW: readonly DrawFault[] = [
+  faults.killAllBrokers,
+  faults.pauseAllBrokers,
+  faults.restartMembersInTurn,
+  faults.restartBrokersInTurn,
+];
+
+/** Draws episodes from a seed: every kind of fault comes before any comes again. */
+export class Plan {
+  readonly #rng: Rng;
+  readonly #longest: Longest;
+  readonly #ground: ChaosGround;
+  #bag: Fault[] = [];
+
+  constructor(rng: Rng, longest: Longest, ground: ChaosGround) {
+    this.#rng = rng;
+    this.#longest = longest;
+    this.#ground = ground;
+  }
+
+  /** `restarts`: whether faults that start members may be drawn now. */
+  next(restarts: boolean): Episode {
+    const first = this.#take((fault) => restarts || !fault.startsMembers);
+    // A third of the episodes has two faults at once.
+    const second =
+      this.#rng.integer(0, 3) > 0
+        ? undefined
+        : this.#take(
+            (fault) =>
+              (restarts || !fault.startsMembers) &&
+              fault.grips.every((grip) => !first.grips.includes(grip)),
+          );
+    const faultsNow = second === undefined ? [first] : [first, second];
+    return { faults: faultsNow, apartMs: this.#rng.integer(0, 2000) };
+  }
+
+  #take(fits: (fault: Fault) => boolean): Fault {
+    for (;;) {
+      const at = this.#bag.findIndex(fits);
+      const [fault] = at < 0 ? [] : this.#bag.splice(at, 1);
+      if (fault !== undefined) return fault;
+      this.#bag.push(...this.#shuffled());
+    }
+  }
+
+  #shuffled(): Fault[] {
+    const { disk, clocks } = this.#ground;
+    const kinds: DrawFault[] = [...WITHOUT_RESTARTS, ...WITH_RESTARTS];
+    if (this.#longest === LONG) kinds.push(...SLOW);
+    else kinds.push(SLOW[this.#rng.integer(0, SLOW.length)] ?? faults.killAllBrokers);
+    if (disk !== undefined) kinds.push(faults.fillDisk);
+    if (clocks !== undefined) kinds.push(faults.jumpClock);
+    const drawn: Fault[] = [];
+    while (kinds.length > 0) {
+      const [kind] = kinds.splice(this.#rng.integer(0, kinds.length), 1);
+      if (kind !== undefined) drawn.push(kind(this.#rng, this.#longest));
+    }
+    return drawn;
+  }
+}
