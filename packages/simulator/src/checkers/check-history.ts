@@ -134,7 +134,7 @@ function checkByRevision(
   );
   const sightings = deliveries.flatMap(sightingOf);
   const order = make('order');
-  const observed = observeVersions(operations, deliveries, order);
+  const observed = observeVersions(operations, deliveries, sightings, order);
   checkOrder(operations, observed, sightings, order);
   let log: ReplayedLog | undefined;
   if (shard.log !== undefined) {

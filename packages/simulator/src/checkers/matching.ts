@@ -1,8 +1,11 @@
+import type { SeenRevisions } from './real-time.ts';
+import type { RecordedOperation } from './recorded-history.ts';
+
 /**
  * Gives each of `count` items one of its candidates, no candidate to two items, to as many items as possible (Kuhn). Returns the
  * candidate per item, undefined where none is left.
  */
-export function matchItems(
+function matchItems(
   count: number,
   candidatesOf: (item: number) => readonly number[],
 ): readonly (number | undefined)[] {
@@ -22,4 +25,32 @@ export function matchItems(
   };
   for (let item = 0; item < count; item += 1) give(item, new Set());
   return given;
+}
+
+/**
+ * Gives each revision that nobody acknowledged the operation of unknown outcome that made it: one that real time allows there, as far as
+ * there is one, else any: then it is the order that is wrong.
+ */
+export function placeUnknown(
+  revisions: readonly number[],
+  able: readonly (readonly RecordedOperation[])[],
+  seen: SeenRevisions,
+): readonly (RecordedOperation | undefined)[] {
+  const byId = new Map<number, RecordedOperation>();
+  const unknown = able.map((list) => list.filter(({ result }) => result.outcome === 'unknown'));
+  const timely = unknown.map((list, item) =>
+    list.filter((operation) => {
+      byId.set(operation.id, operation);
+      return seen.before(operation.call) < (revisions[item] ?? 0);
+    }),
+  );
+  const idsOf = (list: readonly RecordedOperation[] = []): readonly number[] =>
+    list.map(({ id }) => id);
+  const given = matchItems(revisions.length, (item) => idsOf(timely[item]));
+  const taken = new Set(given);
+  return given.map((id, item) => {
+    const rest = unknown[item]?.find((one) => !taken.has(one.id));
+    if (id === undefined && rest !== undefined) taken.add(rest.id);
+    return id === undefined ? rest : byId.get(id);
+  });
 }

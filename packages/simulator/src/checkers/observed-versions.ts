@@ -5,8 +5,8 @@ import { tombstone } from './execute.ts';
 import type { Findings } from './finding.ts';
 import { covers, type KeyRange, keyRange, keyText, shown } from './key-text.ts';
 import { KeyVersions } from './key-versions.ts';
-import { matchItems } from './matching.ts';
-import type { Placed } from './real-time.ts';
+import { placeUnknown } from './matching.ts';
+import { type Placed, SeenRevisions, type Sighting } from './real-time.ts';
 import type {
   RecordedEvents,
   RecordedKeyValue,
@@ -48,9 +48,10 @@ export interface ObservedVersions {
 export function observeVersions(
   operations: readonly RecordedOperation[],
   deliveries: readonly RecordedEvents[],
+  sightings: readonly Sighting[],
   findings: Findings,
 ): ObservedVersions {
-  const observer = new Observer(operations, findings);
+  const observer = new Observer(operations, new SeenRevisions(operations, sightings), findings);
   for (const operation of operations) observer.addOperation(operation);
   for (const delivery of deliveries) observer.addDelivery(delivery);
   return observer.finish();
@@ -63,6 +64,7 @@ interface RangeDelete {
 
 class Observer {
   readonly #operations: readonly RecordedOperation[];
+  readonly #seen: SeenRevisions;
   readonly #findings: Findings;
   readonly #claims = new Map<number, Map<string, Claim>>();
   readonly #owners = new Map<number, RecordedOperation>();
@@ -73,8 +75,9 @@ class Observer {
   readonly #untold = new Set<number>();
   #newest = 1;
 
-  constructor(operations: readonly RecordedOperation[], findings: Findings) {
+  constructor(operations: readonly RecordedOperation[], seen: SeenRevisions, findings: Findings) {
     this.#operations = operations;
+    this.#seen = seen;
     this.#findings = findings;
   }
 
@@ -234,13 +237,10 @@ class Observer {
       const claims = [...(this.#claims.get(revision)?.values() ?? [])];
       return candidatesOf(claims, writers);
     });
-    const given = matchItems(free.length, (item) =>
-      (able[item] ?? []).filter(({ result }) => result.outcome === 'unknown').map(({ id }) => id),
-    );
+    const given = placeUnknown(free, able, this.#seen);
     const taken = new Set<number>();
     for (const [item, revision] of free.entries()) {
-      const id = given[item];
-      const operation = able[item]?.find((one) => one.id === id);
+      const operation = given[item];
       if (operation === undefined) this.#addUnplaced(revision, able[item] ?? [], writers);
       else {
         taken.add(operation.id);

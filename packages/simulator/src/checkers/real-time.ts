@@ -18,6 +18,37 @@ export interface Sighting {
   readonly operation: number | undefined;
 }
 
+/** The highest revision that anybody had seen before a time. */
+export class SeenRevisions {
+  readonly #times: readonly number[];
+  readonly #highest: readonly number[];
+
+  constructor(operations: readonly RecordedOperation[], sightings: readonly Sighting[]) {
+    const seen: { readonly at: number; readonly revision: number }[] = [...sightings];
+    for (const { result, return: at } of operations) {
+      if (result.outcome === 'ok' && at !== undefined) seen.push({ at, revision: result.revision });
+    }
+    seen.sort((a, b) => a.at - b.at);
+    let highest = 0;
+    this.#times = seen.map(({ at }) => at);
+    this.#highest = seen.map(({ revision }) => {
+      highest = Math.max(highest, revision);
+      return highest;
+    });
+  }
+
+  before(time: number): number {
+    let low = 0;
+    let high = this.#times.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#times[middle] as number) < time) low = middle + 1;
+      else high = middle;
+    }
+    return this.#highest[low - 1] ?? 0;
+  }
+}
+
 interface Point {
   readonly at: number;
   /** Calls sort before sightings of the same time: equal times are concurrent. */

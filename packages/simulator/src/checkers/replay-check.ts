@@ -6,8 +6,8 @@ import type { Findings } from './finding.ts';
 import { shown } from './key-text.ts';
 import type { KeyChange } from './key-versions.ts';
 import type { ReplayedLog } from './log-replay.ts';
-import { matchItems } from './matching.ts';
-import { checkRealTime, type Placed, type Sighting } from './real-time.ts';
+import { placeUnknown } from './matching.ts';
+import { checkRealTime, type Placed, SeenRevisions, type Sighting } from './real-time.ts';
 import type { RecordedOperation } from './recorded-history.ts';
 import { Writers } from './writers.ts';
 
@@ -21,20 +21,30 @@ export function checkReplay(
   sightings: readonly Sighting[],
   findings: Findings,
 ): void {
-  const check = new ReplayCheck(operations, log, findings);
+  const seen = new SeenRevisions(operations, sightings);
+  const check = new ReplayCheck({ operations, log, seen }, findings);
   checkRealTime(check.run(), sightings, findings);
 }
 
 class ReplayCheck {
   readonly #operations: readonly RecordedOperation[];
   readonly #log: ReplayedLog;
+  readonly #seen: SeenRevisions;
   readonly #findings: Findings;
   readonly #owners = new Map<number, RecordedOperation>();
   readonly #placed: Placed[] = [];
 
-  constructor(operations: readonly RecordedOperation[], log: ReplayedLog, findings: Findings) {
-    this.#operations = operations;
-    this.#log = log;
+  constructor(
+    from: {
+      readonly operations: readonly RecordedOperation[];
+      readonly log: ReplayedLog;
+      readonly seen: SeenRevisions;
+    },
+    findings: Findings,
+  ) {
+    this.#operations = from.operations;
+    this.#log = from.log;
+    this.#seen = from.seen;
     this.#findings = findings;
   }
 
@@ -106,14 +116,10 @@ class ReplayCheck {
     const rest = this.#log.versions.revisions().filter((one) => !this.#owners.has(one));
     const writers = new Writers(this.#operations);
     const candidates = rest.map((revision) => this.#candidates(revision, writers));
-    const given = matchItems(rest.length, (item) =>
-      (candidates[item] ?? [])
-        .filter(({ result }) => result.outcome === 'unknown')
-        .map(({ id }) => id),
-    );
+    const given = placeUnknown(rest, candidates, this.#seen);
     for (const [item, revision] of rest.entries()) {
       const able = candidates[item] ?? [];
-      const operation = able.find(({ id }) => id === given[item]);
+      const operation = given[item];
       if (operation !== undefined) this.#placed.push({ operation, revision, wrote: true });
       else this.#addUnexplained(revision, able, writers);
     }
