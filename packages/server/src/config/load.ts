@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { KvError, SESSION_EVICTABLE_IDLE_MS } from '@kvorum/base';
-import { parse as parseYaml } from 'yaml';
+import { parseDocument } from 'yaml';
 import { nearestName } from './nearest.ts';
 import {
   CONFIG_SCHEMA,
@@ -120,14 +120,16 @@ function readYaml(file: string): unknown {
     });
   }
   try {
-    return parseYaml(text, { strict: true, uniqueKeys: true });
+    // A warning is a mistake too: an unknown tag, say, whose value would be taken for something else.
+    const document = parseDocument(text, { strict: true, uniqueKeys: true, logLevel: 'error' });
+    const [problem] = [...document.errors, ...document.warnings];
+    if (problem !== undefined) throw problem;
+    return document.toJS();
   } catch (error) {
     throw new KvError(
       'KV_CONFIG',
       `${file} is not YAML: ${(error as Error).message.split('\n')[0]}`,
-      {
-        cause: error,
-      },
+      { cause: error },
     );
   }
 }

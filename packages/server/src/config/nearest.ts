@@ -12,8 +12,12 @@ export function editDistance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
+/** Nothing known is nearly so long; comparing more would take for ever. */
+const NAME_LENGTH_MAX = 100;
+
 /** The known name that was probably meant; undefined when none is close. Case does not count. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
+  if (name.length > NAME_LENGTH_MAX) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of known) {

@@ -60,11 +60,21 @@ function parseSession(value: unknown): Result<SessionTag | undefined, KvError> {
   if (value === null || value === undefined) return ok(undefined);
   if (typeof value !== 'object') return malformed('session');
   const { clientId, seq, ackedThrough, retry } = value as Readonly<Record<string, unknown>>;
-  if (typeof clientId !== 'string' || typeof retry !== 'boolean') return malformed('session');
-  if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(ackedThrough))
+  if (typeof clientId !== 'string' || !CLIENT_ID.test(clientId)) return malformed('session');
+  if (typeof retry !== 'boolean' || !isCount(seq) || !isCount(ackedThrough)) {
     return malformed('session');
-  return ok({ clientId, seq: seq as number, ackedThrough: ackedThrough as number, retry });
+  }
+  return ok({ clientId, seq, ackedThrough, retry });
 }
+
+const CLIENT_ID = /^[0-9a-f]{32}$/;
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+/** Node's timers wait no longer; one of more would fire at once. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 /** Checks a payload from another member. Errors: KV_MALFORMED. */
 export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError> {
@@ -82,7 +92,9 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
   if (from['kind'] === 'hold') return ok({ kind: 'hold', shard });
   if (from['kind'] !== 'kv') return malformed('kind');
   const timeoutMs = from['timeoutMs'];
-  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0)) return malformed('timeoutMs');
+  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX)) {
+    return malformed('timeoutMs');
+  }
   const request = parseKvRequest(from['request']);
   if (!request.ok) return request;
   const session = parseSession(from['session']);
@@ -99,22 +111,23 @@ export function encodeForwardAnswer(result: CommandResult): unknown {
 
 const RESPONSE_OPS = ['range', 'put', 'delete-range', 'txn', 'compact'];
 
+/** Above every depth that validation lets through. */
+const DEPTH_MAX = 64;
+
 /** int64 leases come back as bigint or number, whichever the encoder chose: the KeyValue type wants bigint. */
 function withLease(kv: unknown): unknown {
   if (typeof kv !== 'object' || kv === null || !('lease' in kv)) return kv;
-  return { ...kv, lease: BigInt(kv.lease as bigint | number) };
+  return Number.isSafeInteger(kv.lease) ? { ...kv, lease: BigInt(kv.lease as number) } : kv;
 }
 
-function restoreLeases(
-  value: Readonly<Record<string, unknown>>,
-): Readonly<Record<string, unknown>> {
+function restoreLeases(value: object, depth = 0): Readonly<Record<string, unknown>> {
   const out: Record<string, unknown> = { ...value };
   if (Array.isArray(out['kvs'])) out['kvs'] = out['kvs'].map(withLease);
   if (Array.isArray(out['prevKvs'])) out['prevKvs'] = out['prevKvs'].map(withLease);
   if (out['prevKv'] !== undefined) out['prevKv'] = withLease(out['prevKv']);
-  if (Array.isArray(out['responses'])) {
-    out['responses'] = out['responses'].map((inner) =>
-      restoreLeases(inner as Record<string, unknown>),
+  if (Array.isArray(out['responses']) && depth < DEPTH_MAX) {
+    out['responses'] = out['responses'].map((inner: unknown) =>
+      typeof inner === 'object' && inner !== null ? restoreLeases(inner, depth + 1) : inner,
     );
   }
   return out;
@@ -140,7 +153,7 @@ export function parseForwardAnswer(payload: unknown): CommandResult {
       typeof payload.response === 'object' &&
       payload.response !== null
     ) {
-      const response: unknown = restoreLeases(payload.response as Record<string, unknown>);
+      const response: unknown = restoreLeases(payload.response);
       if (isResponse(response)) return { ok: true, response };
     }
   }
