@@ -121,8 +121,11 @@ function keyValues(value: unknown): readonly Entry[] {
 
 const isAbsent = (value: unknown): boolean => value === undefined || value === null;
 
+/** Above every depth that a member lets through; more would exhaust the stack of the caller's program. */
+const DEPTH_MAX = 64;
+
 /** Reads a plain KvResponse. Throws {@link MalformedAnswer}. */
-export function kvResultOf(value: unknown, shard: string): KvResult {
+export function kvResultOf(value: unknown, shard: string, depth = 0): KvResult {
   const from = plainObject(value, 'response');
   const revision = revisionOf(from['revision']);
   switch (from['op']) {
@@ -148,7 +151,7 @@ export function kvResultOf(value: unknown, shard: string): KvResult {
         prevKvs: isAbsent(from['prevKvs']) ? [] : keyValues(from['prevKvs']),
       };
     case 'txn':
-      return txnResult(from, revision, shard);
+      return txnResult(from, revision, shard, depth);
     case 'compact':
       return { op: 'compact', revision, shard };
     default:
@@ -156,11 +159,12 @@ export function kvResultOf(value: unknown, shard: string): KvResult {
   }
 }
 
-function txnResult(from: Plain, revision: Revision, shard: string): TxnResult {
+function txnResult(from: Plain, revision: Revision, shard: string, depth: number): TxnResult {
+  if (depth > DEPTH_MAX) return fail(`responses are nested deeper than ${DEPTH_MAX}`);
   const list: unknown = from['responses'];
   if (!Array.isArray(list)) return fail('responses must be an array');
   const responses = list.map((item) => {
-    const result = kvResultOf(item, shard);
+    const result = kvResultOf(item, shard, depth + 1);
     return result.op === 'compact' ? fail('a txn cannot compact') : result;
   });
   return { op: 'txn', revision, shard, succeeded: from['succeeded'] === true, responses };

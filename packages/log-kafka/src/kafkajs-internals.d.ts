@@ -131,7 +131,6 @@ declare module 'kafkajs/src/protocol/decoder.js' {
     readInt32(): number;
     readString(): string | null;
     readBoolean(): boolean;
-    readArray<T>(reader: (decoder: Decoder) => T): readonly T[];
   }
   export = Decoder;
 }

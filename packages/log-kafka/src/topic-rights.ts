@@ -1,3 +1,4 @@
+import { KvError } from '@kvorum/base';
 import Decoder from 'kafkajs/src/protocol/decoder.js';
 import Encoder from 'kafkajs/src/protocol/encoder.js';
 
@@ -71,29 +72,44 @@ export function rightsRequest(topic: string): KafkajsCustomRequest<number | unde
   };
 }
 
+/** Throws KV_LOG_UNAVAILABLE for bytes that are no such answer. */
 function decodeRights(payload: Uint8Array): number | undefined {
-  const answer = new Decoder(payload);
+  try {
+    return readRights(new Decoder(payload));
+  } catch (cause) {
+    throw new KvError('KV_LOG_UNAVAILABLE', 'unreadable answer about rights', { cause });
+  }
+}
+
+function readRights(answer: Decoder): number | undefined {
   answer.readInt32(); // throttle time
-  answer.readArray((broker) => {
-    broker.readInt32();
-    broker.readString(); // host
-    broker.readInt32();
-    broker.readString(); // rack
+  eachOf(answer, () => {
+    answer.readInt32();
+    answer.readString(); // host
+    answer.readInt32();
+    answer.readString(); // rack
   });
   answer.readString(); // cluster id
   answer.readInt32(); // controller
-  const [allowed = NOT_SAID] = answer.readArray((topic) => {
-    topic.readInt16();
-    topic.readString();
-    topic.readBoolean(); // internal
-    topic.readArray(skipPartition);
-    return topic.readInt32();
+  let allowed = NOT_SAID;
+  eachOf(answer, () => {
+    answer.readInt16();
+    answer.readString();
+    answer.readBoolean(); // internal
+    eachOf(answer, () => skipPartition(answer));
+    allowed = answer.readInt32();
   });
   return allowed === NOT_SAID ? undefined : allowed;
 }
 
-function skipPartition(partition: Decoder): void {
-  partition.readInt16();
-  for (let i = 0; i < 3; i += 1) partition.readInt32(); // index, leader, leader epoch
-  for (let i = 0; i < 3; i += 1) partition.readArray((ids) => ids.readInt32());
+function skipPartition(answer: Decoder): void {
+  answer.readInt16();
+  for (let i = 0; i < 3; i += 1) answer.readInt32(); // index, leader, leader epoch
+  for (let i = 0; i < 3; i += 1) eachOf(answer, () => answer.readInt32());
+}
+
+/** kafkajs's own makes an array of the promised length first, a gigabyte if the bytes say so; this one ends where they end. */
+function eachOf(answer: Decoder, read: () => void): void {
+  const count = answer.readInt32();
+  for (let i = 0; i < count; i += 1) read();
 }

@@ -1,4 +1,4 @@
-import { fromUtf8, type LogOffset, logOffset, utf8 } from '@kvorum/base';
+import { fromUtf8, KvError, type LogOffset, logOffset, utf8 } from '@kvorum/base';
 import type { LogName } from '@kvorum/ports';
 
 /** Says whose database it is; checked before anything is written. */
@@ -40,6 +40,11 @@ export function encodeStart(start: LogOffset): Uint8Array {
   return utf8(String(start));
 }
 
+/** Throws KV_CORRUPT for what {@link encodeStart} does not write. */
 export function decodeStart(value: Uint8Array): LogOffset {
-  return logOffset(Number(fromUtf8(value)));
+  const text = fromUtf8(value);
+  if (!/^[0-9]+$/.test(text) || !Number.isSafeInteger(Number(text))) {
+    throw new KvError('KV_CORRUPT', 'unreadable start of a log');
+  }
+  return logOffset(Number(text));
 }
