@@ -11,7 +11,7 @@ import type { CommandResult, Replica } from '@kvorum/replica';
 import type { Audit } from './audit.ts';
 import { describeOp, describeOutcome, type History, type Op, type Outcome } from './history.ts';
 import type { SimMember } from './member.ts';
-import { found, keyOf, listRequest, outcomeOf, writeRequest } from './requests.ts';
+import { found, keyOf, listRequest, outcomeOf, pastRequest, writeRequest } from './requests.ts';
 import type { World } from './world.ts';
 
 const LINK_MS_MAX = 5;
@@ -33,6 +33,9 @@ export interface ClientParts {
  * know that.
  */
 const LAST_WORDS: ReadonlySet<string> = new Set(['KV_RESULT_DROPPED', 'KV_SESSION_EXPIRED']);
+
+/** Asking again changes nothing: the shard is halted, or its session table is full of others. */
+const HOPELESS: ReadonlySet<string> = new Set(['KV_HALTED', 'KV_TOO_MANY_REQUESTS']);
 
 /** Answer of one attempt; `code` names the error. */
 type Answer = Outcome;
@@ -129,8 +132,15 @@ export class SimClient {
     }
     if (roll < 90) return { kind: 'get', key };
     if (roll < 95) return { kind: 'list', stale: false };
-    if (roll < 98) return { kind: 'list', stale: true };
-    const revision = world.leader(shard)?.replica(shard)?.status().revision ?? 1;
+    if (roll < 96) return { kind: 'list', stale: true };
+    const status = world.leader(shard)?.replica(shard)?.status();
+    const revision = status?.revision ?? 1;
+    if (roll < 98) {
+      // What compaction may remove lies just above and below the revision that it leaves readable.
+      const edge = this.#rng.integer(0, 2) === 0 ? (status?.compactRevision ?? 1) : undefined;
+      const at = edge ?? revision - this.#rng.integer(0, 40);
+      return { kind: 'past', key, revision: Math.max(1, at) };
+    }
     return { kind: 'compact', revision: Math.max(1, revision - this.#rng.integer(0, 30)) };
   }
 
@@ -153,7 +163,8 @@ export class SimClient {
 
   /** Remembers values for later swaps: right ones, so that they succeed now and then. */
   #learn(op: Op, outcome: Outcome): void {
-    if (outcome.kind !== 'ok' || op.kind === 'list' || op.kind === 'compact') return;
+    if (outcome.kind !== 'ok' || op.kind === 'list') return;
+    if (op.kind === 'compact' || op.kind === 'past') return;
     if (op.kind === 'pair') {
       for (const key of op.keys) this.#lastSeen.set(key, op.value);
     } else if (op.kind === 'put' || (op.kind === 'swap' && outcome.changed)) {
@@ -177,7 +188,8 @@ export class SimClient {
       const answer = await this.#attempt(shard, (replica, member, done) => {
         this.#submit(replica, member, { request, session: tag }, done);
       });
-      const final = answer.kind === 'ok' || LAST_WORDS.has(answer.code) || this.#givesUp(attempt);
+      const final =
+        answer.kind === 'ok' || LAST_WORDS.has(answer.code) || this.#givesUp(attempt, answer.code);
       if (answer.kind === 'unknown') doubtful = answer;
       if (final) {
         session.end(seq);
@@ -188,7 +200,9 @@ export class SimClient {
     }
   }
 
-  #givesUp(attempt: number): boolean {
+  /** Now and then it has had enough; at the end of a run also of what will not get better. */
+  #givesUp(attempt: number, code: string): boolean {
+    if (!this.#issuing && HOPELESS.has(code)) return true;
     return attempt > 1 && this.#rng.integer(0, 40) === 0;
   }
 
@@ -219,10 +233,11 @@ export class SimClient {
           }
         });
       } else {
-        const stale = op.kind === 'list' && op.stale;
-        replica.read(listRequest(shard, stale), deadlineMs, (result) =>
-          done(this.#answer(shard, result)),
-        );
+        const request =
+          op.kind === 'past'
+            ? pastRequest(op.key, op.revision)
+            : listRequest(shard, op.kind === 'list' && op.stale);
+        replica.read(request, deadlineMs, (result) => done(this.#answer(shard, result)));
       }
     });
   }

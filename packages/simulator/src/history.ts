@@ -16,6 +16,8 @@ export type Op =
   | { readonly kind: 'get'; readonly key: string }
   /** All keys of the shard, linearizable or from whatever the member has applied. */
   | { readonly kind: 'list'; readonly stale: boolean }
+  /** One key as it was at an older revision. */
+  | { readonly kind: 'past'; readonly key: string; readonly revision: number }
   | { readonly kind: 'compact'; readonly revision: number };
 
 /** Keys as found by a read: key → `value@modRevision`. */
@@ -123,6 +125,8 @@ export function describeOp(op: Op): string {
       return `get ${op.key}`;
     case 'list':
       return op.stale ? 'list stale' : 'list';
+    case 'past':
+      return `get ${op.key} at ${op.revision}`;
     case 'compact':
       return `compact ${op.revision}`;
   }

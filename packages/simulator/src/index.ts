@@ -1,4 +1,12 @@
 export { Audit } from './audit.ts';
+export { checkFile } from './check-main.ts';
+export {
+  type CheckOptions,
+  type CheckReport,
+  checkHistory,
+  type Verdict,
+} from './checkers/check-history.ts';
+export type { CheckerName, Finding, Rule } from './checkers/finding.ts';
 export {
   type CalledOperation,
   HistoryWriter,
@@ -7,8 +15,6 @@ export {
   readHistory,
   writeHistory,
 } from './checkers/history-file.ts';
-export { checkLinearizable } from './checkers/linearizable.ts';
-export { checkOutcomes } from './checkers/outcomes.ts';
 export {
   collectHistory,
   HISTORY_VERSION,
@@ -26,14 +32,28 @@ export {
   type RecordedWatch,
   type RecordedWatchEnd,
 } from './checkers/recorded-history.ts';
-export { ReplicaChecker } from './checkers/replicas.ts';
-export { checkWatch } from './checkers/watches.ts';
+export { renderTimeline } from './checkers/timeline.ts';
 export type { Found, Op, OpRecord, Outcome, SeenEvent, WatchRecord } from './history.ts';
 export { History } from './history.ts';
+export { checkDamaged } from './invariants/damage.ts';
+export { DiskChecker } from './invariants/disks.ts';
+export { checkFencing, checkOwnership, checkPast } from './invariants/final.ts';
+export {
+  INVARIANTS,
+  type InvariantName,
+  type Problem,
+  Problems,
+} from './invariants/names.ts';
+export { checkOutcomes } from './invariants/outcomes.ts';
+export { ReplicaChecker } from './invariants/replicas.ts';
+export { checkLinearizable } from './invariants/revision-order.ts';
+export { VoteChecker } from './invariants/votes.ts';
+export { checkWatch } from './invariants/watches.ts';
 export { simulate } from './main.ts';
-export { type Alarm, SimMember, sha256, shardUidOf } from './member.ts';
+export { type Alarm, SimMember, shardUidOf } from './member.ts';
 export type { Plant } from './plant.ts';
 export { type RunOptions, type RunResult, runSeed } from './run-seed.ts';
-export { drawSwarm, type Swarm } from './swarm.ts';
+export { sha256 } from './sha256.ts';
+export { type Action, type Damage, drawSwarm, QUIET, type Swarm } from './swarm.ts';
 export { type Change, Truth, type Version } from './truth.ts';
 export { type Stream, World, type WorldOptions } from './world.ts';

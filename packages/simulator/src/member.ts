@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   assert,
   formatId,
@@ -16,15 +15,10 @@ import {
   type ReplicaMetrics,
 } from '@kvorum/replica';
 import { type MemoryStateStores, memoryStateStores } from '@kvorum/testkit';
+import { MemberClock } from './member-clock.ts';
 import { SimProcess } from './process.ts';
+import { sha256 } from './sha256.ts';
 import type { World } from './world.ts';
-
-/** SHA-256 over the parts, one after the other; 32 bytes. */
-export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return new Uint8Array(hash.digest());
-}
 
 /** The identity every record of a shard's log carries. */
 export function shardUidOf(shard: ShardId): Uint8Array {
@@ -33,9 +27,12 @@ export function shardUidOf(shard: ShardId): Uint8Array {
 
 /** Something that must not happen in a simulation, found while it runs. */
 export interface Alarm {
-  readonly member: string;
+  readonly member: SimMember;
   readonly shard: ShardId;
   readonly text: string;
+  readonly atMs: number;
+  /** Its disk was bad: breaking was right. */
+  readonly excused: boolean;
 }
 
 const RESTART_RETRY_MS = 200;
@@ -53,26 +50,45 @@ export class SimMember {
   readonly index: number;
   readonly id: MemberId;
   readonly name: string;
-  readonly stores: MemoryStateStores = memoryStateStores();
-  readonly skew: { readonly nowMs: number; readonly wallMs: number };
+  readonly stores: MemoryStateStores;
+  readonly clock: MemberClock;
+  /** Its disk refuses writes. */
+  full = false;
+  /** Its disk has rows that cannot be read. */
+  damaged = false;
+  /** Its disk is or was bad in this life: then its replicas may break and halt. */
+  diskTrouble = false;
+  /** How often its disk was replaced by an empty one. */
+  wipes = 0;
+  /** Something happened in it since this was last cleared. */
+  dirty = false;
   readonly #world: World;
   readonly #rng: Rng;
   #life: Life | undefined;
   #boots = 0;
+  #crashIn: { effects: number; readonly died: () => void } | undefined;
 
   constructor(
     world: World,
     index: number,
-    { rng, wallSkewDays }: { readonly rng: Rng; readonly wallSkewDays: number | undefined },
+    options: {
+      readonly rng: Rng;
+      readonly wallSkewDays: number | undefined;
+      readonly drift: number;
+    },
   ) {
+    const { rng, wallSkewDays, drift } = options;
     this.#world = world;
     this.index = index;
     this.id = memberId(BigInt(index + 1));
     this.name = `m${index + 1}`;
     this.#rng = rng;
     // Nothing may rest on clocks that agree: monotonic ones start anywhere, wall clocks are days apart.
-    const [nowMs, days] = [rng.integer(0, 100_000), rng.integer(0, 3)];
-    this.skew = { nowMs, wallMs: (wallSkewDays ?? days) * DAY_MS };
+    const [startMs, days] = [rng.integer(0, 100_000), rng.integer(0, 3)];
+    const wallAheadMs = (wallSkewDays ?? days) * DAY_MS;
+    this.clock = new MemberClock(world.clock, { startMs, wallAheadMs, drift });
+    const { tear } = world.plant;
+    this.stores = memoryStateStores(tear === undefined ? {} : { tear });
   }
 
   get running(): boolean {
@@ -103,13 +119,19 @@ export class SimMember {
   }
 
   nowMs(): number {
-    return this.#world.clock.nowMs() + this.skew.nowMs;
+    return this.clock.nowMs();
   }
 
   start(): void {
     assert(this.#life === undefined, `${this.name} runs already`);
     this.#boots += 1;
-    const process = new SimProcess(this.#world.clock);
+    this.diskTrouble = this.full || this.damaged;
+    const process = new SimProcess(this.#world.clock, {
+      ran: () => {
+        this.dirty = true;
+      },
+      atEffect: () => this.#atEffect(process),
+    });
     const peers = this.#world.network.join(this.id);
     const life: Life = {
       process,
@@ -134,6 +156,7 @@ export class SimMember {
         const receive = (answer: unknown): void =>
           process.run(() => life.replicas.get(shard)?.deliver(to, answer));
         this.#world.plant.sent?.(payload, { to, receive });
+        this.#world.sent(this, shard, payload, to);
       };
       process.seen(this.#open(life, shard, send)).catch((error: unknown) => {
         this.#alarm(shard, `does not open: ${String(error)}`);
@@ -150,7 +173,46 @@ export class SimMember {
     void life.peers.close();
     void life.logs.close();
     this.stores.crash(keep);
+    this.#crashIn = undefined;
+    this.clock.wake();
     this.#world.trace.line(this.name, 'crash');
+    this.#world.crashed(this);
+  }
+
+  /** Dies at its `effects`-th effect on a port from now on, just before or just after it. */
+  crashAt(effects: number, died: () => void): void {
+    this.#crashIn = { effects, died };
+  }
+
+  /** Its disk goes bad; what is halted by it stays so until the process starts again. */
+  spoil(disk: 'full' | 'damaged'): void {
+    this.diskTrouble = true;
+    if (disk === 'damaged') {
+      this.damaged = true;
+      return;
+    }
+    this.full = true;
+    this.stores.setFull(true);
+  }
+
+  /** There is room on the disk again. */
+  repair(): void {
+    this.full = false;
+    this.stores.setFull(false);
+  }
+
+  /** No such death is waiting for it any more. */
+  spare(): void {
+    this.#crashIn = undefined;
+  }
+
+  /** A new disk in place of the old one; the member must be down. */
+  wipe(): void {
+    assert(this.#life === undefined, `${this.name} runs on the disk that is to be wiped`);
+    this.stores.wipe();
+    this.wipes += 1;
+    this.damaged = false;
+    this.#world.trace.line(this.name, 'wiped');
   }
 
   pause(): void {
@@ -158,7 +220,14 @@ export class SimMember {
     this.#world.trace.line(this.name, 'pause');
   }
 
+  /** The whole machine stops, and its monotonic clock with it. */
+  suspend(): void {
+    this.clock.suspend();
+    this.pause();
+  }
+
   resume(): void {
+    this.clock.wake();
     this.#world.trace.line(this.name, 'resume');
     this.#life?.process.resume();
   }
@@ -174,6 +243,15 @@ export class SimMember {
     await life.logs.close();
   }
 
+  #atEffect(process: SimProcess): void {
+    const crash = this.#crashIn;
+    if (crash === undefined || this.#life?.process !== process) return;
+    crash.effects -= 1;
+    if (crash.effects > 0) return;
+    this.crash();
+    crash.died();
+  }
+
   async #open(
     life: Life,
     shard: ShardId,
@@ -181,9 +259,9 @@ export class SimMember {
   ): Promise<void> {
     const { process } = life;
     const world = this.#world;
-    const log = await this.#openLog(life, shard);
-    const clock = process.clock(this.skew);
-    const inner = await this.stores.open(shard);
+    const log = await process.seen(this.#openLog(life, shard));
+    const clock = process.clock(this.clock);
+    const inner = await process.seen(this.stores.open(shard));
     const store = process.store(inner, clock, (call) => world.storeDelayMs(this, call));
     const traced = this.#traced(process.log(log), shard);
     const { members } = world;
@@ -258,7 +336,7 @@ export class SimMember {
   }
 
   #alarm(shard: ShardId, text: string): void {
-    this.#world.alarms.push({ member: this.name, shard, text });
+    this.#world.alarm({ member: this, shard, text });
   }
 }
 

@@ -9,6 +9,8 @@ import type { SimMember } from './member.ts';
 export interface Plant {
   readonly log?: (log: SharedLog, member: SimMember) => SharedLog;
   readonly store?: (store: StateStore, member: SimMember) => StateStore;
+  /** Stores keep so many of the changes of a torn write, against their contract. */
+  readonly tear?: (changes: number) => number;
   /** Called for each message to another member; `receive` hands this member a message as if `to` had sent it. */
   readonly sent?: (
     payload: unknown,

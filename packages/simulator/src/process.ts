@@ -3,6 +3,13 @@ import type { Clock, SharedLog, StateStore, StoreBatch } from '@kvorum/ports';
 /** Time that a store call takes before and after it touches the data, in whole milliseconds. */
 export type StoreDelay = (call: 'read' | 'write') => number;
 
+export interface ProcessHost {
+  /** Called before and after each effect on a port: a place where the process may be killed. */
+  readonly atEffect: () => void;
+  /** Something happened in the process. */
+  readonly ran: () => void;
+}
+
 /**
  * One life of a member's process: whatever comes back to it (timers, answers, messages) waits while it is paused and is lost
  * once it is killed. What it sent out before stays on its way, as in the real world.
@@ -12,10 +19,12 @@ export class SimProcess {
   #paused = false;
   #catchingUp = false;
   readonly #world: Clock;
+  readonly #host: ProcessHost;
   readonly #backlog: (() => void)[] = [];
 
-  constructor(world: Clock) {
+  constructor(world: Clock, host: ProcessHost) {
     this.#world = world;
+    this.#host = host;
   }
 
   get alive(): boolean {
@@ -30,7 +39,12 @@ export class SimProcess {
   run(event: () => void): void {
     if (!this.#alive) return;
     if (this.#paused || this.#catchingUp || this.#backlog.length > 0) this.#backlog.push(event);
-    else event();
+    else this.#take(event);
+  }
+
+  #take(event: () => void): void {
+    this.#host.ran();
+    event();
   }
 
   pause(): void {
@@ -48,7 +62,8 @@ export class SimProcess {
     this.#world.setTimer(0, () => {
       this.#catchingUp = false;
       if (this.#paused) return;
-      this.#backlog.shift()?.();
+      const event = this.#backlog.shift();
+      if (event !== undefined) this.#take(event);
       if (this.#backlog.length > 0) this.#catchUp();
     });
   }
@@ -68,19 +83,27 @@ export class SimProcess {
     });
   }
 
-  /** The world's clock as this process reads it. Skews are whole milliseconds: timers must not drift by rounding. */
-  clock(skew: { readonly nowMs: number; readonly wallMs: number }): Clock {
-    const world = this.#world;
+  /** The machine's clock as this process reads it: its timers wait while the process is paused. */
+  clock(machine: Clock): Clock {
     return {
-      nowMs: () => world.nowMs() + skew.nowMs,
-      wallMs: () => world.wallMs() + skew.wallMs,
+      nowMs: () => machine.nowMs(),
+      wallMs: () => machine.wallMs(),
       setTimer: (delayMs, callback) => {
+        const dueMs = machine.nowMs() + delayMs;
         let cancelled = false;
-        const cancel = world.setTimer(delayMs, () =>
-          this.run(() => {
-            if (!cancelled) callback();
-          }),
-        );
+        let cancel: () => void = () => undefined;
+        const arm = (waitMs: number): void => {
+          cancel = machine.setTimer(waitMs, () =>
+            this.run(() => {
+              if (cancelled) return;
+              // After a suspension less time has passed on this clock than in the world.
+              const leftMs = dueMs - machine.nowMs();
+              if (leftMs > 0) arm(leftMs);
+              else callback();
+            }),
+          );
+        };
+        arm(delayMs);
         return () => {
           cancelled = true;
           cancel();
@@ -93,7 +116,13 @@ export class SimProcess {
     const never = new Promise<never>(() => undefined);
     return {
       name: inner.name,
-      append: (record) => (this.#alive ? this.seen(inner.append(record)) : never),
+      append: (record) => {
+        this.#host.atEffect();
+        if (!this.#alive) return never;
+        const appending = inner.append(record);
+        this.#host.atEffect();
+        return this.seen(appending);
+      },
       read: (from, options) => this.seen(inner.read(from, options)),
       bounds: () => this.seen(inner.bounds()),
       truncate: (before) => this.seen(inner.truncate(before)),
@@ -105,7 +134,9 @@ export class SimProcess {
   store(inner: StateStore, clock: Clock, delay: StoreDelay): StateStore {
     const slow = async <T>(call: 'read' | 'write', act: () => Promise<T>): Promise<T> => {
       await pause(clock, delay(call));
+      if (call === 'write') this.#host.atEffect();
       const result = await act();
+      if (call === 'write') this.#host.atEffect();
       await pause(clock, delay(call));
       return result;
     };

@@ -20,6 +20,10 @@ export function listRequest(shard: ShardId, stale: boolean): RangeRequest {
   return { op: 'range', key, rangeEnd: prefixEnd(key), serializable: stale };
 }
 
+export function pastRequest(key: string, revision: number): RangeRequest {
+  return { op: 'range', key: utf8(key), revision };
+}
+
 /** The request of a write; undefined for reads. */
 export function writeRequest(op: Op): WriteRequest | undefined {
   switch (op.kind) {

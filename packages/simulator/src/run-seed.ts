@@ -1,14 +1,20 @@
 import type { ShardId } from '@kvorum/base';
 import { seededRng } from '@kvorum/testkit';
 import { Audit } from './audit.ts';
-import { checkLinearizable } from './checkers/linearizable.ts';
-import { checkOutcomes } from './checkers/outcomes.ts';
-import { ReplicaChecker } from './checkers/replicas.ts';
-import { checkWatch } from './checkers/watches.ts';
 import { SimClient } from './clients.ts';
+import { damageLog } from './fault-actions.ts';
 import { Nemesis } from './faults.ts';
-import { History } from './history.ts';
+import { History, type OpRecord } from './history.ts';
+import { checkDamaged } from './invariants/damage.ts';
+import { DiskChecker } from './invariants/disks.ts';
+import { checkFencing, checkOwnership, checkPast } from './invariants/final.ts';
+import { type Problem, Problems } from './invariants/names.ts';
+import { checkOutcomes } from './invariants/outcomes.ts';
 import { checkRealTime } from './invariants/real-time.ts';
+import { ReplicaChecker } from './invariants/replicas.ts';
+import { checkLinearizable } from './invariants/revision-order.ts';
+import { VoteChecker } from './invariants/votes.ts';
+import { checkWatch } from './invariants/watches.ts';
 import type { SimMember } from './member.ts';
 import type { Plant } from './plant.ts';
 import { drawSwarm, type Swarm } from './swarm.ts';
@@ -21,13 +27,15 @@ export interface RunOptions {
   /** Replaces what the seed drew, for scripted schedules and planted bugs. */
   readonly adjust?: (swarm: Swarm) => Swarm;
   readonly plant?: Plant;
+  /** Ends the run at the first violation: what is looked for is found. */
+  readonly stopAtFirst?: boolean;
 }
 
 export interface RunResult {
   readonly seed: number;
   readonly swarm: Swarm;
   /** Empty = every check held. */
-  readonly problems: readonly string[];
+  readonly problems: readonly Problem[];
   /** Equal for equal seeds, or the run was not deterministic. */
   readonly traceDigest: string;
   readonly opCount: number;
@@ -42,6 +50,8 @@ const HASH_EVERY_MS = 2000;
 /** After the cluster is healed everything must settle within this virtual time. */
 const LIVENESS_MS = 90_000;
 const QUIET_MS = 3000;
+/** Long enough for everybody to start, read the log and see what is wrong with it. */
+const RESTART_MS = 12_000;
 const PROBLEMS_MAX = 20;
 
 /** One run: a cluster under faults, then healed; checked all the while and at the end. */
@@ -68,10 +78,14 @@ class Run {
   readonly #nemesis: Nemesis;
   readonly #clients: readonly SimClient[];
   readonly #watchers: readonly SimWatcher[];
-  readonly #problems: string[] = [];
+  readonly #problems: Problems = new Problems();
+  readonly #stopAtFirst: boolean;
+  /** The shard whose log was damaged. */
+  #damaged: ShardId | undefined;
 
   constructor(seed: number, options: RunOptions) {
     this.#seed = seed;
+    this.#stopAtFirst = options.stopAtFirst === true;
     const drawn = drawSwarm(seededRng(seed));
     const swarm = options.adjust?.(drawn) ?? drawn;
     this.#swarm = swarm;
@@ -80,14 +94,25 @@ class Run {
       members: swarm.members,
       shards: swarm.shards,
       appendMs: [0, swarm.appendMsMax],
+      replicationMs: [0, swarm.replicationMsMax],
       readMs: [0, swarm.readMsMax],
       storeMsMax: swarm.storeMsMax,
+      driftMax: swarm.driftMax,
+      limits: swarm.limits,
       ...(options.print === undefined ? {} : { print: options.print }),
       ...(options.plant === undefined ? {} : { plant: options.plant }),
     });
     this.#world = world;
     this.#truths = new Map(world.shards.map((shard) => [shard, new Truth()]));
-    this.#checker = new ReplicaChecker(world, this.#truths);
+    const votes = new VoteChecker(world, this.#problems);
+    this.#checker = new ReplicaChecker(world, {
+      truths: this.#truths,
+      votes,
+      problems: this.#problems,
+    });
+    world.observe(votes);
+    world.observe(new DiskChecker(world, this.#truths, this.#problems));
+    world.onEvent(() => this.#checker.step());
     this.#nemesis = new Nemesis(world, swarm);
     const rng = world.rng('clients');
     const parts = { world, history: this.#history, audit: this.#audit, keys: swarm.keys };
@@ -100,7 +125,7 @@ class Run {
   }
 
   fail(problem: string): void {
-    this.#problems.push(problem);
+    this.#problems.add('no-alarm', problem);
   }
 
   async safety(): Promise<void> {
@@ -109,19 +134,46 @@ class Run {
     this.#nemesis.start();
     for (const client of this.#clients) client.start();
     for (const watcher of this.#watchers) watcher.start();
-    await this.#pass(this.#swarm.safetyMs, () => false);
+    const { damage, safetyMs } = this.#swarm;
+    if (damage === undefined) {
+      await this.#pass(safetyMs, () => false);
+      return;
+    }
+    const rng = world.rng('damage');
+    const shard = world.shards[rng.integer(0, world.shards.length)] as ShardId;
+    await this.#pass(rng.integer(safetyMs / 4, safetyMs), () => false);
+    this.#damage(shard, rng);
+    await this.#pass(safetyMs / 2, () => false);
+  }
+
+  #damage(shard: ShardId, rng: ReturnType<typeof seededRng>): void {
+    const { damage } = this.#swarm;
+    const truth = this.#truths.get(shard);
+    truth?.extend(this.#world.history(shard));
+    this.#checker.check();
+    if (damage === undefined || !damageLog(this.#world, rng, { shard, damage })) return;
+    this.#world.trace.line('fault', `${damage} shard ${shard}`);
+    this.#damaged = shard;
+    if (truth === undefined) return;
+    truth.startMoved = true;
+    // A moved start takes nothing from the history; anything else leaves a log that says something else.
+    if (damage !== 'start-moved') truth.freeze();
   }
 
   async liveness(): Promise<void> {
+    if (this.#stopped()) return;
     const world = this.#world;
     const healthy = this.#nemesis.heal();
     for (const watcher of this.#watchers) watcher.restrict(healthy);
     await this.#pass(QUIET_MS, () => false);
     for (const client of this.#clients) client.finish();
     const settled = await this.#pass(LIVENESS_MS, () => this.#isSettled(healthy));
-    if (!settled)
-      this.fail(`liveness: not settled after ${LIVENESS_MS} ms: ${this.#open(healthy)}`);
+    if (!settled) {
+      const open = this.#open(healthy);
+      this.#problems.add('liveness', `not settled after ${LIVENESS_MS} ms: ${open}`);
+    }
     await this.#pass(QUIET_MS, () => false);
+    if (this.#damaged !== undefined) await this.#restartAll(this.#damaged);
     await this.#takeHashes(healthy);
     const lives = new Map(world.members.map((member) => [member, member.life]));
     for (const member of world.members) if (!healthy.includes(member)) member.crash();
@@ -129,18 +181,29 @@ class Run {
     this.#finalChecks(settled, healthy, lives);
   }
 
+  /** Who starts again looks at the log it left: now everybody has to know. */
+  async #restartAll(shard: ShardId): Promise<void> {
+    this.#nemesis.mendAll();
+    for (const member of this.#world.members) {
+      if (member.running) member.crash();
+      member.start();
+    }
+    await this.#pass(RESTART_MS, () => false);
+    this.#problems.addAll('detect-and-halt', checkDamaged(this.#world, shard));
+  }
+
   result(): RunResult {
     const { ops } = this.#history;
-    const alarms = this.#world.alarms.map(
-      ({ member, shard, text }) => `alarm: ${member} shard ${shard}: ${text}`,
-    );
-    const problems = [...alarms, ...this.#problems, ...this.#checker.problems];
+    for (const { member, shard, text, excused } of this.#world.alarms) {
+      if (excused || shard === this.#damaged) continue;
+      this.#problems.add('no-alarm', `${member.name} shard ${shard}: ${text}`);
+    }
     const sum = (count: (truth: Truth) => number): number =>
       [...this.#truths.values()].reduce((total, truth) => total + count(truth), 0);
     return {
       seed: this.#seed,
       swarm: this.#swarm,
-      problems: problems.slice(0, PROBLEMS_MAX),
+      problems: this.#problems.found.slice(0, PROBLEMS_MAX),
       traceDigest: this.#world.trace.digest(),
       opCount: ops.length,
       okCount: ops.filter(({ outcome }) => outcome?.kind === 'ok').length,
@@ -150,12 +213,17 @@ class Run {
     };
   }
 
+  #stopped(): boolean {
+    return this.#stopAtFirst && this.#problems.found.length > 0;
+  }
+
   /** Lets time pass until `done`, looking at the replicas all the while. */
   async #pass(msMax: number, done: () => boolean): Promise<boolean> {
     const world = this.#world;
     const untilMs = world.clock.nowMs() + msMax;
     let hashAtMs = world.clock.nowMs() + HASH_EVERY_MS;
     while (world.clock.nowMs() < untilMs) {
+      if (this.#stopped()) return false;
       if (await world.runUntil(done, CHECK_EVERY_MS)) return true;
       this.#checker.check();
       if (world.clock.nowMs() < hashAtMs) continue;
@@ -172,7 +240,7 @@ class Run {
         if (replica === undefined) continue;
         try {
           const { index, hash } = await replica.stateHash();
-          this.#checker.hash(member.name, shard, index, hash);
+          this.#checker.hash(member.name, shard, { index, hash });
         } catch {
           // The member crashed meanwhile: there is nothing to compare.
         }
@@ -186,9 +254,10 @@ class Run {
 
   /** Healthy replicas that have not applied the whole history, and shards that nobody leads. */
   #behind(healthy: readonly SimMember[]): readonly string[] {
-    return this.#world.shards.flatMap((shard) => {
+    const shards = this.#world.shards.filter((shard) => shard !== this.#damaged);
+    return shards.flatMap((shard) => {
       const truth = this.#truths.get(shard);
-      truth?.extend(this.#world.records(shard));
+      truth?.extend(this.#world.history(shard));
       const leader = this.#world.leader(shard);
       const leaderless = leader === undefined ? [`shard ${shard} has no leader`] : [];
       const late = healthy.filter(
@@ -211,20 +280,34 @@ class Run {
   ): void {
     this.#checker.check();
     const stopped = new Map([...lives].filter(([member]) => healthy.includes(member)));
-    this.#problems.push(...this.#audit.problems, ...this.#audit.unanswered(stopped));
+    this.#problems.addAll('answered-once', this.#audit.problems);
+    if (this.#damaged === undefined) {
+      this.#problems.addAll('answered-once', this.#audit.unanswered(stopped));
+    }
     for (const [shard, truth] of this.#truths) {
-      truth.extend(this.#world.records(shard));
-      const ops = this.#history.ops.filter((op) => op.shard === shard);
-      this.#problems.push(...checkOutcomes(ops, truth), ...checkLinearizable(ops, truth));
-      const watches = this.#history.watches.filter((watch) => watch.shard === shard);
-      this.#problems.push(...checkRealTime(ops, watches));
+      truth.extend(this.#world.history(shard));
+      if (!truth.frozen) this.#checkShard(shard, truth);
     }
     for (const { record } of this.#watchers) {
       const truth = this.#truths.get(record.shard);
-      if (truth === undefined) continue;
+      if (truth === undefined || truth.frozen) continue;
       // A watcher on one key hears nothing of the others: the quiet time has brought it up to the end.
-      if (settled) record.next = Math.max(record.next, truth.revision + 1);
-      this.#problems.push(...checkWatch(record, truth));
+      const whole = settled && record.shard !== this.#damaged;
+      if (whole) record.next = Math.max(record.next, truth.revision + 1);
+      this.#problems.addAll('watch', checkWatch(record, truth));
     }
+  }
+
+  #checkShard(shard: ShardId, truth: Truth): void {
+    const ops: readonly OpRecord[] = this.#history.ops.filter((op) => op.shard === shard);
+    const watches = this.#history.watches.filter((watch) => watch.shard === shard);
+    const problems = this.#problems;
+    problems.addAll('one-content', truth.forked);
+    problems.addAll('outcomes', checkOutcomes(ops, truth));
+    problems.addAll('linearizable', checkLinearizable(ops, truth));
+    problems.addAll('real-time', checkRealTime(ops, watches));
+    problems.addAll('history', checkPast(ops, truth));
+    problems.addAll('fencing', checkFencing(ops));
+    problems.addAll('shard-ownership', checkOwnership(shard, truth));
   }
 }

@@ -1,18 +1,37 @@
+import type { Limits } from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
 import type { AppendFaultRates, PeerLinkFaults } from '@kvorum/testkit';
 
 /** What the nemesis may do to a cluster. */
 export const ACTIONS = [
   'kill',
+  'kill-at-effect',
   'machine-crash',
   'pause',
+  'suspend',
+  'clock-jump',
   'cut',
   'one-way-cut',
+  'isolate',
+  'swizzle',
   'member-outage',
   'outage',
+  'stale-broker',
+  'partition-leader',
+  'isr-shrunk',
+  'disk-full',
+  'disk-wiped',
+  'bit-flip',
   'transfer',
 ] as const;
 export type Action = (typeof ACTIONS)[number];
+
+/**
+ * What Kafka does against its promises, once in a run: other records in the place of the last ones, an empty topic of the same name, or a
+ * start above what somebody still needs. The only legal result is to detect it and to halt.
+ */
+export const DAMAGES = ['tail-rewritten', 'topic-recreated', 'start-moved'] as const;
+export type Damage = (typeof DAMAGES)[number];
 
 /** The options of one run. Each seed draws its own, so that rare mixes come up that no uniform rate would give. */
 export interface Swarm {
@@ -23,14 +42,22 @@ export interface Swarm {
   readonly keys: number;
   readonly safetyMs: number;
   readonly appendMsMax: number;
+  readonly replicationMsMax: number;
   readonly readMsMax: number;
   readonly storeMsMax: number;
+  /** How far the speeds of the members' clocks may be off, in 1/1024. */
+  readonly driftMax: number;
+  /** Those that differ from the defaults. */
+  readonly limits: Partial<Limits>;
   readonly appendFaults: AppendFaultRates;
   readonly peerFaults: PeerLinkFaults;
   /** Mean time between two of a kind; undefined = never. */
   readonly meanMs: Readonly<Record<Action, number | undefined>>;
   /** Longest time a fault of the nemesis lasts. */
   readonly faultMsMax: number;
+  /** How many of a hundred faults are aimed at a leader. */
+  readonly leaderPercent: number;
+  readonly damage: Damage | undefined;
 }
 
 /** off, low or high. */
@@ -44,45 +71,118 @@ function oneOf<T>(rng: Rng, choices: readonly [T, ...T[]]): T {
   return choices[rng.integer(0, choices.length)] ?? choices[0];
 }
 
+/** Small bounds, one by one, so that what is hit is not always the same one. */
+function drawLimits(rng: Rng): Partial<Limits> {
+  if (rng.integer(0, 3) > 0) return {};
+  const maybe = <K extends keyof Limits>(name: K, value: number): Partial<Limits> =>
+    rng.integer(0, 2) === 0 ? { [name]: value } : {};
+  return {
+    ...maybe('batchCommandsMax', rng.integer(1, 4)),
+    ...maybe('shardQueueCommandsMax', rng.integer(2, 8)),
+    ...maybe('readQueueMax', rng.integer(2, 8)),
+    ...maybe('logReadBytesMax', rng.integer(1, 600)),
+    ...maybe('sessionsPerShardMax', rng.integer(1, 4)),
+    ...maybe('sessionResultBytesMax', rng.integer(1, 200)),
+    ...maybe('connectionInflightMax', rng.integer(2, 6)),
+    ...maybe('recordBytesTarget', rng.integer(100, 1000)),
+    ...maybe('followPauseMs', rng.integer(0, 200)),
+  };
+}
+
+/** No fault of the nemesis: what scripted sets start from. */
+export const QUIET: Swarm['meanMs'] = {
+  kill: undefined,
+  'kill-at-effect': undefined,
+  'machine-crash': undefined,
+  pause: undefined,
+  suspend: undefined,
+  'clock-jump': undefined,
+  cut: undefined,
+  'one-way-cut': undefined,
+  isolate: undefined,
+  swizzle: undefined,
+  'member-outage': undefined,
+  outage: undefined,
+  'stale-broker': undefined,
+  'partition-leader': undefined,
+  'isr-shrunk': undefined,
+  'disk-full': undefined,
+  'disk-wiped': undefined,
+  'bit-flip': undefined,
+  transfer: undefined,
+};
+
+function drawMeans(rng: Rng): Swarm['meanMs'] {
+  const mean = (): number | undefined => pick(rng, undefined, 15_000, 3000);
+  const rare = (): number | undefined => pick(rng, undefined, 40_000, 8000);
+  return {
+    kill: mean(),
+    'kill-at-effect': mean(),
+    'machine-crash': mean(),
+    pause: mean(),
+    suspend: rare(),
+    'clock-jump': mean(),
+    cut: mean(),
+    'one-way-cut': mean(),
+    isolate: mean(),
+    swizzle: rare(),
+    'member-outage': mean(),
+    outage: pick(rng, undefined, 20_000, 6000),
+    'stale-broker': rare(),
+    'partition-leader': mean(),
+    'isr-shrunk': rare(),
+    'disk-full': rare(),
+    'disk-wiped': rare(),
+    'bit-flip': rare(),
+    transfer: mean(),
+  };
+}
+
+function drawAppendFaults(rng: Rng): AppendFaultRates {
+  const perMille = (): number => pick(rng, 0, 10, 90);
+  return {
+    refused: perMille(),
+    lost: perMille(),
+    'answer-lost': perMille(),
+    duplicate: perMille(),
+    late: perMille(),
+    stray: perMille(),
+    slow: perMille(),
+    delayMsMax: pick(rng, 50, 500, 5000),
+  };
+}
+
+function drawPeerFaults(rng: Rng): PeerLinkFaults {
+  return {
+    delayMsMin: 0,
+    delayMsMax: pick(rng, 1, 20, 300),
+    lossPerMille: pick(rng, 0, 10, 150),
+    duplicationPerMille: pick(rng, 0, 10, 150),
+    cut: false,
+    clogged: false,
+  };
+}
+
+/** One seed's own mix. */
 export function drawSwarm(rng: Rng): Swarm {
-  const perMille = (): number => pick(rng, 0, 10, 100);
-  const mean = (): number | undefined => pick(rng, undefined, 12_000, 2500);
   return {
     members: oneOf(rng, [1, 3, 3, 3, 5]),
-    shards: oneOf(rng, [1, 1, 2, 3]),
+    shards: oneOf(rng, [1, 1, 2, 4]),
     clients: rng.integer(2, 6),
     watchers: rng.integer(1, 4),
     keys: oneOf(rng, [1, 3, 8]),
-    safetyMs: rng.integer(8, 21) * 1000,
+    safetyMs: rng.integer(6, 17) * 1000,
     appendMsMax: pick(rng, 1, 10, 200),
+    replicationMsMax: pick(rng, 0, 5, 100),
     readMsMax: pick(rng, 0, 10, 200),
     storeMsMax: pick(rng, 0, 3, 40),
-    appendFaults: {
-      refused: perMille(),
-      lost: perMille(),
-      'answer-lost': perMille(),
-      duplicate: perMille(),
-      late: perMille(),
-      slow: perMille(),
-      delayMsMax: pick(rng, 50, 500, 5000),
-    },
-    peerFaults: {
-      delayMsMin: 0,
-      delayMsMax: pick(rng, 1, 20, 300),
-      lossPerMille: pick(rng, 0, 10, 150),
-      duplicationPerMille: pick(rng, 0, 10, 150),
-      cut: false,
-    },
-    meanMs: {
-      kill: mean(),
-      'machine-crash': mean(),
-      pause: mean(),
-      cut: mean(),
-      'one-way-cut': mean(),
-      'member-outage': mean(),
-      outage: pick(rng, undefined, 20_000, 6000),
-      transfer: mean(),
-    },
+    driftMax: pick(rng, 0, 1, 100),
+    limits: drawLimits(rng),
+    appendFaults: drawAppendFaults(rng),
+    peerFaults: drawPeerFaults(rng),
+    meanMs: drawMeans(rng),
     faultMsMax: pick(rng, 300, 2000, 6000),
+    leaderPercent: 50,
+    damage: rng.integer(0, 15) === 0 ? oneOf(rng, DAMAGES) : undefined,
   };
 }

@@ -2,7 +2,7 @@ import { equalBytes, fromUtf8, InvariantError, toHex } from '@kvorum/base';
 import { decodeWriteSet, writeSetEvents } from '@kvorum/mvcc';
 import type { LogEntry } from '@kvorum/ports';
 import { decodeLogRecord, type LogRecord } from '@kvorum/wire';
-import { sha256 } from './member.ts';
+import { sha256 } from './sha256.ts';
 
 /** One change of the accepted history, in its order. */
 export interface Change {
@@ -18,6 +18,13 @@ export interface Version {
   readonly value: string | undefined;
 }
 
+interface Position {
+  readonly term: number;
+  readonly leaderId: string;
+  readonly revision: number;
+  readonly lastChange: number | undefined;
+}
+
 /**
  * What a shard's log says, read by a second, independent implementation of the acceptance filter: the one history
  * against which everything that replicas and clients saw is held.
@@ -29,6 +36,15 @@ export class Truth {
   /** Chain hash in hex by index. */
   readonly #chain: string[] = [toHex(new Uint8Array(32))];
   readonly #byValue = new Map<string, Change[]>();
+  readonly #positions: Position[] = [{ term: 0, leaderId: '', revision: 1, lastChange: undefined }];
+  /** Digest of every record by what its leader calls it. */
+  readonly #contents = new Map<string, string>();
+  /** Records that their leader sent with two contents under one name. */
+  readonly forked: string[] = [];
+  compactRevision = -1;
+  /** Somebody deleted from the head what nobody allowed. */
+  startMoved = false;
+  #frozen = false;
   #hash: Uint8Array = new Uint8Array(32);
   #read = 0;
   #term = 0;
@@ -46,13 +62,25 @@ export class Truth {
     return this.#chain.length - 1;
   }
 
-  /** Takes in what the log holds beyond what was taken before. */
-  extend(entries: readonly LogEntry[]): void {
-    for (const entry of entries.slice(this.#read)) {
-      this.#read += 1;
+  /** The log no longer tells the history: it was damaged. */
+  freeze(): void {
+    this.#frozen = true;
+  }
+
+  get frozen(): boolean {
+    return this.#frozen;
+  }
+
+  /** Takes in what the log holds below `end` beyond what was taken before. */
+  extend({ entries, end }: { readonly entries: readonly LogEntry[]; readonly end: number }): void {
+    if (this.#frozen) return;
+    for (; this.#read < end; this.#read += 1) {
+      const entry = entries[this.#read] as LogEntry;
       const record = decodeLogRecord(entry.bytes);
       if (!record.ok) throw new InvariantError(`record ${entry.offset}: ${record.error}`);
-      if (this.#admits(record.value)) this.#accept(record.value, entry.bytes);
+      const digest = sha256(entry.bytes);
+      this.#compareContent(record.value, toHex(digest));
+      if (this.#admits(record.value)) this.#accept(record.value, digest);
       else this.fenced += 1;
     }
   }
@@ -60,6 +88,21 @@ export class Truth {
   /** Undefined beyond the accepted history. */
   chainAt(index: number): string | undefined {
     return this.#chain[index];
+  }
+
+  /** Term and leader of the record that was accepted as number `index`. */
+  positionAt(index: number): { readonly term: number; readonly leaderId: string } {
+    return this.#positions[index] ?? { term: -1, leaderId: '' };
+  }
+
+  /** The revision after the record that was accepted as number `index`. */
+  revisionAt(index: number): number | undefined {
+    return this.#positions[index]?.revision;
+  }
+
+  /** The revision of the newest change up to there; undefined when there is none. */
+  lastChangeAt(index: number): number | undefined {
+    return this.#positions[index]?.lastChange;
   }
 
   /** Every change that wrote this value: one revision at most, in a right history. */
@@ -92,13 +135,30 @@ export class Truth {
     return next && equalBytes(record.prevHash, this.#hash);
   }
 
-  #accept(record: LogRecord, bytes: Uint8Array): void {
+  #accept(record: LogRecord, digest: Uint8Array): void {
     this.#term = record.term;
     this.#leader = record.leaderId;
     this.#seq = record.kind === 'barrier' ? 0 : record.seq;
-    this.#hash = sha256(this.#hash, sha256(bytes));
+    this.#hash = sha256(this.#hash, digest);
     this.#chain.push(toHex(this.#hash));
-    if (record.kind !== 'batch') return;
+    if (record.kind === 'batch') this.#take(record);
+    this.#positions.push({
+      term: record.term,
+      leaderId: record.leaderId,
+      revision: this.#revision,
+      lastChange: this.changes.at(-1)?.revision,
+    });
+  }
+
+  /** A name (term, leader, seq) stands for one content: new bytes never go out under a used one. */
+  #compareContent({ kind, term, leaderId, seq }: LogRecord, digest: string): void {
+    const name = `${term} ${leaderId} ${kind === 'barrier' ? 'barrier' : seq}`;
+    const known = this.#contents.get(name);
+    if (known === undefined) this.#contents.set(name, digest);
+    else if (known !== digest) this.forked.push(name);
+  }
+
+  #take(record: LogRecord): void {
     const writeSet = decodeWriteSet(record.payload);
     if (!writeSet.ok) throw writeSet.error;
     const { baseRevision, revisionCount } = writeSet.value;
@@ -106,6 +166,7 @@ export class Truth {
       throw new InvariantError(`write set for revision ${baseRevision} on ${this.#revision}`);
     }
     this.#revision += revisionCount;
+    this.compactRevision = writeSet.value.compactRevision ?? this.compactRevision;
     for (const { type, kv } of writeSetEvents(writeSet.value)) {
       const value = type === 'put' ? fromUtf8(kv.value) : undefined;
       this.add({ revision: kv.modRevision, key: fromUtf8(kv.key), value });

@@ -1,4 +1,12 @@
-import { assert, DEFAULT_LIMITS, type Limits, logTopic, type ShardId, shardId } from '@kvorum/base';
+import {
+  assert,
+  DEFAULT_LIMITS,
+  type Limits,
+  logTopic,
+  type MemberId,
+  type ShardId,
+  shardId,
+} from '@kvorum/base';
 import type { LogEntry, LogName, Rng } from '@kvorum/ports';
 import type { Replica } from '@kvorum/replica';
 import {
@@ -21,6 +29,8 @@ export interface WorldOptions {
   readonly limits?: Partial<Limits>;
   /** Time until an append lands, [min, max] ms. */
   readonly appendMs?: readonly [number, number];
+  /** Time until a landed record is committed, [min, max] ms. */
+  readonly replicationMs?: readonly [number, number];
   /** Time until a waiting reader sees a new record, [min, max] ms. */
   readonly readMs?: readonly [number, number];
   /** A store call takes up to this long before and after it touches the data. */
@@ -30,16 +40,24 @@ export interface WorldOptions {
   readonly peerFaults?: Partial<PeerLinkFaults>;
   /** How many days each member's wall clock is ahead; default drawn from the seed. */
   readonly wallSkewDays?: readonly number[];
+  /** How far the speed of a member's clocks may be off, in 1/1024. */
+  readonly driftMax?: number;
   readonly print?: (line: string) => void;
   readonly plant?: Plant;
 }
 
 /** Streams of chance that must not disturb each other: a fault more must not move everybody's elections. */
-const STREAMS = ['broker', 'network', 'stores', 'members', 'faults', 'clients'] as const;
+const STREAMS = ['broker', 'network', 'stores', 'members', 'faults', 'clients', 'damage'] as const;
 export type Stream = (typeof STREAMS)[number];
 
 /** How long a cluster may take for what it must do at once in a healthy world. */
 const SETTLE_MS_MAX = 30_000;
+
+/** Sees what leaves a member and what becomes of it; for checkers. */
+export interface WorldObserver {
+  readonly sent?: (member: SimMember, shard: ShardId, payload: unknown, to: MemberId) => void;
+  readonly crashed?: (member: SimMember) => void;
+}
 
 /**
  * A whole cluster in one thread: the unmodified replica code of members × shards on simulated ports, under one seed. Time moves only
@@ -53,8 +71,9 @@ export class World {
   readonly members: readonly SimMember[];
   readonly shards: readonly ShardId[];
   readonly limits: Limits;
-  /** Breaks and halts reported by replicas. A run in which the log is not damaged must have none. */
+  /** Breaks and halts reported by replicas. A run in which neither log nor disks are damaged must have none. */
   readonly alarms: Alarm[] = [];
+  readonly #observers: WorldObserver[] = [];
   readonly #options: WorldOptions;
   readonly #streams: ReadonlyMap<Stream, Rng>;
   /** Checks after every event; throws when the world is wrong. */
@@ -66,13 +85,14 @@ export class World {
     this.trace = new Trace(() => this.clock.nowMs(), options.print);
     const root = seededRng(options.seed);
     this.#streams = new Map(STREAMS.map((name) => [name, seededRng(root.integer(0, 2 ** 48))]));
-    const { appendMs = [1, 5], readMs = [0, 3] } = options;
+    const { appendMs = [1, 5], readMs = [0, 3], replicationMs = [0, 0], driftMax = 0 } = options;
     this.broker = new MemoryLogBroker({
       clock: this.clock,
       rng: this.rng('broker'),
       limits: this.limits,
       appendMs,
       readMs,
+      replicationMs,
     });
     this.network = new MemoryPeerNetwork({
       clock: this.clock,
@@ -83,7 +103,8 @@ export class World {
     const memberRng = this.rng('members');
     this.members = Array.from({ length: options.members ?? 3 }, (_, i) => {
       const own = seededRng(memberRng.integer(0, 2 ** 48));
-      return new SimMember(this, i, { rng: own, wallSkewDays: options.wallSkewDays?.[i] });
+      const drift = driftMax === 0 ? 0 : own.integer(-driftMax, driftMax + 1);
+      return new SimMember(this, i, { rng: own, wallSkewDays: options.wallSkewDays?.[i], drift });
     });
   }
 
@@ -95,6 +116,26 @@ export class World {
 
   onEvent(watcher: () => void): void {
     this.#watcher = watcher;
+  }
+
+  observe(observer: WorldObserver): void {
+    this.#observers.push(observer);
+  }
+
+  /** @internal */
+  sent(member: SimMember, shard: ShardId, payload: unknown, to: MemberId): void {
+    for (const observer of this.#observers) observer.sent?.(member, shard, payload, to);
+  }
+
+  /** @internal */
+  crashed(member: SimMember): void {
+    for (const observer of this.#observers) observer.crashed?.(member);
+  }
+
+  /** @internal */
+  alarm(alarm: Omit<Alarm, 'excused' | 'atMs'>): void {
+    const excused = alarm.member.diskTrouble;
+    this.alarms.push({ ...alarm, excused, atMs: this.clock.nowMs() });
   }
 
   start(): void {
@@ -167,8 +208,9 @@ export class World {
     return logTopic('raft-log-', shard, 0);
   }
 
-  records(shard: ShardId): readonly LogEntry[] {
-    return this.broker.records(this.logName(shard));
+  /** Every committed record of a shard's log, below `end`, deleted ones too. */
+  history(shard: ShardId): { readonly entries: readonly LogEntry[]; readonly end: number } {
+    return this.broker.history(this.logName(shard));
   }
 
   /** @internal */

@@ -9,7 +9,6 @@ import {
   type Op,
   type OpRecord,
   type Outcome,
-  ReplicaChecker,
   Truth,
   type WatchRecord,
   World,
@@ -177,37 +176,6 @@ describe('watches', () => {
     ['a wrong previous value', seen.map((event) => ({ ...event, previous: 'zzz' }))],
   ])('sees %s', (_, doctored) => {
     expect(checkWatch(watch({ seen: doctored }), truth())).toHaveLength(1);
-  });
-});
-
-describe('replicas', () => {
-  it('sees different content at one index', () => {
-    const checker = new ReplicaChecker(new World({ seed: 1 }), new Map());
-    checker.hash('m1', SHARD, 7, 'aaaa');
-    checker.hash('m2', SHARD, 7, 'aaaa');
-    checker.hash('m2', SHARD, 8, 'bbbb');
-    expect(checker.problems).toEqual([]);
-    checker.hash('m3', SHARD, 7, 'cccc');
-    expect(checker.problems).toHaveLength(1);
-  });
-
-  it('sees a replica with another history than the log', async () => {
-    const world = new World({ seed: 1 });
-    world.start();
-    await world.awaitLeader(SHARD);
-    await world.run(500);
-    const right = new Map([[SHARD, new Truth()]]);
-    const checker = new ReplicaChecker(world, right);
-    checker.check();
-    expect(checker.problems).toEqual([]);
-    const other = new World({ seed: 2 });
-    other.start();
-    await other.awaitLeader(SHARD);
-    const wrong = new Truth();
-    wrong.extend(other.records(SHARD));
-    const misled = new ReplicaChecker(world, new Map([[SHARD, wrong]]));
-    misled.check();
-    expect(misled.problems[0]).toMatch(/accepted another history/);
   });
 });
 

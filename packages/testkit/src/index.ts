@@ -16,6 +16,10 @@ export {
   MemoryLogBroker,
   type MemoryLogBrokerOptions,
 } from './memory-shared-log.ts';
-export { type MemoryStateStores, memoryStateStores } from './memory-state-store.ts';
+export {
+  type MemoryStateStores,
+  type MemoryStateStoresOptions,
+  memoryStateStores,
+} from './memory-state-store.ts';
 export { seededRng } from './seeded-rng.ts';
 export { VirtualClock } from './virtual-clock.ts';

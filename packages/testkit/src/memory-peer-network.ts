@@ -9,6 +9,8 @@ export interface PeerLinkFaults {
   readonly duplicationPerMille: number;
   /** Nothing passes in this direction. */
   readonly cut: boolean;
+  /** What is sent waits, and arrives once this ends: a connection that hangs without breaking. */
+  readonly clogged?: boolean;
 }
 
 const PERFECT: PeerLinkFaults = {
@@ -17,7 +19,11 @@ const PERFECT: PeerLinkFaults = {
   lossPerMille: 0,
   duplicationPerMille: 0,
   cut: false,
+  clogged: false,
 };
+
+/** Messages under way in one direction; more are lost, as by a full queue. */
+const IN_FLIGHT_MAX = 1000;
 
 export interface MemoryPeerNetworkOptions {
   readonly clock: Clock;
@@ -31,7 +37,22 @@ interface PendingRequest {
   readonly reject: (error: KvError) => void;
 }
 
-const linkName = (from: MemberId, to: MemberId): string => `${formatId(from)}>${formatId(to)}`;
+/** One direction between two members. */
+class Link {
+  readonly from: MemberId;
+  readonly to: MemberId;
+  faults: PeerLinkFaults;
+  reachable = false;
+  inFlight = 0;
+  /** What arrived at the clogged end, in order. */
+  waiting: (() => void)[] = [];
+
+  constructor(from: MemberId, to: MemberId, faults: PeerLinkFaults) {
+    this.from = from;
+    this.to = to;
+    this.faults = faults;
+  }
+}
 
 function unreachable(to: MemberId, outcome: 'not-applied' | 'unknown'): KvError {
   return new KvError('KV_UNAVAILABLE', `member ${formatId(to)} cannot be reached`, { outcome });
@@ -45,9 +66,8 @@ export class MemoryPeerNetwork {
   readonly #clock: Clock;
   readonly #rng: Rng;
   readonly #defaults: PeerLinkFaults;
-  readonly #faults = new Map<string, PeerLinkFaults>();
+  readonly #links = new Map<MemberId, Map<MemberId, Link>>();
   readonly #members = new Map<MemberId, MemoryPeerTransport>();
-  readonly #reachable = new Map<string, boolean>();
   /** Messages handed to a receiver so far; for tests and simulation statistics. */
   deliveredCount = 0;
 
@@ -68,8 +88,11 @@ export class MemoryPeerNetwork {
 
   /** Changes one direction; fields left out keep their value. */
   setFaults(from: MemberId, to: MemberId, faults: Partial<PeerLinkFaults>): void {
-    this.#faults.set(linkName(from, to), { ...this.faultsOf(from, to), ...faults });
+    const link = this.#link(from, to);
+    link.faults = { ...link.faults, ...faults };
     this.#reviewReachability();
+    if (link.faults.clogged === true) return;
+    for (const arrive of link.waiting.splice(0)) this.#clock.setTimer(0, arrive);
   }
 
   /** Cuts both directions between two members. */
@@ -81,13 +104,12 @@ export class MemoryPeerNetwork {
   /** Ends every fault, also those given for all directions. */
   heal(): void {
     for (const from of this.#members.keys()) {
-      for (const to of this.#members.keys()) this.#faults.set(linkName(from, to), PERFECT);
+      for (const to of this.#members.keys()) this.setFaults(from, to, PERFECT);
     }
-    this.#reviewReachability();
   }
 
   faultsOf(from: MemberId, to: MemberId): PeerLinkFaults {
-    return this.#faults.get(linkName(from, to)) ?? this.#defaults;
+    return this.#link(from, to).faults;
   }
 
   /** What a TCP connection from `from` would find: `to` runs, and both directions pass. */
@@ -98,18 +120,25 @@ export class MemoryPeerNetwork {
 
   /** Hands `deliver` the receiver when the packet arrives: never, once or twice. */
   transmit(from: MemberId, to: MemberId, deliver: (receiver: MemoryPeerTransport) => void): void {
-    const faults = this.faultsOf(from, to);
-    const copies = this.#chance(faults.duplicationPerMille) ? 2 : 1;
+    const link = this.#link(from, to);
+    const { delayMsMax, delayMsMin, duplicationPerMille, lossPerMille } = link.faults;
+    const copies = this.#chance(duplicationPerMille) ? 2 : 1;
     for (let i = 0; i < copies; i += 1) {
-      if (this.#chance(faults.lossPerMille)) continue;
-      const delayMs = this.#rng.integer(faults.delayMsMin, faults.delayMsMax + 1);
-      this.#clock.setTimer(delayMs, () => {
+      if (this.#chance(lossPerMille) || link.inFlight >= IN_FLIGHT_MAX) continue;
+      link.inFlight += 1;
+      const arrive = (): void => {
+        if (link.faults.clogged === true) {
+          link.waiting.push(arrive);
+          return;
+        }
+        link.inFlight -= 1;
         // A link cut while the packet travels loses it too.
         const receiver = this.#members.get(to);
-        if (receiver === undefined || this.faultsOf(from, to).cut) return;
+        if (receiver === undefined || link.faults.cut) return;
         this.deliveredCount += 1;
         deliver(receiver);
-      });
+      };
+      this.#clock.setTimer(this.#rng.integer(delayMsMin, delayMsMax + 1), arrive);
     }
   }
 
@@ -122,27 +151,42 @@ export class MemoryPeerNetwork {
     return perMille > 0 && this.#rng.integer(0, 1000) < perMille;
   }
 
+  #link(from: MemberId, to: MemberId): Link {
+    let links = this.#links.get(from);
+    if (links === undefined) {
+      links = new Map();
+      this.#links.set(from, links);
+    }
+    let link = links.get(to);
+    if (link === undefined) {
+      link = new Link(from, to, this.#defaults);
+      links.set(to, link);
+    }
+    return link;
+  }
+
   #reviewReachability(): void {
     for (const [from, transport] of this.#members) {
-      for (const to of this.#peersSeenBy(from)) {
-        const name = linkName(from, to);
-        const now = this.isReachable(from, to);
-        if ((this.#reachable.get(name) ?? false) === now) continue;
-        this.#reachable.set(name, now);
-        transport.reachabilityChanged(to, now);
+      for (const to of this.#members.keys()) if (to !== from) this.#link(from, to);
+      for (const link of this.#links.get(from)?.values() ?? []) {
+        const now = this.isReachable(from, link.to);
+        if (link.reachable === now || link.to === from) continue;
+        link.reachable = now;
+        transport.reachabilityChanged(link.to, now);
       }
     }
   }
+}
 
-  #peersSeenBy(from: MemberId): ReadonlySet<MemberId> {
-    const seen = new Set(this.#members.keys());
-    for (const [name, reachable] of this.#reachable) {
-      const [left = '', right = ''] = name.split('>');
-      if (reachable && left === formatId(from)) seen.add(BigInt(`0x${right}`) as MemberId);
-    }
-    seen.delete(from);
-    return seen;
-  }
+/** A copy of plain data, as a network makes: neither side may see the other's later changes. */
+function copyOf(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (value instanceof Uint8Array) return value.slice();
+  if (Array.isArray(value)) return value.map(copyOf);
+  if (Object.getPrototypeOf(value) !== Object.prototype) return structuredClone(value);
+  const copy: Record<string, unknown> = {};
+  for (const [name, field] of Object.entries(value)) copy[name] = copyOf(field);
+  return copy;
 }
 
 class MemoryPeerTransport implements PeerTransport {
@@ -162,9 +206,8 @@ class MemoryPeerTransport implements PeerTransport {
 
   send(to: MemberId, envelope: PeerEnvelope): void {
     if (this.#closed) return;
-    // A copy, as a network makes: neither side may see the other's later changes.
     const { shard } = envelope;
-    const payload = structuredClone(envelope.payload);
+    const payload = copyOf(envelope.payload);
     this.#network.transmit(this.self, to, (receiver) => {
       receiver.#onMessage(this.self, { shard, payload });
     });

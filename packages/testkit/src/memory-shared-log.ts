@@ -19,17 +19,19 @@ import type {
   SharedLog,
   SharedLogs,
 } from '@kvorum/ports';
+import { MemoryLog } from './memory-log.ts';
 
 /**
  * What goes wrong with one append.
  *
  * `refused`: absent, and says so. `lost`: never lands, outcome unknown. `late`: outcome unknown now, lands right after
- * the next record of anybody, or after `delayMs` when none comes. `answer-lost`: landed, outcome unknown. `duplicate`: lands
- * twice in a row; answered with either offset. `slow`: lands and is answered after `delayMs`.
+ * the next record of anybody, or after `delayMs` when none comes. `stray`: outcome unknown now, lands after `delayMs`, whatever
+ * came meanwhile. `answer-lost`: landed, outcome unknown. `duplicate`: lands twice in a row; answered with either offset. `slow`:
+ * lands and is answered after `delayMs`.
  */
 export type AppendFault =
   | { readonly kind: 'refused' | 'lost' | 'answer-lost' | 'duplicate' }
-  | { readonly kind: 'late' | 'slow'; readonly delayMs: number };
+  | { readonly kind: 'late' | 'stray' | 'slow'; readonly delayMs: number };
 
 /** Chances of each fault per append, in 1/1000; the rest lands as it should. */
 export interface AppendFaultRates {
@@ -38,8 +40,9 @@ export interface AppendFaultRates {
   readonly 'answer-lost': number;
   readonly duplicate: number;
   readonly late: number;
+  readonly stray: number;
   readonly slow: number;
-  /** How long a late or slow append takes at most. */
+  /** How long a late, stray or slow append takes at most. */
   readonly delayMsMax: number;
 }
 
@@ -51,112 +54,30 @@ export interface MemoryLogBrokerOptions {
   readonly appendMs?: readonly [fromInclusive: number, toInclusive: number];
   /** Time until a waiting reader sees a new record; default no time at all. */
   readonly readMs?: readonly [fromInclusive: number, toInclusive: number];
+  /** Time until a landed record is readable and acknowledged; default no time at all. */
+  readonly replicationMs?: readonly [fromInclusive: number, toInclusive: number];
+  /** An append whose record is not committed by then is answered with an unknown outcome; default 2000. */
+  readonly appendTimeoutMs?: number;
 }
 
 const PREFIX = 'raft-log-';
-const FAULT_KINDS = ['refused', 'lost', 'answer-lost', 'duplicate', 'late', 'slow'] as const;
+const FAULT_KINDS = [
+  'refused',
+  'lost',
+  'answer-lost',
+  'duplicate',
+  'late',
+  'stray',
+  'slow',
+] as const;
+const APPEND_TIMEOUT_MS = 2000;
+/** Of a hundred appends while too few replicas are in sync: they had been accepted before that was noticed. */
+const AFTER_APPEND_PERCENT = 30;
 
 const stopped = (): KvError => new KvError('KV_STOPPED', 'the log is closed');
 const unreachable = (): KvError => new KvError('KV_LOG_UNAVAILABLE', 'no answer (injected)');
 const unknownOutcome = (): KvError =>
   new KvError('KV_TIMEOUT', 'no answer to the append (injected)', { outcome: 'unknown' });
-
-interface LateRecord {
-  readonly bytes: Uint8Array;
-  readonly cancelTimer: () => void;
-}
-
-/** The records of one log, shared by all members. */
-class MemoryLog {
-  readonly name: LogName;
-  #start = 0;
-  #entries: LogEntry[] = [];
-  readonly #late: LateRecord[] = [];
-  readonly #waiting = new Set<() => void>();
-  /** Faults for the next appends, first in first out. */
-  readonly scripted: AppendFault[] = [];
-  problem: string | undefined;
-
-  constructor(name: LogName) {
-    this.name = name;
-  }
-
-  get bounds(): LogBounds {
-    return { start: logOffset(this.#start), end: logOffset(this.#start + this.#entries.length) };
-  }
-
-  get entries(): readonly LogEntry[] {
-    return this.#entries;
-  }
-
-  /** Lands a record; late ones follow right behind it. */
-  land(bytes: Uint8Array): LogOffset {
-    const offset = this.#push(bytes);
-    for (const late of this.#late.splice(0)) {
-      late.cancelTimer();
-      this.#push(late.bytes);
-    }
-    this.#wake();
-    return offset;
-  }
-
-  landLater(bytes: Uint8Array, delayMs: number, clock: Clock): void {
-    const late: LateRecord = {
-      bytes,
-      cancelTimer: clock.setTimer(delayMs, () => {
-        this.#late.splice(this.#late.indexOf(late), 1);
-        this.#push(bytes);
-        this.#wake();
-      }),
-    };
-    this.#late.push(late);
-  }
-
-  truncate(before: number): void {
-    const count = Math.min(Math.max(0, before - this.#start), this.#entries.length);
-    this.#entries = this.#entries.slice(count);
-    this.#start += count;
-  }
-
-  /** Puts other records in the place of everything from `from` on. */
-  rewrite(from: number, records: readonly Uint8Array[]): void {
-    const { start, end } = this.bounds;
-    assert(from >= start && from <= end, `${this.name}: nothing to rewrite at ${from}`);
-    this.#entries = this.#entries.slice(0, from - start);
-    for (const bytes of records) this.#push(bytes);
-    this.#wake();
-  }
-
-  readFrom(from: number, bytesMax: number): readonly LogEntry[] {
-    const out: LogEntry[] = [];
-    let bytes = 0;
-    for (let at = from - this.#start; at < this.#entries.length; at += 1) {
-      const entry = this.#entries[at] as LogEntry;
-      if (out.length > 0 && bytes + entry.bytes.length > bytesMax) break;
-      out.push(entry);
-      bytes += entry.bytes.length;
-    }
-    return out;
-  }
-
-  /** Calls `callback` at the next change; the returned function forgets it. */
-  onChange(callback: () => void): () => void {
-    this.#waiting.add(callback);
-    return () => this.#waiting.delete(callback);
-  }
-
-  #push(bytes: Uint8Array): LogOffset {
-    const offset = this.bounds.end;
-    this.#entries.push({ offset, bytes: bytes.slice() });
-    return offset;
-  }
-
-  #wake(): void {
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    for (const callback of waiting) callback();
-  }
-}
 
 /**
  * The shared log of a whole simulated cluster, with every fault of a real one on demand. All time and chance come from the two ports, so a
@@ -168,8 +89,14 @@ export class MemoryLogBroker {
   readonly #limits: Limits;
   readonly #appendMs: readonly [number, number];
   readonly #readMs: readonly [number, number];
+  readonly #replicationMs: readonly [number, number];
+  readonly #appendTimeoutMs: number;
   readonly #logs = new Map<LogName, MemoryLog>();
+  /** Faults for the next appends, first in first out. */
+  readonly #scripted = new Map<LogName, AppendFault[]>();
   readonly #unavailable = new Set<string>();
+  /** Members that are served by a broker cut off from the others, with the ends it shows. */
+  readonly #stale = new Map<string, Map<LogName, number>>();
   #allUnavailable = false;
   #rates: AppendFaultRates | undefined;
   #scale = 0;
@@ -180,6 +107,8 @@ export class MemoryLogBroker {
     this.#limits = options.limits ?? DEFAULT_LIMITS;
     this.#appendMs = options.appendMs ?? [0, 0];
     this.#readMs = options.readMs ?? [0, 0];
+    this.#replicationMs = options.replicationMs ?? [0, 0];
+    this.#appendTimeoutMs = options.appendTimeoutMs ?? APPEND_TIMEOUT_MS;
   }
 
   /** The logs as one member sees them; `member` is the name that faults refer to. */
@@ -189,7 +118,9 @@ export class MemoryLogBroker {
 
   /** Gives the next append to `log`, whoever makes it, this fault; several calls queue up. */
   failNextAppend(log: LogName, fault: AppendFault): void {
-    this.log(log).scripted.push(fault);
+    const scripted = this.#scripted.get(log);
+    if (scripted === undefined) this.#scripted.set(log, [fault]);
+    else scripted.push(fault);
   }
 
   /** Chances for appends without a scripted fault; undefined ends them. */
@@ -204,6 +135,31 @@ export class MemoryLogBroker {
     if (member === undefined) this.#allUnavailable = unavailable;
     else if (unavailable) this.#unavailable.add(member);
     else this.#unavailable.delete(member);
+  }
+
+  /**
+   * Serves one member from a broker that was cut off from the others and does not know it: it shows the log as it was then, and what
+   * is sent to it is lost with an unknown outcome.
+   */
+  setStale(stale: boolean, member: string): void {
+    if (stale) this.#stale.set(member, new Map());
+    else this.#stale.delete(member);
+  }
+
+  /**
+   * Another broker leads the partition: waiting appends end with an unknown outcome. Readers see `hiddenCount` records less than
+   * before for `hiddenMs`; of the records that were not committed `kept` survive.
+   */
+  changeLeader(
+    log: LogName,
+    change: { readonly kept: number; readonly hiddenCount: number; readonly hiddenMs: number },
+  ): void {
+    this.find(log)?.changeLeader(change);
+  }
+
+  /** Too few replicas are in sync, or enough again: appends are refused, or land without being committed. */
+  setIsrBelowMin(log: LogName, below: boolean): void {
+    this.find(log)?.setIsrBelowMin(below);
   }
 
   /** Deletes the head, as retention or an operator would. */
@@ -228,7 +184,18 @@ export class MemoryLogBroker {
 
   /** Every record now in the log, for checkers. */
   records(log: LogName): readonly LogEntry[] {
-    return [...this.log(log).entries];
+    const { start, end } = this.log(log).bounds;
+    return this.log(log).history.entries.slice(start, end);
+  }
+
+  /** Every committed record since offset 0, also those deleted from the head; a live view, below `end`. */
+  history(log: LogName): { readonly entries: readonly LogEntry[]; readonly end: number } {
+    return this.#logs.get(log)?.history ?? { entries: [], end: 0 };
+  }
+
+  /** As a reader finds them now; undefined while there is no such log. */
+  bounds(log: LogName): LogBounds | undefined {
+    return this.#logs.get(log)?.bounds;
   }
 
   /** @internal */
@@ -243,14 +210,25 @@ export class MemoryLogBroker {
     return this.#logs.get(name);
   }
 
-  /** @internal */
-  create(name: LogName): void {
-    this.#logs.set(name, new MemoryLog(name));
+  /** An empty log of that name, in the place of any other. */
+  createLog(name: LogName): void {
+    const replicationMs = (): number => this.#draw(this.#replicationMs);
+    this.#logs.set(name, new MemoryLog({ name, clock: this.#clock, replicationMs }));
   }
 
   /** @internal */
   isUnavailable(member: string): boolean {
     return this.#allUnavailable || this.#unavailable.has(member);
+  }
+
+  /** @internal What this member's broker shows. */
+  boundsFor(log: MemoryLog, member: string): LogBounds {
+    const { start, end } = log.bounds;
+    const shown = this.#stale.get(member);
+    if (shown === undefined) return { start, end };
+    const known = shown.get(log.name) ?? end;
+    shown.set(log.name, known);
+    return { start, end: logOffset(Math.max(start, Math.min(known, end))) };
   }
 
   /** @internal */
@@ -265,6 +243,10 @@ export class MemoryLogBroker {
     await this.#sleep(this.#draw(this.#appendMs) + slowMs);
     const log = this.find(name);
     if (log === undefined || this.isUnavailable(member)) {
+      return { kind: 'unknown', error: unknownOutcome() };
+    }
+    if (this.#stale.has(member)) {
+      await this.#sleep(this.#appendTimeoutMs);
       return { kind: 'unknown', error: unknownOutcome() };
     }
     return this.#settle(log, bytes, fault);
@@ -295,40 +277,53 @@ export class MemoryLogBroker {
     return this.#clock.nowMs();
   }
 
-  #settle(log: MemoryLog, bytes: Uint8Array, fault: AppendFault | undefined): AppendOutcome {
+  async #settle(
+    log: MemoryLog,
+    bytes: Uint8Array,
+    fault: AppendFault | undefined,
+  ): Promise<AppendOutcome> {
     const unknown: AppendOutcome = { kind: 'unknown', error: unknownOutcome() };
+    const absent: AppendOutcome = { kind: 'absent', error: unreachable(), oversize: false };
+    if (log.isrBelowMin) {
+      if (this.#rng.integer(0, 100) >= AFTER_APPEND_PERCENT) return absent;
+      log.land(bytes);
+      return unknown;
+    }
     switch (fault?.kind) {
       case undefined:
       case 'slow':
-        return { kind: 'appended', offset: log.land(bytes) };
+        return this.#acknowledge(log, log.land(bytes));
       case 'refused':
-        return { kind: 'absent', error: unreachable(), oversize: false };
+        return absent;
       case 'lost':
         return unknown;
       case 'late':
-        log.landLater(bytes, fault.delayMs, this.#clock);
+      case 'stray':
+        log.landLater(bytes, fault.delayMs, fault.kind === 'stray');
         return unknown;
       case 'answer-lost':
         log.land(bytes);
         return unknown;
       case 'duplicate': {
         const offsets = [log.land(bytes), log.land(bytes)] as const;
-        return {
-          kind: 'appended',
-          offset: this.#rng.integer(0, 2) === 0 ? offsets[0] : offsets[1],
-        };
+        return this.#acknowledge(log, this.#rng.integer(0, 2) === 0 ? offsets[0] : offsets[1]);
       }
     }
   }
 
+  async #acknowledge(log: MemoryLog, offset: LogOffset): Promise<AppendOutcome> {
+    const committed = await log.acknowledged(offset, this.#appendTimeoutMs);
+    return committed ? { kind: 'appended', offset } : { kind: 'unknown', error: unknownOutcome() };
+  }
+
   #nextFault(name: LogName): AppendFault | undefined {
-    const scripted = this.find(name)?.scripted.shift();
+    const scripted = this.#scripted.get(name)?.shift();
     if (scripted !== undefined || this.#rates === undefined || this.#scale === 0) return scripted;
     let roll = this.#rng.integer(0, 1000);
     for (const kind of FAULT_KINDS) {
       roll -= this.#rates[kind];
       if (roll >= 0) continue;
-      if (kind !== 'late' && kind !== 'slow') return { kind };
+      if (kind !== 'late' && kind !== 'stray' && kind !== 'slow') return { kind };
       return { kind, delayMs: this.#rng.integer(0, this.#rates.delayMsMax + 1) };
     }
     return undefined;
@@ -368,7 +363,7 @@ class MemorySharedLogs implements SharedLogs {
     if (this.#broker.isUnavailable(this.#member)) throw unreachable();
     if (this.#broker.find(name) === undefined) {
       if (!options.create) throw new KvError('KV_LOG_MISCONFIGURED', `${name} does not exist`);
-      this.#broker.create(name);
+      this.#broker.createLog(name);
     }
     const log = new MemberLog(this.#broker, this.#member, name);
     this.#open.add(log);
@@ -416,12 +411,14 @@ class MemberLog implements SharedLog {
       if (log === undefined || this.#broker.isUnavailable(this.#member)) {
         return { kind: 'unavailable', error: unreachable() };
       }
-      const { bounds } = log;
-      if (from < bounds.start || from > bounds.end) return { kind: 'out-of-range', bounds };
+      const bounds = this.#broker.boundsFor(log, this.#member);
+      const { start } = bounds;
+      // Between the high-water mark and the end of the log there is nothing to read yet, which proves nothing.
+      if (from < start || from > log.logEnd) return { kind: 'out-of-range', bounds: log.bounds };
       const waitMs = deadlineMs - this.#broker.nowMs();
       const { aborted } = options.signal;
       if (from < bounds.end || aborted || waitMs <= 0) {
-        const entries = aborted ? [] : log.readFrom(from, options.bytesMax);
+        const entries = aborted ? [] : log.readFrom(from, options.bytesMax, bounds.end);
         return { kind: 'records', entries, end: bounds.end };
       }
       await this.#broker.waitForChange(log, waitMs, [options.signal, this.#closed.signal]);
@@ -434,7 +431,7 @@ class MemberLog implements SharedLog {
     if (log === undefined || this.#broker.isUnavailable(this.#member)) {
       return { kind: 'unavailable', error: unreachable() };
     }
-    return log.bounds;
+    return this.#broker.boundsFor(log, this.#member);
   }
 
   async truncate(before: LogOffset): Promise<void> {

@@ -38,20 +38,26 @@ function applyChanges(rows: StoreRow[], changes: readonly Change[]): void {
   }
 }
 
+/** Looks at each row that is read, and throws if it cannot be. */
+type RowCheck = (row: StoreRow) => void;
+
 function getRows(
   rows: readonly StoreRow[],
   keys: readonly Uint8Array[],
+  check: RowCheck,
 ): readonly (Uint8Array | undefined)[] {
   return keys.map((key) => {
     const row = rows[lowerBound(rows, key)];
-    return row !== undefined && compareBytes(row[0], key) === 0 ? row[1].slice() : undefined;
+    if (row === undefined || compareBytes(row[0], key) !== 0) return undefined;
+    check(row);
+    return row[1].slice();
   });
 }
 
 function scanRows(
   rows: readonly StoreRow[],
   range: StoreRange,
-  options: ScanOptions,
+  { check, ...options }: ScanOptions & { readonly check: RowCheck },
 ): readonly StoreRow[] {
   const from = lowerBound(rows, range.gte);
   const to = Math.max(from, lowerBound(rows, range.lt));
@@ -60,6 +66,7 @@ function scanRows(
   for (let i = 0; i < to - from && out.length < options.limit; i += 1) {
     const row = rows[options.reverse === true ? to - 1 - i : from + i];
     assert(row !== undefined, 'scan ran outside its bounds');
+    check(row);
     const value = options.keysOnly === true ? EMPTY_BYTES : row[1].slice();
     out.push([row[0].slice(), value]);
     bytes += row[0].length + value.length;
@@ -74,8 +81,10 @@ class Disk {
   /** `rows` is seen by a view: copy before the next change. */
   shared = false;
   /** What a crash of the machine certainly keeps. */
-  readonly durable: StoreRow[] = [];
+  durable: StoreRow[] = [];
   readonly unsynced: (readonly Change[])[] = [];
+  /** Rows whose block fails its checksum, by value buffer: the buffer of a row is never changed in place. */
+  readonly damaged = new Set<Uint8Array>();
 
   write(changes: readonly Change[], sync: boolean): void {
     if (this.shared) {
@@ -88,13 +97,28 @@ class Disk {
     if (writeBack > 0) this.#writeBack(writeBack);
   }
 
-  /** Keeps the first `keep` unsynced writes and loses the rest. */
-  crash(keep: number): void {
+  /** Keeps the first `keep` unsynced writes, `torn` changes of the next one, and loses the rest. */
+  crash(keep: number, torn: number): void {
+    const next = this.unsynced[keep]?.slice(0, torn) ?? [];
     this.#writeBack(keep);
+    applyChanges(this.durable, next);
     this.unsynced.length = 0;
     this.rows = this.durable.slice();
     this.shared = false;
   }
+
+  wipe(): void {
+    this.rows = [];
+    this.durable = [];
+    this.unsynced.length = 0;
+    this.damaged.clear();
+  }
+
+  /** Throws when a row that is read is damaged, as a store with checksums does. */
+  readonly check: RowCheck = ([, value]) => {
+    if (this.damaged.size === 0 || !this.damaged.has(value)) return;
+    throw new KvError('KV_CORRUPT', 'a block fails its checksum (injected)');
+  };
 
   #writeBack(count: number): void {
     for (const changes of this.unsynced.splice(0, count)) applyChanges(this.durable, changes);
@@ -104,22 +128,24 @@ class Disk {
 class MemoryStateStore implements StateStore {
   readonly #disk: Disk;
   readonly #onClose: () => void;
+  readonly #isFull: () => boolean;
   /** A crashed or closed handle answers KV_STOPPED for good. */
   #open = true;
 
-  constructor(disk: Disk, onClose: () => void) {
+  constructor(disk: Disk, host: { readonly onClose: () => void; readonly isFull: () => boolean }) {
     this.#disk = disk;
-    this.#onClose = onClose;
+    this.#onClose = host.onClose;
+    this.#isFull = host.isFull;
   }
 
   async getMany(keys: readonly Uint8Array[]): Promise<readonly (Uint8Array | undefined)[]> {
     this.#checkOpen();
-    return getRows(this.#disk.rows, keys);
+    return getRows(this.#disk.rows, keys, this.#disk.check);
   }
 
   async scan(range: StoreRange, options: ScanOptions): Promise<readonly StoreRow[]> {
     this.#checkOpen();
-    return scanRows(this.#disk.rows, range, options);
+    return scanRows(this.#disk.rows, range, { ...options, check: this.#disk.check });
   }
 
   async write(
@@ -127,6 +153,7 @@ class MemoryStateStore implements StateStore {
     options: { readonly sync: boolean },
   ): Promise<void> {
     this.#checkOpen();
+    if (this.#isFull()) throw new KvError('KV_NO_SPACE', 'the disk is full (injected)');
     const changes: Change[] = [];
     fill({
       put: (key, value) => changes.push([key.slice(), value.slice()]),
@@ -147,11 +174,11 @@ class MemoryStateStore implements StateStore {
     return {
       getMany: async (keys) => {
         check();
-        return getRows(rows, keys);
+        return getRows(rows, keys, this.#disk.check);
       },
       scan: async (range, options) => {
         check();
-        return scanRows(rows, range, options);
+        return scanRows(rows, range, { ...options, check: this.#disk.check });
       },
       close: async () => {
         open = false;
@@ -182,17 +209,35 @@ class MemoryStateStore implements StateStore {
 /** One member's stores, in memory; its "disks" outlive close and crash as long as this object lives. */
 export interface MemoryStateStores extends StateStores {
   /**
-   * The machine crashes: every open handle stops and each store loses a suffix of its unsynced writes.
+   * The machine crashes: every open handle stops and each store loses a suffix of its unsynced writes. A write that was torn by the
+   * crash is lost whole, unless the stores were made to break their contract.
    *
    * @param keep - how many of `unsynced` unsynced writes survive; default none.
    */
   crash(keep?: (unsynced: number) => number): void;
+  /** From now on writes are refused with KV_NO_SPACE, or taken again. */
+  setFull(full: boolean): void;
+  /** Every store is empty, as on a new disk. All handles stop. */
+  wipe(): void;
+  /**
+   * A bit of one stored row flips: whoever reads the row gets KV_CORRUPT, as from a store with checksums. `pick` chooses one of `rows`
+   * rows. False when the store has none.
+   */
+  damage(name: string, pick: (rows: number) => number): boolean;
+  /** The rows of a store as they are now, or as a crash of the machine would surely leave them: for checkers. */
+  rows(name: string, which: 'now' | 'durable'): readonly StoreRow[];
+}
+
+export interface MemoryStateStoresOptions {
+  /** For planting a bug: how many of `changes` changes of a torn write a crash leaves, against the contract. */
+  readonly tear?: (changes: number) => number;
 }
 
 /** StateStores in memory, under the contract of the real ones, for tests and simulations. */
-export function memoryStateStores(): MemoryStateStores {
+export function memoryStateStores(options: MemoryStateStoresOptions = {}): MemoryStateStores {
   const disks = new Map<string, Disk>();
   const open = new Map<string, MemoryStateStore>();
+  let full = false;
   const stopAll = (): void => {
     for (const store of [...open.values()]) store.stop();
   };
@@ -203,7 +248,8 @@ export function memoryStateStores(): MemoryStateStores {
       }
       const disk = disks.get(name) ?? new Disk();
       disks.set(name, disk);
-      const store = new MemoryStateStore(disk, () => open.delete(name));
+      const onClose = (): boolean => open.delete(name);
+      const store = new MemoryStateStore(disk, { onClose, isFull: () => full });
       open.set(name, store);
       return store;
     },
@@ -212,7 +258,28 @@ export function memoryStateStores(): MemoryStateStores {
     },
     crash(keep: (unsynced: number) => number = () => 0): void {
       stopAll();
-      for (const disk of disks.values()) disk.crash(keep(disk.unsynced.length));
+      for (const disk of disks.values()) {
+        const kept = keep(disk.unsynced.length);
+        disk.crash(kept, options.tear?.(disk.unsynced[kept]?.length ?? 0) ?? 0);
+      }
+    },
+    setFull(next: boolean): void {
+      full = next;
+    },
+    wipe(): void {
+      stopAll();
+      for (const disk of disks.values()) disk.wipe();
+    },
+    damage(name: string, pick: (rows: number) => number): boolean {
+      const disk = disks.get(name);
+      const row = disk?.rows[disk.rows.length === 0 ? 0 : pick(disk.rows.length)];
+      if (disk === undefined || row === undefined) return false;
+      disk.damaged.add(row[1]);
+      return true;
+    },
+    rows(name: string, which: 'now' | 'durable'): readonly StoreRow[] {
+      const disk = disks.get(name);
+      return (which === 'now' ? disk?.rows : disk?.durable) ?? [];
     },
   };
 }

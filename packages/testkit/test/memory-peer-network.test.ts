@@ -115,6 +115,18 @@ describe('MemoryPeerNetwork', () => {
     expect(received).toEqual([]);
   });
 
+  it('holds back what is sent over a clogged link until it is free again', () => {
+    const { clock, network, a, b, received } = world();
+    network.setFaults(A, B, { clogged: true });
+    sendMany(a, b, 3);
+    clock.advance(1000);
+    expect(received).toEqual([]);
+    expect(a.isReachable(B)).toBe(true);
+    network.setFaults(A, B, { clogged: false });
+    clock.advance(0);
+    expect([...received].sort()).toEqual([0, 1, 2]);
+  });
+
   it('gives the receiver a copy', () => {
     const { clock, a, b, received } = world();
     const payload = { list: [1] };

@@ -121,7 +121,7 @@ describe('faults of an append', () => {
     const run = async (seed: number): Promise<readonly string[]> => {
       const { broker, log, clock } = await setup(seed);
       const rates = { refused: 100, lost: 100, 'answer-lost': 100, duplicate: 100, late: 100 };
-      broker.setAppendFaultRates({ ...rates, slow: 0, delayMsMax: 10 });
+      broker.setAppendFaultRates({ ...rates, stray: 100, slow: 0, delayMsMax: 10 });
       for (let i = 0; i < 100; i += 1) {
         await log.append(utf8(`${i}`));
         clock.advance(1);
@@ -171,11 +171,113 @@ describe('faults of the log', () => {
     expect(await log.read(logOffset(1), read)).toMatchObject({ kind: 'unavailable' });
   });
 
+  it('keeps what was deleted from the head for checkers', async () => {
+    const { broker, log } = await setup();
+    for (const text of ['a', 'b']) await log.append(utf8(text));
+    broker.truncateHead(NAME, logOffset(1));
+    expect(texts(broker)).toEqual(['b']);
+    const { entries, end } = broker.history(NAME);
+    expect([entries.map(({ bytes }) => fromUtf8(bytes)), end]).toEqual([['a', 'b'], 2]);
+    expect(broker.bounds(NAME)).toEqual({ start: 1, end: 2 });
+  });
+
   it('reports a problem put on it', async () => {
     const { broker } = await setup();
     const logs = broker.forMember('b');
     await logs.open(SPEC, { create: false });
     broker.setProblem(NAME, 'retention.ms is 7 days');
     expect(await logs.verify()).toEqual([{ log: NAME, problem: 'retention.ms is 7 days' }]);
+  });
+});
+
+describe('a partition with replicas', () => {
+  const read = { bytesMax: 1000, waitMs: 0, signal: new AbortController().signal };
+
+  async function replicated(): Promise<Setup> {
+    const clock = new VirtualClock();
+    const broker = new MemoryLogBroker({
+      clock,
+      rng: seededRng(1),
+      replicationMs: [10, 10],
+      appendTimeoutMs: 100,
+    });
+    const log = await broker.forMember('a').open(SPEC, { create: true });
+    return { clock, broker, log };
+  }
+
+  /** Lets the promises that can go on do so, then time pass. */
+  async function pass(clock: VirtualClock, ms: number): Promise<void> {
+    for (let i = 0; i < 5; i += 1) await Promise.resolve();
+    clock.advance(ms);
+    for (let i = 0; i < 5; i += 1) await Promise.resolve();
+  }
+
+  it('shows and acknowledges a record once the high-water mark has passed it', async () => {
+    const { clock, log } = await replicated();
+    const appending = log.append(utf8('x'));
+    await pass(clock, 9);
+    expect(await log.read(logOffset(0), read)).toMatchObject({ kind: 'records', entries: [] });
+    await pass(clock, 1);
+    expect(await appending).toEqual({ kind: 'appended', offset: 0 });
+    expect(await log.read(logOffset(0), read)).toMatchObject({ kind: 'records', end: 1 });
+  });
+
+  it.each([0, 1])('a new leader: %i of the uncommitted records survive', async (kept) => {
+    const { broker, clock, log } = await replicated();
+    const appending = log.append(utf8('x'));
+    await pass(clock, 5);
+    broker.changeLeader(NAME, { kept, hiddenCount: 0, hiddenMs: 50 });
+    expect(await appending).toMatchObject({ kind: 'unknown' });
+    await pass(clock, 50);
+    expect(texts(broker)).toEqual(kept === 0 ? [] : ['x']);
+  });
+
+  it('a new leader may show less for a while: empty, never out of range', async () => {
+    const { broker, clock, log } = await replicated();
+    const appending = log.append(utf8('x'));
+    await pass(clock, 10);
+    await appending;
+    broker.changeLeader(NAME, { kept: 0, hiddenCount: 1, hiddenMs: 50 });
+    expect(await log.read(logOffset(1), read)).toMatchObject({ kind: 'records', end: 0 });
+    await pass(clock, 50);
+    expect(await log.read(logOffset(0), read)).toMatchObject({ kind: 'records', end: 1 });
+  });
+
+  it('too few replicas in sync: nothing is committed, what landed is afterwards', async () => {
+    const { broker, clock, log } = await replicated();
+    broker.setIsrBelowMin(NAME, true);
+    const kinds: string[] = [];
+    for (let i = 0; i < 20; i += 1) kinds.push((await log.append(utf8('x'))).kind);
+    expect(new Set(kinds)).toEqual(new Set(['absent', 'unknown']));
+    await pass(clock, 100);
+    expect(texts(broker)).toEqual([]);
+    broker.setIsrBelowMin(NAME, false);
+    await pass(clock, 10);
+    expect(texts(broker)).toHaveLength(kinds.filter((kind) => kind === 'unknown').length);
+  });
+
+  it('a stale broker shows the log as it was and loses what it is sent', async () => {
+    const { broker, clock, log } = await replicated();
+    broker.setStale(true, 'b');
+    const other = await broker.forMember('b').open(SPEC, { create: false });
+    expect(await other.bounds()).toEqual({ start: 0, end: 0 });
+    const appending = log.append(utf8('x'));
+    await pass(clock, 10);
+    await appending;
+    expect(await other.read(logOffset(0), read)).toMatchObject({ kind: 'records', end: 0 });
+    const lost = other.append(utf8('y'));
+    await pass(clock, 100);
+    expect(await lost).toMatchObject({ kind: 'unknown' });
+    broker.setStale(false, 'b');
+    expect(await other.bounds()).toEqual({ start: 0, end: 1 });
+  });
+
+  it('stray: lands after its time, whatever came meanwhile', async () => {
+    const { broker, clock, log } = await setup();
+    broker.failNextAppend(NAME, { kind: 'stray', delayMs: 50 });
+    expect(await log.append(utf8('stray'))).toMatchObject({ kind: 'unknown' });
+    for (const text of ['a', 'b']) await log.append(utf8(text));
+    clock.advance(50);
+    expect(texts(broker)).toEqual(['a', 'b', 'stray']);
   });
 });

@@ -1,0 +1,58 @@
+/**
+ * What must hold of a run, by name; the numbers are those of `reference/reliability-ux.md` §2.2. Leases (10), authorization (12) and
+ * resharding (13, in part) are not in the simulated part of the product.
+ */
+export const INVARIANTS = {
+  'leader-per-term': '1: at most one leader of a shard in a term',
+  'vote-once': '1: a member votes for one candidate in a term, whatever crashes',
+  'vote-durable': '1: a vote that was sent is on the disk',
+  'elected-by-majority': '1: a leader of a term has the votes of a majority in it',
+  'pre-vote-majority':
+    '1: nobody raises the term before a majority agreed to it, but for a transfer',
+  'never-backwards': '2, 6: term, index, applied index and revision of a replica only grow',
+  'one-history': '2: every replica accepts the one history that the log decides',
+  'old-term-fenced': '4: the last accepted record is of the term and leader that the log says',
+  'one-content': '4: a term, leader and sequence number stand for one sequence of bytes',
+  'applied-behind-accepted': '3: nothing is applied that was not accepted',
+  'state-hash': '3: replicas hold the same content at the same index',
+  'batch-atomic': '3: a disk holds the position and what it admits, or neither',
+  'log-start': '5: the log starts no later than what some disk still needs',
+  revisions: '6: the revision at an index is the same everywhere',
+  outcomes: '7: what was acknowledged stands, what failed does not, nothing stands twice',
+  linearizable: '8: every answer is of one order that agrees with real time',
+  'real-time': '8: nothing starts after a revision was seen and answers from before it',
+  history: '8: an answer at an older revision is what the history holds there',
+  watch: '9: a watcher gets each event once, in order, whole, with the right previous value',
+  fencing: '11: a key created later has a higher create revision',
+  'shard-ownership': '13: a key stands in the log of its shard only',
+  bounds: '14: queues keep to their limits',
+  'answered-once': '14: every call is answered exactly once',
+  'detect-and-halt': 'a replica whose history the log lost halts, and no other one',
+  'no-alarm': 'no replica breaks or halts without a cause',
+  liveness: 'once a majority and the log work, everything asked comes to its end',
+} as const;
+
+export type InvariantName = keyof typeof INVARIANTS;
+
+/** One violation. */
+export interface Problem {
+  readonly invariant: InvariantName;
+  readonly text: string;
+}
+
+/** Collects violations; the same one counts once. */
+export class Problems {
+  readonly found: Problem[] = [];
+  readonly #seen = new Set<string>();
+
+  add(invariant: InvariantName, text: string): void {
+    const key = `${invariant} ${text}`;
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
+    this.found.push({ invariant, text });
+  }
+
+  addAll(invariant: InvariantName, texts: readonly string[]): void {
+    for (const text of texts) this.add(invariant, text);
+  }
+}

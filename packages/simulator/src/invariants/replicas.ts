@@ -1,0 +1,185 @@
+import { type ShardId, toHex } from '@kvorum/base';
+import type { ReplicaStatus } from '@kvorum/replica';
+import type { SimMember } from '../member.ts';
+import type { Truth } from '../truth.ts';
+import type { World } from '../world.ts';
+import type { Problems } from './names.ts';
+import type { VoteChecker } from './votes.ts';
+
+/** What was last seen of one replica in one life of its member. */
+interface Seen {
+  life: number | undefined;
+  term: number;
+  index: number;
+  applied: number;
+  revision: number;
+  leads: number;
+}
+
+/**
+ * What must hold of replicas at every moment: each has accepted the one history of the log, applies in its order, leads only
+ * with a barrier that was accepted, goes never back, and holds the same content as the others at the same index.
+ */
+export class ReplicaChecker {
+  readonly #leaders = new Map<string, string>();
+  readonly #hashes = new Map<string, { readonly hash: string; readonly member: string }>();
+  readonly #seen = new Map<string, Seen>();
+  readonly #world: World;
+  readonly #truths: ReadonlyMap<ShardId, Truth>;
+  readonly #votes: VoteChecker;
+  readonly #problems: Problems;
+
+  constructor(
+    world: World,
+    parts: {
+      readonly truths: ReadonlyMap<ShardId, Truth>;
+      readonly votes: VoteChecker;
+      readonly problems: Problems;
+    },
+  ) {
+    this.#world = world;
+    this.#truths = parts.truths;
+    this.#votes = parts.votes;
+    this.#problems = parts.problems;
+  }
+
+  /** Looks at the members in which something happened since the last look. */
+  step(): void {
+    for (const member of this.#world.members) {
+      if (!member.dirty) continue;
+      member.dirty = false;
+      for (const shard of this.#world.shards) this.#check(member, shard);
+    }
+  }
+
+  /** Looks at every running replica. */
+  check(): void {
+    for (const member of this.#world.members) member.dirty = true;
+    this.step();
+    for (const shard of this.#world.shards) this.#checkLogStart(shard);
+  }
+
+  /** Takes one replica's state hash: equal to every other one ever taken at that index. */
+  hash(member: string, shard: ShardId, { index, hash }: { index: number; hash: string }): void {
+    if (this.#truths.get(shard)?.frozen === true) return;
+    const key = `${shard}@${index}`;
+    const known = this.#hashes.get(key);
+    if (known === undefined) this.#hashes.set(key, { hash, member });
+    else if (known.hash !== hash) {
+      const other = `${known.member} has ${known.hash}`;
+      const text = `shard ${shard} index ${index}: ${member} has ${hash}, ${other}`;
+      this.#problems.add('state-hash', text);
+    }
+  }
+
+  #check(member: SimMember, shard: ShardId): void {
+    const status = member.replica(shard)?.status();
+    if (status === undefined) return;
+    const key = `${shard} ${member.name}`;
+    const before = this.#seen.get(key) ?? fresh(member.life);
+    const seen = before.life === member.life ? before : fresh(member.life);
+    this.#seen.set(key, seen);
+    const about = `${member.name} shard ${shard}`;
+    this.#checkGrowth(about, status, seen);
+    this.#checkHistory(about, status, seen);
+    this.#checkBounds(about, status);
+    const { role, term, accepted } = status.raft;
+    seen.term = term;
+    seen.index = accepted.index;
+    seen.applied = status.appliedIndex;
+    seen.revision = status.revision;
+    if (role === 'leader-elect' || role === 'leader') {
+      if (seen.leads === term && role !== 'leader') return;
+      seen.leads = term;
+      this.#votes.leads(member, shard, term);
+    }
+    if (role === 'leader') this.#checkLeader(shard, status);
+  }
+
+  #checkGrowth(about: string, status: ReplicaStatus, seen: Seen): void {
+    const { accepted, term } = status.raft;
+    const back =
+      term < seen.term ||
+      accepted.index < seen.index ||
+      status.appliedIndex < seen.applied ||
+      status.revision < seen.revision;
+    if (!back) return;
+    const now = `${term}/${accepted.index}/${status.appliedIndex}/${status.revision}`;
+    const then = `${seen.term}/${seen.index}/${seen.applied}/${seen.revision}`;
+    this.#problems.add(
+      'never-backwards',
+      `${about}: ${now} (term/index/applied/revision) after ${then}`,
+    );
+  }
+
+  #checkHistory(about: string, status: ReplicaStatus, seen: Seen): void {
+    const truth = this.#truths.get(status.shard);
+    if (truth === undefined || truth.frozen) return;
+    const { accepted } = status.raft;
+    if (status.appliedIndex > accepted.index) {
+      const text = `${about}: applied ${status.appliedIndex} beyond ${accepted.index}`;
+      this.#problems.add('applied-behind-accepted', text);
+    }
+    if (accepted.index !== seen.index) this.#checkAccepted(about, status, truth);
+    if (status.appliedIndex === seen.applied) return;
+    const [least, most] = [status.appliedIndex, accepted.index].map(
+      (at) => truth.revisionAt(at) ?? 0,
+    );
+    // Records that are applied together move the revision one by one, the applied index at the end.
+    if (status.revision >= (least ?? 0) && status.revision <= (most ?? 0)) return;
+    const range = `${least}..${most}`;
+    const text = `${about}: revision ${status.revision} at index ${status.appliedIndex}, not ${range}`;
+    this.#problems.add('revisions', text);
+  }
+
+  #checkAccepted(about: string, status: ReplicaStatus, truth: Truth): void {
+    const { accepted } = status.raft;
+    if (accepted.index > truth.index) truth.extend(this.#world.history(status.shard));
+    if (truth.chainAt(accepted.index) !== toHex(accepted.chainHash)) {
+      const text = `${about}: accepted another history at index ${accepted.index}`;
+      this.#problems.add('one-history', text);
+    }
+    const right = truth.positionAt(accepted.index);
+    if (right.term === accepted.term && right.leaderId === accepted.leaderId) return;
+    const text = `${about}: index ${accepted.index} is of term ${accepted.term}, not ${right.term}`;
+    this.#problems.add('old-term-fenced', text);
+  }
+
+  #checkLeader(shard: ShardId, status: ReplicaStatus): void {
+    if (this.#truths.get(shard)?.frozen === true) return;
+    const { accepted, term } = status.raft;
+    const key = `${shard} term ${term}`;
+    const known = this.#leaders.get(key);
+    if (known === undefined) this.#leaders.set(key, accepted.leaderId);
+    else if (known !== accepted.leaderId) {
+      const text = `shard ${key}: led by ${known} and by ${accepted.leaderId}`;
+      this.#problems.add('leader-per-term', text);
+    }
+  }
+
+  #checkBounds(about: string, status: ReplicaStatus): void {
+    const { shardQueueBytesMax, shardQueueCommandsMax } = this.#world.limits;
+    const { queuedBytes, queuedCommands } = status;
+    if (queuedCommands <= shardQueueCommandsMax && queuedBytes <= shardQueueBytesMax) return;
+    this.#problems.add(
+      'bounds',
+      `${about}: ${queuedCommands} commands, ${queuedBytes} bytes queued`,
+    );
+  }
+
+  /** Whoever deletes from the head leaves what a healthy disk still needs. */
+  #checkLogStart(shard: ShardId): void {
+    const start = this.#world.broker.bounds(this.#world.logName(shard))?.start ?? 0;
+    if (start === 0 || this.#truths.get(shard)?.startMoved === true) return;
+    for (const member of this.#world.members) {
+      const next = (member.replica(shard)?.status().raft.accepted.offset ?? start) + 1;
+      if (next >= start) continue;
+      const text = `shard ${shard} starts at ${start}, ${member.name} needs ${next}`;
+      this.#problems.add('log-start', text);
+    }
+  }
+}
+
+function fresh(life: number | undefined): Seen {
+  return { life, term: 0, index: 0, applied: 0, revision: 0, leads: 0 };
+}

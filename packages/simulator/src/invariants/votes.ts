@@ -1,0 +1,147 @@
+import type { MemberId, ShardId } from '@kvorum/base';
+import { HARD_STATE_KEY } from '@kvorum/mvcc';
+import type { SimMember } from '../member.ts';
+import type { World, WorldObserver } from '../world.ts';
+import type { Problems } from './names.ts';
+
+/** A vote as it was seen to leave its member. */
+interface Vote {
+  readonly candidate: MemberId;
+  /** Disks of the member that were lost before it: a new one knows nothing of older votes. */
+  readonly wipes: number;
+}
+
+interface Ballot {
+  readonly pre: boolean;
+  readonly term: number;
+  readonly transfer: boolean;
+  readonly granted: boolean | undefined;
+}
+
+const HARD_STATE_BYTES = 17;
+
+/** Watches the votes on their way: who votes for whom in which term, and that a leader has a majority of them. */
+export class VoteChecker implements WorldObserver {
+  readonly #world: World;
+  readonly #problems: Problems;
+  /** By shard, term and voter. */
+  readonly #votes = new Map<string, Vote>();
+  /** Newest vote of each member and shard. */
+  readonly #latest = new Map<string, Vote & { readonly term: number }>();
+  /** Members that voted, by shard, term and candidate; the same for pre-votes. */
+  readonly #supporters = new Map<string, Set<SimMember>>();
+
+  constructor(world: World, problems: Problems) {
+    this.#world = world;
+    this.#problems = problems;
+  }
+
+  readonly sent = (member: SimMember, shard: ShardId, payload: unknown, to: MemberId): void => {
+    const ballot = ballotOf(payload);
+    if (ballot === undefined) return;
+    if (ballot.granted === undefined) {
+      this.#support(shard, ballot, { voter: member, candidate: member.id });
+      if (ballot.pre) return;
+      this.#vote(member, shard, { term: ballot.term, candidate: member.id });
+      if (!ballot.transfer) this.#checkPreVotes(member, shard, ballot.term);
+    } else if (ballot.granted) {
+      this.#support(shard, ballot, { voter: member, candidate: to });
+      if (!ballot.pre) this.#vote(member, shard, { term: ballot.term, candidate: to });
+    }
+  };
+
+  readonly crashed = (member: SimMember): void => {
+    for (const shard of this.#world.shards) {
+      const cast = this.#latest.get(`${shard} ${member.name}`);
+      if (cast === undefined || cast.wipes !== member.wipes || member.damaged) continue;
+      const kept = voteOnDisk(member, shard);
+      const holds =
+        kept.term > cast.term || (kept.term === cast.term && kept.vote === cast.candidate);
+      if (holds) continue;
+      const text = `${member.name} shard ${shard} voted in term ${cast.term}, its disk says ${kept.term}`;
+      this.#problems.add('vote-durable', text);
+    }
+  };
+
+  /** A member was seen to lead: it needs the votes of a majority. */
+  leads(member: SimMember, shard: ShardId, term: number): void {
+    const votes = this.#supporters.get(supportKey(shard, { pre: false, term }, member.id));
+    if (this.#isMajority(votes?.size ?? 0)) return;
+    const text = `${member.name} leads shard ${shard} in term ${term} with ${votes?.size ?? 0} votes`;
+    this.#problems.add('elected-by-majority', text);
+  }
+
+  #vote(
+    member: SimMember,
+    shard: ShardId,
+    { term, candidate }: { readonly term: number; readonly candidate: MemberId },
+  ): void {
+    const { wipes } = member;
+    const key = `${shard} ${term} ${member.name}`;
+    const known = this.#votes.get(key);
+    if (known !== undefined && known.wipes === wipes && known.candidate !== candidate) {
+      const both = `${known.candidate} and ${candidate}`;
+      this.#problems.add('vote-once', `${member.name} shard ${shard} term ${term}: for ${both}`);
+    }
+    this.#votes.set(key, { candidate, wipes });
+    const latest = this.#latest.get(`${shard} ${member.name}`);
+    if (latest === undefined || latest.wipes !== wipes || latest.term <= term) {
+      this.#latest.set(`${shard} ${member.name}`, { candidate, wipes, term });
+    }
+  }
+
+  #support(
+    shard: ShardId,
+    ballot: Ballot,
+    { voter, candidate }: { readonly voter: SimMember; readonly candidate: MemberId },
+  ): void {
+    const key = supportKey(shard, ballot, candidate);
+    const supporters = this.#supporters.get(key);
+    if (supporters === undefined) this.#supporters.set(key, new Set([voter]));
+    else supporters.add(voter);
+  }
+
+  #checkPreVotes(member: SimMember, shard: ShardId, term: number): void {
+    const agreed = this.#supporters.get(supportKey(shard, { pre: true, term }, member.id));
+    if (this.#isMajority(agreed?.size ?? 0)) return;
+    const text = `${member.name} campaigns on shard ${shard} in term ${term} with ${agreed?.size ?? 0}`;
+    this.#problems.add('pre-vote-majority', text);
+  }
+
+  #isMajority(count: number): boolean {
+    // Alone, a member asks nobody: there is nothing to see on the way.
+    return this.#world.members.length === 1 || count * 2 > this.#world.members.length;
+  }
+}
+
+function supportKey(
+  shard: ShardId,
+  { pre, term }: { readonly pre: boolean; readonly term: number },
+  candidate: MemberId,
+): string {
+  return `${shard} ${pre ? 'pre' : 'vote'} ${term} ${candidate}`;
+}
+
+function ballotOf(payload: unknown): Ballot | undefined {
+  if (typeof payload !== 'object' || payload === null || !('kind' in payload)) return undefined;
+  const { kind } = payload;
+  if (kind !== 'vote-request' && kind !== 'vote-response') return undefined;
+  if (!('pre' in payload && 'term' in payload)) return undefined;
+  return {
+    pre: payload.pre === true,
+    term: Number(payload.term),
+    transfer: 'transfer' in payload && payload.transfer === true,
+    granted: 'granted' in payload ? payload.granted === true : undefined,
+  };
+}
+
+/** format u8 · term u64 · vote u64, as replica's hard-state-codec writes them. */
+function voteOnDisk(member: SimMember, shard: ShardId): { term: number; vote: MemberId } {
+  const row = member.stores
+    .rows(shard, 'now')
+    .find(([key]) => key.length === HARD_STATE_KEY.length && key[0] === HARD_STATE_KEY[0]);
+  if (row === undefined || row[1].length !== HARD_STATE_BYTES)
+    return { term: 0, vote: 0n as MemberId };
+  const view = new DataView(row[1].buffer, row[1].byteOffset);
+  return { term: Number(view.getBigUint64(1)), vote: view.getBigUint64(9) as MemberId };
+}

@@ -1,0 +1,69 @@
+import { fork } from 'node:child_process';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { MUTANTS } from './catalogue.ts';
+import type { Mutant } from './mutant.ts';
+import type { Verdict } from './run-mutant.ts';
+
+const RUNNER = fileURLToPath(new URL('./run-mutant.ts', import.meta.url));
+
+interface Plan {
+  readonly from: number;
+  readonly seeds: number;
+}
+
+/** Runs one mutant in a process of its own. */
+function hunt({ name }: Mutant, { from, seeds }: Plan): Promise<Verdict> {
+  return new Promise((resolve, reject) => {
+    let verdict: Verdict | undefined;
+    const child = fork(RUNNER, [name, String(from), String(seeds)]);
+    child.on('message', (message: Verdict) => {
+      verdict = message;
+    });
+    child.on('error', reject);
+    child.on('exit', (code, signal) => {
+      if (verdict !== undefined) resolve(verdict);
+      else reject(new RangeError(`${name}: its process ended with ${signal ?? code}`));
+    });
+  });
+}
+
+/** Prints one line a mutant; returns the names of those that nothing caught. */
+async function huntAll(mutants: readonly Mutant[], plan: Plan): Promise<readonly string[]> {
+  const survivors: string[] = [];
+  const startedMs = performance.now();
+  for (const mutant of mutants) {
+    const beganMs = performance.now();
+    const { caught, seeds } = await hunt(mutant, plan);
+    const seconds = ((performance.now() - beganMs) / 1000).toFixed(1);
+    const by = caught === undefined ? 'SURVIVED' : `[${caught.invariant}]`;
+    const text = caught?.text.split('\n')[0]?.slice(0, 120) ?? '';
+    console.log(`${mutant.name}: ${by} after ${seeds} seeds, ${seconds} s ${text}`);
+    if (caught === undefined) survivors.push(mutant.name);
+  }
+  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+  const caught = mutants.length - survivors.length;
+  console.log(`${mutants.length} mutants, ${caught} caught, ${seconds} s`);
+  if (survivors.length > 0) console.log(`not caught: ${survivors.join('; ')}`);
+  return survivors;
+}
+
+const { values } = parseArgs({
+  options: {
+    from: { type: 'string', default: '1' },
+    seeds: { type: 'string', default: '20000' },
+    fast: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+  },
+});
+const chosen = MUTANTS.filter(
+  ({ name, slow }) => name.includes(values.only) && !(values.fast && slow === true),
+);
+if (chosen.length === 0) {
+  console.error(`sim: no mutant's name holds "${values.only}"`);
+  process.exitCode = 2;
+} else {
+  const plan = { from: Number(values.from), seeds: Number(values.seeds) };
+  process.exitCode = (await huntAll(chosen, plan)).length === 0 ? 0 : 1;
+}

@@ -1,0 +1,121 @@
+import { QUIET, type Swarm } from '@kvorum/simulator';
+
+const CALM: Swarm['appendFaults'] = {
+  refused: 0,
+  lost: 0,
+  'answer-lost': 0,
+  duplicate: 0,
+  late: 0,
+  stray: 0,
+  slow: 0,
+  delayMsMax: 500,
+};
+
+/** Nothing goes wrong but what a set adds; small and fast. */
+function base(swarm: Swarm): Swarm {
+  return {
+    ...swarm,
+    members: 3,
+    shards: 1,
+    clients: 4,
+    watchers: 1,
+    keys: 3,
+    safetyMs: 8000,
+    appendMsMax: 10,
+    replicationMsMax: 0,
+    readMsMax: 10,
+    storeMsMax: 0,
+    driftMax: 0,
+    limits: {},
+    appendFaults: CALM,
+    peerFaults: { ...swarm.peerFaults, delayMsMax: 20, lossPerMille: 0, duplicationPerMille: 0 },
+    meanMs: QUIET,
+    faultMsMax: 3000,
+    damage: undefined,
+  };
+}
+
+type SwarmSet = (swarm: Swarm) => Swarm;
+
+/** Appends whose outcome is unknown, and failovers in between. */
+export const doubtfulAppends: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  appendFaults: { ...CALM, lost: 40, 'answer-lost': 100, duplicate: 60, late: 80, stray: 60 },
+  meanMs: { ...QUIET, kill: 4000, transfer: 2000 },
+});
+
+/** Leadership moves all the time, by hand and because links hang. */
+export const restlessLeaders: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  clients: 5,
+  peerFaults: { ...swarm.peerFaults, delayMsMax: 300, lossPerMille: 0, duplicationPerMille: 0 },
+  meanMs: { ...QUIET, transfer: 500, swizzle: 2000, cut: 2000 },
+  faultMsMax: 4000,
+});
+
+/** Leaders are cut off from the others again and again. */
+export const lonelyLeaders: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  clients: 5,
+  faultMsMax: 6000,
+  meanMs: { ...QUIET, isolate: 1500, swizzle: 3000 },
+  leaderPercent: 90,
+});
+
+/** Machines die and lose what they had not synced. */
+export const dyingMachines: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  storeMsMax: 10,
+  meanMs: { ...QUIET, 'machine-crash': 1000, 'kill-at-effect': 1500, transfer: 3000 },
+  faultMsMax: 500,
+});
+
+/** Elections without end, over links that double everything. */
+export const manyElections: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  members: 5,
+  peerFaults: { ...swarm.peerFaults, delayMsMax: 300, lossPerMille: 100, duplicationPerMille: 300 },
+  meanMs: { ...QUIET, kill: 700, isolate: 1500, cut: 1500 },
+  faultMsMax: 3000,
+});
+
+/** Disks are replaced by empty ones while leadership moves. */
+export const lostDisks: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  appendMsMax: 200,
+  meanMs: { ...QUIET, 'disk-wiped': 800, cut: 1500, transfer: 2500 },
+  faultMsMax: 300,
+});
+
+/** Followers that see the log late. */
+export const lateFollowers: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  clients: 5,
+  readMsMax: 200,
+  replicationMsMax: 100,
+  meanMs: { ...QUIET, 'stale-broker': 2500, 'partition-leader': 3000, transfer: 4000 },
+});
+
+/** Machines that are suspended, their clocks with them, while others take over. */
+export const sleepingLeaders: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  clients: 5,
+  meanMs: { ...QUIET, suspend: 2500, pause: 4000 },
+  faultMsMax: 6000,
+  leaderPercent: 95,
+});
+
+/** One session table, and reasons to ask again. */
+export const retries: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  appendFaults: { ...CALM, 'answer-lost': 100 },
+  meanMs: { ...QUIET, kill: 1500 },
+});
+
+/** The log breaks its promises. */
+export const brokenLog =
+  (damage: Swarm['damage']): SwarmSet =>
+  (swarm) => ({ ...base(swarm), meanMs: { ...QUIET, kill: 3000, pause: 4000 }, damage });
+
+/** Nothing goes wrong at all. */
+export const fairWeather: SwarmSet = base;
