@@ -1,9 +1,11 @@
-import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { KvError } from '@kvorum/base';
 import { openLocalLogs } from '@kvorum/log-local';
 import type { SharedLogs } from '@kvorum/ports';
-import type { KvdConfig, SaslConfig } from '../config/schema.ts';
+import type { KvdConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
+import { logTls } from './log-tls.ts';
+import { readSecret } from './setting-file.ts';
 
 export interface OpenedLogs {
   /** The logs as one more member of this process sees them. */
@@ -24,31 +26,11 @@ function makeDirectory(directory: string): void {
   }
 }
 
-function readPassword(sasl: SaslConfig): string {
-  try {
-    if ((statSync(sasl.passwordFile).mode & 0o004) !== 0) {
-      throw new KvError(
-        'KV_CONFIG',
-        `log.sasl.passwordFile ${sasl.passwordFile} is readable by everybody`,
-        {
-          details: { hint: `chmod 600 ${sasl.passwordFile}` },
-        },
-      );
-    }
-    return readFileSync(sasl.passwordFile, 'utf8').trimEnd();
-  } catch (error) {
-    if (error instanceof KvError) throw error;
-    throw new KvError(
-      'KV_CONFIG',
-      `cannot read log.sasl.passwordFile: ${(error as Error).message}`,
-      {
-        cause: error,
-      },
-    );
-  }
-}
-
-/** Opens the shared log of the configuration. `directory` is where an embedded one lies. */
+/**
+ * Opens the shared log of the configuration. `directory` is where an embedded one lies.
+ *
+ * Errors: KV_DATA_DIR; KV_CONFIG for a file of the TLS or SASL settings that cannot be used.
+ */
 export async function openConfiguredLogs(
   config: KvdConfig,
   directory: string,
@@ -71,14 +53,14 @@ export async function openConfiguredLogs(
     brokers: log.brokers,
     topicPrefix: `${log.topicPrefix}raft-log-`,
     clientId: `kvd-${config.clusterName}-${config.name}`,
-    ssl: log.ssl,
+    ssl: logTls(log),
     ...(sasl === undefined
       ? {}
       : {
           sasl: {
             mechanism: sasl.mechanism,
             username: sasl.username,
-            password: readPassword(sasl),
+            password: readSecret('log.sasl.passwordFile', sasl.passwordFile).trimEnd(),
           },
         }),
     dev: config.dev,

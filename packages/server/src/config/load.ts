@@ -9,6 +9,7 @@ import {
   environmentName,
   flagName,
   type KvdConfig,
+  type LogConfig,
   type Schema,
 } from './schema.ts';
 import { type Tree, validateConfig } from './validate.ts';
@@ -211,12 +212,7 @@ function checkMeaning(config: KvdConfig, oneProcess: boolean): KvdConfig {
   }
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw configError(`members names "${twice}" twice`);
-  if (config.log.kind === 'kafka' && config.log.brokers.length === 0) {
-    throw configError(
-      'log.kind is kafka but log.brokers is empty',
-      'set log.brokers, KVD_LOG_BROKERS or --log-brokers to host:port,host:port',
-    );
-  }
+  checkKafka(config.log);
   if (config.log.kind === 'local' && members.length > 1 && !oneProcess) {
     throw configError(
       'log.kind local serves one process, but members lists several',
@@ -245,4 +241,27 @@ function checkMeaning(config: KvdConfig, oneProcess: boolean): KvdConfig {
     throw configError('limits.electionMsMin is above limits.electionMsMax');
   }
   return { ...config, members };
+}
+
+function checkKafka(log: LogConfig): void {
+  if (log.kind !== 'kafka') return;
+  if (log.brokers.length === 0) {
+    throw configError(
+      'log.kind is kafka but log.brokers is empty',
+      'set log.brokers, KVD_LOG_BROKERS or --log-brokers to host:port,host:port',
+    );
+  }
+  const { caFile, certFile, keyFile } = log;
+  for (const [name, path] of Object.entries({ caFile, certFile, keyFile })) {
+    if (path !== undefined && !log.ssl) {
+      throw configError(
+        `log.${name} is set but log.ssl is false`,
+        `set log.ssl to true, or remove log.${name}`,
+      );
+    }
+  }
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    const [has, lacks] = keyFile === undefined ? ['certFile', 'keyFile'] : ['keyFile', 'certFile'];
+    throw configError(`log.${has} is set but log.${lacks} is not`, 'set both or neither');
+  }
 }

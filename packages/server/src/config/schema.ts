@@ -20,6 +20,12 @@ export interface LogConfig {
   readonly brokers: readonly string[];
   readonly topicPrefix: string;
   readonly ssl: boolean;
+  /** Authorities that sign the brokers' certificates, PEM, in place of those that Node brings along. */
+  readonly caFile?: string;
+  /** Certificate that this member shows to the brokers, PEM; with keyFile or not at all. */
+  readonly certFile?: string;
+  /** Its private key, PEM; its mode must not let others read it. */
+  readonly keyFile?: string;
   readonly sasl?: SaslConfig;
   /** How long to wait at start for a log that does not answer, milliseconds. */
   readonly startupTimeoutMs: number;
@@ -182,6 +188,13 @@ const LOG_SCHEMA = section('The shared log that carries the Raft records.', {
     default: '',
   },
   ssl: flag('Use TLS to the brokers.'),
+  caFile: text(
+    'Authorities that sign the brokers, PEM; in place of those that Node brings along. Needs `log.ssl`.',
+  ),
+  certFile: text(
+    'Certificate shown to brokers that ask for one, PEM. Needs `log.ssl` and `log.keyFile`.',
+  ),
+  keyFile: text('Its private key, PEM, without a passphrase; others must not be able to read it.'),
   sasl: section(
     'SASL log-in to the brokers.',
     {

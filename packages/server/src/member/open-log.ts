@@ -1,4 +1,4 @@
-import { isKvError, KvError } from '@kvorum/base';
+import { errorSpec, isKvError, KvError } from '@kvorum/base';
 import type { Clock, LogSpec, SharedLog, SharedLogs } from '@kvorum/ports';
 import type { Logger } from '../logger.ts';
 import { pause } from './system.ts';
@@ -20,7 +20,7 @@ export interface OpenLogOptions {
 /**
  * Opens a shard's log, waiting for one that does not answer.
  *
- * Errors: KV_LOG_UNAVAILABLE after `startupTimeoutMs`, naming the brokers; KV_LOG_MISCONFIGURED at once; KV_STOPPED on abort.
+ * Errors: KV_LOG_UNAVAILABLE after `startupTimeoutMs`, naming the brokers and why the last try failed; KV_LOG_MISCONFIGURED at once; KV_STOPPED on abort.
  */
 export async function openLogWhenReachable(
   spec: LogSpec,
@@ -36,19 +36,7 @@ export async function openLogWhenReachable(
       if (!isKvError(error) || error.code !== 'KV_LOG_UNAVAILABLE') throw error;
       if (signal.aborted) throw new KvError('KV_STOPPED');
       const leftMs = untilMs - clock.nowMs();
-      if (leftMs <= 0) {
-        throw new KvError(
-          'KV_LOG_UNAVAILABLE',
-          `${where} did not answer within ${startupTimeoutMs} ms`,
-          {
-            cause: error,
-            details: {
-              shard: spec.shard,
-              hint: 'check that the brokers run and log.brokers names them',
-            },
-          },
-        );
-      }
+      if (leftMs <= 0) throw gaveUp(error, spec, options);
       logger.warn(
         { why: error.message, leftMs: Math.round(leftMs) },
         `waiting for the log at ${where}`,
@@ -57,4 +45,22 @@ export async function openLogWhenReachable(
       delayMs = Math.min(delayMs * 2, RETRY_MS_MAX);
     }
   }
+}
+
+function gaveUp(last: KvError, spec: LogSpec, options: OpenLogOptions): KvError {
+  const { startupTimeoutMs, where } = options;
+  // The new error starts with the same words.
+  const why = last.message.replace(`${errorSpec(last.code).message}: `, '');
+  const hints = ['check that the brokers run and log.brokers names them', last.details.hint];
+  return new KvError(
+    'KV_LOG_UNAVAILABLE',
+    `${where} did not answer within ${startupTimeoutMs} ms (last: ${why})`,
+    {
+      cause: last,
+      details: {
+        shard: spec.shard,
+        hint: hints.filter((hint) => hint !== undefined).join('; '),
+      },
+    },
+  );
 }
