@@ -89,12 +89,12 @@ describe('a healthy shard', () => {
 
   it('answers many commands of one moment with one record', async () => {
     const { world, leader } = await cluster();
-    const before = world.records(SHARD).length;
+    const before = world.history(SHARD).entries.length;
     const all = Array.from({ length: 100 }, (_, i) => submit(world, leader, put(`k${i}`, 'v')));
     for (const [i, one] of all.entries()) {
       expect(revisionOf(await settled(world, one))).toBe(2 + i);
     }
-    expect(world.records(SHARD).length).toBe(before + 1);
+    expect(world.history(SHARD).entries.length).toBe(before + 1);
   });
 
   it('compacts in the background while it serves', async () => {
@@ -339,7 +339,7 @@ describe('the log contradicts the replica', () => {
     const { world, leader } = await cluster();
     for (let i = 0; i < 3; i += 1) await write(world, leader, put('a', String(i)));
     await world.run(100);
-    const records = world.records(SHARD);
+    const records = world.history(SHARD).entries;
     const last = records.at(-1);
     if (last === undefined) throw new Error('a record');
     for (const member of world.members) member.crash();
@@ -365,7 +365,7 @@ describe('the log contradicts the replica', () => {
     const { world, leader } = await cluster();
     for (let i = 0; i < 3; i += 1) await write(world, leader, put('a', String(i)));
     await world.run(100);
-    const last = world.records(SHARD).at(-1);
+    const last = world.history(SHARD).entries.at(-1);
     if (last === undefined) throw new Error('a record');
     world.broker.rewriteTail(world.logName(SHARD), logOffset(last.offset - 1));
     await world.run(3000);
@@ -382,7 +382,7 @@ describe('the log contradicts the replica', () => {
     await write(world, leader, put('a', '1'));
     const foreign = world.broker.records('raft-log-1')[0];
     if (foreign === undefined) throw new Error('shard 1 has a barrier');
-    const end = logOffset(world.records(SHARD).length);
+    const end = logOffset(world.history(SHARD).entries.length);
     world.broker.rewriteTail(world.logName(SHARD), end, [foreign.bytes]);
     await world.run(1000);
     const halted = world.members.filter(
