@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { allow } from '../../scripts/kafka/acls.ts';
 import { type LocalKafka, startKafka } from '../../scripts/kafka/index.ts';
 import { kafkaJars } from '../../scripts/kafka/jars.ts';
+import { CERTIFIED_USER, type Certificates } from '../../scripts/kafka/security.ts';
 import { Command, KVD } from './command.ts';
 import { ProcessCluster } from './process-cluster.ts';
 
@@ -34,8 +35,9 @@ describe.skipIf(!hasJars)('kvd on a secured Kafka', () => {
   beforeAll(async () => {
     const security = { users: { kvorum: PASSWORD, powerless: PASSWORD } };
     kafka = await startKafka({ brokers: 1, security });
-    const grant = { user: 'kvorum', operations: DOCUMENTED, topicPrefix: `${PREFIX}raft-log-` };
-    await allow(kafka.brokers, grant);
+    const grant = { operations: DOCUMENTED, topicPrefix: `${PREFIX}raft-log-` };
+    const users = ['kvorum', CERTIFIED_USER];
+    await Promise.all(users.map((user) => allow(kafka.brokers, { user, ...grant })));
   });
   afterEach(async () => {
     await running?.kill();
@@ -57,67 +59,85 @@ describe.skipIf(!hasJars)('kvd on a secured Kafka', () => {
   const logIn = (username = 'kvorum', password = PASSWORD): Log => ({
     sasl: { mechanism: 'scram-sha-256', username, passwordFile: passwordFile(password) },
   });
-  const tlsPort = (): Log => ({ brokers: kafka.secured?.saslSsl });
-  const trusting = (): Readonly<Record<string, string>> => ({
-    NODE_EXTRA_CA_CERTS: kafka.secured?.certificates.ca ?? '',
+  const certificate = (name: keyof Certificates): string => kafka.secured?.certificates[name] ?? '';
+  /** TLS with the authority of this Kafka. */
+  const tls = (): Log => ({
+    ...{ brokers: kafka.secured?.saslSsl, ssl: true, caFile: certificate('ca') },
   });
+  const mutualTls = (): Log => ({ ...tls(), brokers: kafka.secured?.mutualTls });
+
+  const section = (log: Log): Log => ({ log: { kind: 'kafka', topicPrefix: PREFIX, ...log } });
 
   /** One member that is not started; one broker makes it a `dev` one. */
   async function prepared(log: Log): Promise<ProcessCluster> {
-    const config = { dev: true, log: { kind: 'kafka', topicPrefix: PREFIX, ...log } };
+    const config = { dev: true, ...section(log) };
     const options = { bootstrap: '', topicPrefix: PREFIX, members: 1, shards: 2, config };
     const cluster = await ProcessCluster.prepare(options);
     made.push(cluster);
     return cluster;
   }
 
-  function start(cluster: ProcessCluster, environment: Readonly<Record<string, string>>): Command {
-    return new Command(KVD, ['--config', cluster.configPath(0)], { environment });
+  function start(
+    cluster: ProcessCluster,
+    environment: Readonly<Record<string, string>> = {},
+    flags: readonly string[] = [],
+  ): Command {
+    return new Command(KVD, ['--config', cluster.configPath(0), ...flags], { environment });
   }
 
-  it('serves over TLS and SCRAM with the documented permissions, also after a restart', async () => {
-    const cluster = await prepared({ ...tlsPort(), ssl: true, ...logIn() });
-    running = start(cluster, trusting());
+  it('serves over TLS, by SCRAM and by a client certificate, with the documented permissions', async () => {
+    const cluster = await prepared({ ...tls(), ...logIn() });
+    running = start(cluster);
     const client = await connect({ endpoints: cluster.endpoints, timeoutMs: 60_000 });
-    await client.put('a', '1');
+    await client.put('over', 'SCRAM');
     await running.kill();
-    running = start(cluster, trusting());
-    await client.put('b', '2');
-    const { count } = await client.getAll({ prefix: '', countOnly: true });
-    expect(count).toBe(2);
+
+    cluster.configure(section({ ...mutualTls(), caFile: undefined }));
+    const pair = ['--log-cert-file', certificate('clientCert')];
+    pair.push('--log-key-file', certificate('clientKey'));
+    running = start(cluster, { KVD_LOG_CA_FILE: certificate('ca') }, pair);
+    await client.put('over', 'a client certificate');
+    expect((await client.get('over'))?.version).toBe(2);
     await client.close();
-    expect((await running.kill('SIGTERM')).code).toBe(0);
-    expect(running.output).not.toContain(PASSWORD);
+    const end = await running.kill('SIGTERM');
+    expect(end.code).toBe(0);
+    expect(end.output).not.toContain(PASSWORD);
   });
 
-  it.each<[string, () => Log, boolean, RegExp]>([
+  it.each<[string, () => Log, RegExp]>([
     [
       'a wrong password',
-      () => ({ ...tlsPort(), ssl: true, ...logIn('kvorum', 'wrong') }),
-      true,
+      () => ({ ...tls(), ...logIn('kvorum', 'wrong') }),
       /refuses the log-in of user kvorum.*check log\.sasl\.username, log\.sasl\.passwordFile/,
     ],
     [
       'no log-in',
-      () => ({ ...tlsPort(), ssl: true }),
-      true,
+      tls,
       /asks for a log-in.*set log\.sasl\.mechanism, log\.sasl\.username and log\.sasl\.passwordFile/,
     ],
     [
-      'an authority that is not trusted',
-      () => ({ ...tlsPort(), ssl: true, ...logIn() }),
-      false,
+      'an authority that is not known',
+      () => ({ ...tls(), caFile: undefined, ...logIn() }),
       /is not trusted.*log\.ssl.*NODE_EXTRA_CA_CERTS/,
     ],
     [
+      'a caFile that is not of the authority',
+      () => ({ ...tls(), caFile: certificate('clientCert'), ...logIn() }),
+      /is not trusted/,
+    ],
+    [
+      'a caFile that is not there',
+      () => ({ ...tls(), caFile: join(files, 'absent.pem'), ...logIn() }),
+      /cannot read log\.caFile: ENOENT.*absent\.pem/,
+    ],
+    ['no client certificate where one is asked for', mutualTls, /asks for a client certificate/],
+    [
       'plain text on a TLS port',
-      () => ({ ...tlsPort(), ...logIn() }),
-      true,
+      () => ({ brokers: kafka.secured?.saslSsl, ...logIn() }),
       /speaks TLS on this port.*set log\.ssl to true/,
     ],
-  ])('%s ends it with the setting to change', async (_name, log, isTrusting, text) => {
-    const cluster = await prepared(log());
-    const end = await start(cluster, isTrusting ? trusting() : {}).end(30_000);
+  ])('%s ends it with the setting to change', async (_name, log, text) => {
+    const end = await start(await prepared(log())).end(30_000);
     expect(end.code).toBe(CONFIG);
     expect(end.output).toMatch(text);
     expect(end.output).toContain('(KV_CONFIG)');
@@ -125,8 +145,8 @@ describe.skipIf(!hasJars)('kvd on a secured Kafka', () => {
   });
 
   it('a user without permissions ends it with the command that grants them', async () => {
-    const cluster = await prepared({ ...tlsPort(), ssl: true, ...logIn('powerless') });
-    const end = await start(cluster, trusting()).end(30_000);
+    const cluster = await prepared({ ...tls(), caFile: undefined, ...logIn('powerless') });
+    const end = await start(cluster, { NODE_EXTRA_CA_CERTS: certificate('ca') }).end(30_000);
     expect(end.code).toBe(LOG_MISCONFIGURED);
     expect(end.output).toMatch(
       /user powerless lacks the permission Create, Describe.*kafka-acls\.sh .*--topic orders-raft-log-/,

@@ -26,13 +26,13 @@ const failureOf = (fails: KvError): Promise<KvError> =>
   );
 
 it('says why the last try failed when it gives up, and what to do', async () => {
-  const cause = new KvError('KV_LOG_UNAVAILABLE', 'none answers (connect ECONNREFUSED)', {
+  const cause = new KvError('KV_LOG_UNAVAILABLE', 'none answers (alert\n number 46\n)', {
     details: { hint: 'check the network' },
   });
   const error = await failureOf(cause);
   expect(error).toMatchObject({ code: 'KV_LOG_UNAVAILABLE', cause });
   expect(errorLine(error)).toMatch(
-    /k1:9092 did not answer within 0 ms \(last: none answers \(connect ECONNREFUSED\)\) · check that the brokers run and log\.brokers names them; check the network \(KV_LOG_UNAVAILABLE\)$/,
+    /k1:9092 did not answer within 0 ms \(last: none answers \(alert number 46\)\) · check that the brokers run and log\.brokers names them; check the network \(KV_LOG_UNAVAILABLE\)$/,
   );
 });
 

@@ -49,8 +49,11 @@ export async function openLogWhenReachable(
 
 function gaveUp(last: KvError, spec: LogSpec, options: OpenLogOptions): KvError {
   const { startupTimeoutMs, where } = options;
-  // The new error starts with the same words.
-  const why = last.message.replace(`${errorSpec(last.code).message}: `, '');
+  // The new error starts with the same words. OpenSSL's texts end with a line break, and this is to be one line.
+  const why = last.message
+    .replace(`${errorSpec(last.code).message}: `, '')
+    .replaceAll(/\s+/g, ' ')
+    .replaceAll(' )', ')');
   const hints = ['check that the brokers run and log.brokers names them', last.details.hint];
   return new KvError(
     'KV_LOG_UNAVAILABLE',
