@@ -100,7 +100,8 @@ async function runLegs(
   const plan = new Plan(seededRng(seed), minutes <= SHORT_RUN_MINUTES ? SHORT : LONG, ground);
   const beganMs = nowMs();
   const endMs = beganMs + minutes * MINUTE_MS;
-  const legs = Math.max(1, Math.round(minutes / LEG_MINUTES));
+  // No minutes: only the lost tail.
+  const legs = minutes > 0 ? Math.max(1, Math.round(minutes / LEG_MINUTES)) : 0;
   for (let number = 1; number <= legs && collected.violations.length === 0; number += 1) {
     signal.throwIfAborted();
     const leg = new Leg({

@@ -1,4 +1,5 @@
-import { readHistory } from '@kvorum/simulator';
+import { writeFileSync } from 'node:fs';
+import { checkHistory, readHistory, renderTimeline } from '@kvorum/simulator';
 
 export interface Checked {
   readonly violations: readonly string[];
@@ -6,10 +7,24 @@ export interface Checked {
   readonly kept: readonly string[];
 }
 
-/** Reads a history back and runs every checker on it. */
+/** Time for the search over orders. */
+const CHECK_MS = 180_000;
+
+/** Reads a history back and runs every checker on it. What could not be verified counts as a violation: it is no pass. */
 export async function checkFile(path: string, say: (line: string) => void): Promise<Checked> {
   const history = await readHistory(path);
   if (!history.ok) return { violations: [`${path}: ${history.error.message}`], kept: [path] };
-  say(`${history.value.operations.length} operations, ${history.value.log.length} log records`);
-  return { violations: [], kept: [] };
+  const report = checkHistory(history.value, { timeoutMs: CHECK_MS });
+  say(`checked: ${JSON.stringify(report.counts)}: ${report.verdict}`);
+  const violations = [
+    ...report.findings.map(
+      ({ checker, rule, shard, text }) => `${checker}, ${rule}, shard ${shard}: ${text}`,
+    ),
+    ...report.unverified.map((what) => `not verified: ${what}`),
+  ];
+  if (violations.length === 0) return { violations, kept: [] };
+  if (report.moreFindings > 0) violations.push(`and ${report.moreFindings} findings more`);
+  const timeline = path.replace(/jsonl$/, 'html');
+  writeFileSync(timeline, renderTimeline(history.value, report));
+  return { violations, kept: [path, timeline] };
 }

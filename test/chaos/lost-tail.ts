@@ -65,7 +65,7 @@ async function rewriteTail(scene: Scene): Promise<number> {
   const { kafka, topics, topic, signal } = scene;
   let value = await write(scene.client, 0, 50);
   await topics.alter(topic, { 'unclean.leader.election.enable': 'true' });
-  const leader = (await topics.leaders(topic)).get(topic) ?? 1;
+  const leader = (await topics.leaderOf(topic)) ?? 1;
   const [behind = 0, complete = 0] = [1, 2, 3].filter((broker) => broker !== leader);
   await kafka.kill(behind);
   value = await write(scene.client, value, 200);
@@ -76,9 +76,10 @@ async function rewriteTail(scene: Scene): Promise<number> {
   for (const broker of [behind, leader]) kafka.restart(broker).catch(() => undefined);
   const untilMs = nowMs() + LEADER_MS;
   for (;;) {
-    const elected = (await topics.leaders(topic).catch(() => undefined))?.get(topic) ?? -1;
+    const elected = await topics.leaderOf(topic);
     if (elected === behind || elected === leader) return value;
-    if (nowMs() > untilMs) throw new TypeError(`no unclean election of ${topic}: ${elected}`);
+    if (nowMs() > untilMs)
+      throw new TypeError(`no unclean election of ${topic}: the leader is ${elected}`);
     await sleep(POLL_MS, undefined, { signal });
   }
 }

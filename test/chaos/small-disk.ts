@@ -54,6 +54,8 @@ export class SmallDisk {
 
   async unmount(): Promise<void> {
     const gone = once(this.#guard, 'exit');
+    // Nothing else may keep this process running until then.
+    this.#guard.ref();
     this.#guard.stdin?.end();
     await gone;
   }

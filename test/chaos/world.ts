@@ -76,10 +76,7 @@ export class World {
 
   /** Number of the broker that leads the shard's topic, or any when nobody knows. */
   async leaderBroker(shard: string): Promise<number> {
-    const topic = this.topicOf(shard);
-    const leaders = await this.topics.leaders(topic).catch(() => undefined);
-    const leader = leaders?.get(topic) ?? -1;
-    return leader > 0 ? leader : 1;
+    return (await this.topics.leaderOf(this.topicOf(shard))) ?? 1;
   }
 
   async killMember(i: number, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {

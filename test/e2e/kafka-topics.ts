@@ -26,6 +26,17 @@ export class KafkaTopics {
     return new Map(topics.map(({ name, partitions }) => [name, partitions[0]?.leader ?? -1]));
   }
 
+  /** The broker that leads a topic; undefined while none does. Asks about this topic alone: another one may be without a leader. */
+  async leaderOf(topic: string): Promise<number | undefined> {
+    try {
+      const { topics } = await this.#admin.fetchTopicMetadata({ topics: [topic] });
+      const leader = topics[0]?.partitions[0]?.leader ?? -1;
+      return leader < 0 ? undefined : leader;
+    } catch {
+      return undefined; // kafkajs takes a missing leader for an error
+    }
+  }
+
   /** One topic; `settings` over what kvd would ask for. */
   async create(
     topic: string,
