@@ -4,7 +4,7 @@ import { checkLinearizability } from './linearizability.ts';
 import { type LogPosition, type ReplayedLog, replayLog } from './log-replay.ts';
 import { type ObservedVersions, observeVersions } from './observed-versions.ts';
 import { checkOrder } from './order-check.ts';
-import type { Sighting } from './real-time.ts';
+import type { Placed, Sighting } from './real-time.ts';
 import type { RecordedEvents, RecordedHistory, RecordedOperation } from './recorded-history.ts';
 import { checkReplay } from './replay-check.ts';
 import { checkWatchStream, type WatchLine, type WatchTruth } from './watch-check.ts';
@@ -67,8 +67,15 @@ export function checkHistory(history: RecordedHistory, options: CheckOptions = {
       findings.push(one);
       return one;
     };
-    totals.logRecords += checkByRevision(shard, make);
-    const search = checkLinearizability(shard.operations, limits, make('linearizability'));
+    const { logRecords, placed } = checkByRevision(shard, make);
+    totals.logRecords += logRecords;
+    const hints = new Map(placed.map(({ operation, revision }) => [operation.id, revision]));
+    const search = checkLinearizability(
+      shard.operations,
+      ({ id }) => hints.get(id) ?? Number.POSITIVE_INFINITY,
+      limits,
+      make('linearizability'),
+    );
     totals.keyGroups += search.groups;
     totals.searchSteps += search.steps;
     for (const keys of search.unverified) {
@@ -123,11 +130,11 @@ function splitByShard(
   return shards;
 }
 
-/** The checkers that go by revisions; returns the number of records replayed. */
+/** The checkers that go by revisions. */
 function checkByRevision(
   shard: ShardHistory,
   make: (checker: Finding['checker']) => Findings,
-): number {
+): { readonly logRecords: number; readonly placed: readonly Placed[] } {
   const { operations, streams } = shard;
   const deliveries = [...streams.values()].flatMap((lines) =>
     lines.filter((line): line is RecordedEvents => line.type === 'events'),
@@ -137,17 +144,18 @@ function checkByRevision(
   const observed = observeVersions(operations, deliveries, sightings, order);
   checkOrder(operations, observed, sightings, order);
   let log: ReplayedLog | undefined;
+  let { placed } = observed;
   if (shard.log !== undefined) {
     const findings = make('replay');
     log = replayLog(shard.log, findings);
     // A log that cannot be read on says nothing about what came after.
-    if (findings.list.length === 0) checkReplay(operations, log, sightings, findings);
+    if (findings.list.length === 0) placed = checkReplay(operations, log, sightings, findings);
     else if (findings.list.some(({ rule }) => rule === 'bad-log')) log = undefined;
   }
   const truth = watchTruth(operations, streams, observed, log);
   const watch = make('watch');
   for (const lines of streams.values()) checkWatchStream(lines, truth, watch);
-  return log?.index ?? 0;
+  return { logRecords: log?.index ?? 0, placed };
 }
 
 function sightingOf({ at, events, stream }: RecordedEvents): readonly Sighting[] {

@@ -1,6 +1,6 @@
 import type { KvRequest, TxnOp } from '@kvorum/base';
 import { describeOperation } from './describe-operation.ts';
-import { leasedKeys, possibleWrites } from './effects.ts';
+import { leasedKeys } from './effects.ts';
 import type { Findings } from './finding.ts';
 import { type KeyRange, keyRange, keysWithin, keyText, shown } from './key-text.ts';
 import type { RecordedKeyValue, RecordedOperation, RecordedResponse } from './recorded-history.ts';
@@ -26,9 +26,11 @@ export interface LinearizabilityOutcome {
  * Whether the operations on one shard's keys can be put in one order that their calls and returns allow and that explains every
  * answer, by values alone: nothing here believes a revision. Keys are judged apart (linearizability is local), except
  * that what writes several keys joins them.
+ * @param hintOf - in which order to try what is open: where others say that an operation stands. A help, never a verdict.
  */
 export function checkLinearizability(
   operations: readonly RecordedOperation[],
+  hintOf: (operation: RecordedOperation) => number,
   limits: SearchLimits,
   findings: Findings,
 ): LinearizabilityOutcome {
@@ -38,14 +40,13 @@ export function checkLinearizability(
   });
   const { groups, known } = groupKeys(judged);
   const outcome = { groups: groups.length, unverified: [] as string[], steps: 0 };
-  const hints = new Hints(judged);
   const leased = new Set(judged.flatMap(({ request }) => leasedKeys(request)));
   for (const { keys, members } of groups) {
     // A key under a lease may vanish without an operation: the replay of the log judges those.
     if (keys.some((key) => leased.has(key))) continue;
     const positions = new Map(keys.map((key, at) => [key, at] as const));
     const group: KeyGroup = { keys, positions, known };
-    const search = new GroupSearch(group, members, hints, limits);
+    const search = new GroupSearch(group, members, hintOf, limits);
     const result = search.run();
     outcome.steps += result.steps;
     if (result.verdict === 'unverified') outcome.unverified.push(nameOf(keys));
@@ -62,17 +63,17 @@ function nameOf(keys: readonly string[]): string {
 class GroupSearch {
   readonly #group: KeyGroup;
   readonly #steps: readonly RegisterStep[];
-  readonly #hints: Hints;
+  readonly #hintOf: (operation: RecordedOperation) => number;
   readonly #limits: SearchLimits;
 
   constructor(
     group: KeyGroup,
     members: readonly RecordedOperation[],
-    hints: Hints,
+    hintOf: (operation: RecordedOperation) => number,
     limits: SearchLimits,
   ) {
     this.#group = group;
-    this.#hints = hints;
+    this.#hintOf = hintOf;
     this.#limits = limits;
     const steps = members.map((operation) => registerStep(operation, group));
     const useful = steps.filter((step) => step !== undefined);
@@ -80,7 +81,7 @@ class GroupSearch {
   }
 
   run(steps: readonly RegisterStep[] = this.#steps): ReturnType<typeof searchOrder> {
-    const hintOf = (step: RegisterStep): number => this.#hints.of(step);
+    const hintOf = ({ operation }: RegisterStep): number => this.#hintOf(operation);
     return searchOrder(steps, this.#group.keys.length, hintOf, this.#limits);
   }
 
@@ -190,30 +191,6 @@ function visitKeyValues(response: RecordedResponse, visit: (kv: RecordedKeyValue
   if (response.op === 'put' && response.prevKv !== undefined) visit(response.prevKv);
   if (response.op === 'delete-range') for (const kv of response.prevKvs ?? []) visit(kv);
   if (response.op === 'txn') for (const one of response.responses ?? []) visitKeyValues(one, visit);
-}
-
-/** In which order to try what is open: by the revision where it was answered or seen. A help, never a verdict. */
-class Hints {
-  readonly #seen = new Map<string, number>();
-
-  constructor(operations: readonly RecordedOperation[]) {
-    for (const { result } of operations) {
-      if (result.outcome !== 'ok') continue;
-      visitKeyValues(result.response, ({ key, modRevision, value }) => {
-        if (value === undefined || modRevision === undefined) return;
-        this.#seen.set(`${keyText(key)}=${keyText(value)}`, modRevision);
-      });
-    }
-  }
-
-  of({ operation }: RegisterStep): number {
-    if (operation.result.outcome === 'ok') return operation.result.revision;
-    for (const { key, value } of possibleWrites(operation).puts) {
-      const seen = this.#seen.get(`${key}=${value ?? ''}`);
-      if (seen !== undefined) return seen;
-    }
-    return Number.POSITIVE_INFINITY;
-  }
 }
 
 interface Group {

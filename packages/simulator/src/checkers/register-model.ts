@@ -13,6 +13,8 @@ export interface RegisterStep {
   readonly required: boolean;
   /** What it answered shows that it changes nothing. */
   readonly readOnly: boolean;
+  /** It touches one key only. */
+  readonly single: boolean;
   readonly call: number;
   /** Infinity when it is not required. */
   readonly return: number;
@@ -50,6 +52,7 @@ export function registerStep(
     operation,
     required,
     readOnly: required && didWrite(request, result.response) === false,
+    single: group.keys.length === 1 || isSingle(request),
     call: operation.call,
     return: required ? (operation.return ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
     apply: (state) => {
@@ -61,6 +64,23 @@ export function registerStep(
       return states;
     },
   };
+}
+
+function isSingle(request: KvRequest): boolean {
+  const keys = new Set<string>();
+  const visit = (op: KvRequest | TxnOp): void => {
+    if (op.op === 'txn') {
+      for (const { key, rangeEnd } of op.compare) add(key, rangeEnd);
+      for (const inner of [...op.success, ...op.failure]) visit(inner);
+    } else if (op.op !== 'compact') add(op.key, op.op === 'put' ? undefined : op.rangeEnd);
+  };
+  const add = (key: Uint8Array, rangeEnd: Uint8Array | undefined): void => {
+    const range = keyRange(key, rangeEnd);
+    keys.add(range.single ? range.from : `${range.from}\0…`);
+    if (!range.single) keys.add('');
+  };
+  visit(request);
+  return keys.size === 1;
 }
 
 /** Whether registers can tell if a compare holds. */

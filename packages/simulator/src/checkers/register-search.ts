@@ -31,6 +31,8 @@ interface Entry {
 interface Choice {
   readonly entry: Entry;
   readonly state: RegisterState;
+  /** The state before it, when the next step must be one that it made possible. */
+  readonly before: RegisterState | undefined;
 }
 
 /** A point of the search where something is left to choose. */
@@ -46,7 +48,8 @@ const ASK_EVERY = 4096;
 /**
  * Wing and Gong's search with Lowe's memory: takes, again and again, a step that nothing undone returned before, whose answer fits the
  * state, and goes back when none is left; a (done set, state) that failed once is not tried again. Steps that only read are taken as
- * soon as they fit, without a choice: nothing can be lost by it.
+ * soon as they fit, without a choice: nothing can be lost by it. An unanswered step on one key is only taken right before a step that
+ * it makes possible: it may take effect as late as one likes, and what the next step overwrites unseen need not have been at all.
  * @param hintOf - the order in which open steps are tried.
  */
 export function searchOrder(
@@ -98,21 +101,32 @@ class Search {
 
   run(): SearchResult {
     const frames: Frame[] = [];
-    let state: RegisterState | undefined = this.#initial;
+    let at: Omit<Choice, 'entry'> | undefined = { state: this.#initial, before: undefined };
     for (;;) {
-      if (state !== undefined) {
-        this.#takeReads(state);
-        if (this.#requiredLeft === 0) return this.#result('linearizable');
-        if (this.#isNew(state)) {
-          frames.push({ choices: this.#choices(state), at: 0, trail: this.#trail.length });
-        }
-      }
+      if (at !== undefined) this.#enter(at, frames);
+      if (this.#requiredLeft === 0) return this.#result('linearizable');
       if (this.#isOver()) return this.#result('unverified');
       const choice = this.#nextChoice(frames);
       if (choice === undefined) return this.#result('not-linearizable');
       this.#take(choice.entry);
-      ({ state } = choice);
+      at = choice;
     }
+  }
+
+  /** Takes what needs no choice and opens a frame for the rest, unless it was tried before. */
+  #enter({ before, state }: Omit<Choice, 'entry'>, frames: Frame[]): void {
+    const justified = before === undefined || this.#enablesRead(before, state);
+    if (justified) this.#takeReads(state);
+    const owed = justified ? undefined : before;
+    if (this.#requiredLeft === 0 || !this.#isNew(state, owed)) return;
+    frames.push({ choices: this.#choices(state, owed), at: 0, trail: this.#trail.length });
+  }
+
+  #enablesRead(before: RegisterState, state: RegisterState): boolean {
+    return this.#open().some(
+      ({ step }) =>
+        step.readOnly && step.apply(before).length === 0 && step.apply(state).length > 0,
+    );
   }
 
   #result(verdict: SearchVerdict): SearchResult {
@@ -153,12 +167,19 @@ class Search {
     }
   }
 
-  #choices(state: RegisterState): readonly Choice[] {
+  #choices(state: RegisterState, owed: RegisterState | undefined): readonly Choice[] {
     const choices: Choice[] = [];
+    const reached = new Set<string>();
     for (const entry of this.#open()) {
-      if (entry.step.readOnly) continue;
+      const { step } = entry;
+      if (step.readOnly) continue;
       this.#steps += 1;
-      for (const next of entry.step.apply(state)) choices.push({ entry, state: next });
+      const nexts = step.apply(state);
+      const allowed =
+        owed === undefined ? nexts : nexts.filter((next) => isEnabled(step, owed, next));
+      if (step.required) {
+        for (const next of allowed) choices.push({ entry, state: next, before: undefined });
+      } else choices.push(...unansweredChoices(entry, state, allowed, reached));
     }
     return choices.sort((a, b) => a.entry.hint - b.entry.hint);
   }
@@ -199,8 +220,9 @@ class Search {
     } else this.#optionalDone[index] = 0;
   }
 
-  #isNew(state: RegisterState): boolean {
-    const key = `${this.#doneText()}|${stateText(state)}`;
+  #isNew(state: RegisterState, owed: RegisterState | undefined): boolean {
+    const debt = owed === undefined ? '' : `|${stateText(owed)}`;
+    const key = `${this.#doneText()}|${stateText(state)}${debt}`;
     if (this.#memo.has(key)) return false;
     this.#memo.add(key);
     return true;
@@ -216,6 +238,35 @@ class Search {
   }
 }
 
+/** Unanswered steps on one key that lead to the same state are as good as each other: all of them stay open. */
+function unansweredChoices(
+  entry: Entry,
+  state: RegisterState,
+  nexts: readonly RegisterState[],
+  reached: Set<string>,
+): readonly Choice[] {
+  const { single } = entry.step;
+  const fresh = nexts.filter((next) => {
+    if (isSame(next, state)) return false;
+    const name = stateText(next);
+    const known = single && reached.has(name);
+    if (single) reached.add(name);
+    return !known;
+  });
+  return fresh.map((next) => ({ entry, state: next, before: single ? state : undefined }));
+}
+
+/** Whether a step leads to `next` only thanks to the step before it. */
+function isEnabled(step: RegisterStep, before: RegisterState, next: RegisterState): boolean {
+  const without = step.apply(before);
+  if (step.required) return without.length === 0;
+  return without.every((state) => !isSame(state, next));
+}
+
+function isSame(a: RegisterState, b: RegisterState): boolean {
+  return a.every((value, i) => value === b[i]);
+}
+
 const ANCHOR: RegisterStep = {
   operation: {
     ...{ type: 'operation', id: -1, client: '', process: '', shard: '', call: 0 },
@@ -224,6 +275,7 @@ const ANCHOR: RegisterStep = {
   },
   required: false,
   readOnly: false,
+  single: true,
   call: Number.NEGATIVE_INFINITY,
   return: Number.POSITIVE_INFINITY,
   apply: () => [],

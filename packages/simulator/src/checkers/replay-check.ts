@@ -13,17 +13,20 @@ import { Writers } from './writers.ts';
 
 /**
  * Every operation against what the log says: its answer is what the state at its revision gives, an acknowledged write stands there,
- * one that failed stands nowhere, one of unknown outcome at most once, and every change has an operation that made it.
+ * one that failed stands nowhere, one of unknown outcome at most once, and every change has an operation that made it. Returns
+ * where the operations stand.
  */
 export function checkReplay(
   operations: readonly RecordedOperation[],
   log: ReplayedLog,
   sightings: readonly Sighting[],
   findings: Findings,
-): void {
+): readonly Placed[] {
   const seen = new SeenRevisions(operations, sightings);
   const check = new ReplayCheck({ operations, log, seen }, findings);
-  checkRealTime(check.run(), sightings, findings);
+  const placed = check.run();
+  checkRealTime(placed, sightings, findings);
+  return placed;
 }
 
 class ReplayCheck {
