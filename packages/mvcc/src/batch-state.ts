@@ -1,5 +1,6 @@
-import { compareBytes, type LeaseId, NO_LEASE } from '@kvorum/base';
+import { type LeaseId, NO_LEASE } from '@kvorum/base';
 import { byteText } from './binary.ts';
+import { KeyOrder } from './key-order.ts';
 import { attachmentKey, leaseKey } from './lease-codec.ts';
 import { getMany, type Reading } from './reading.ts';
 import {
@@ -65,7 +66,8 @@ export class BatchState implements Snapshot {
   private readonly appliedCompactRevision: () => number;
   private readonly slots = new Map<string, Slot>();
   private readonly leases = new Map<LeaseId, boolean>();
-  private readonly written: Slot[] = [];
+  /** Slots written by this batch; those of commands that failed stay, without a row. */
+  private readonly written = new KeyOrder<Slot>();
   private undo: Undo[] = [];
 
   constructor(
@@ -150,7 +152,7 @@ export class BatchState implements Snapshot {
     const { main, sub, value, lease, deleted } = version;
     const live = head !== undefined && !head.deleted;
     this.undo.push({ slot, head, rowAt: slot.rowAt, rowLength: slot.rowLength });
-    if (slot.rowAt < 0) this.written.push(slot);
+    if (slot.rowAt < 0) this.written.add(slot);
     const create = deleted ? 0 : live ? head.create : main;
     const number = deleted ? 0 : live ? head.version + 1 : 1;
     const prevMain = head === undefined ? 0 : head.modMain;
@@ -203,15 +205,10 @@ export class BatchState implements Snapshot {
     const from = userKeyOfHead(gte);
     const to = lt[0] === gte[0] ? userKeyOfHead(lt) : undefined;
     const entries: HeadEntry[] = [];
-    const seen = new Set<Slot>();
-    for (const slot of this.written) {
-      const { key, head } = slot;
-      if (slot.rowAt < 0 || head === undefined || seen.has(slot)) continue;
-      seen.add(slot);
-      if (compareBytes(key, from) < 0 || (to !== undefined && compareBytes(key, to) >= 0)) continue;
-      entries.push({ key, head });
+    for (const { key, head, rowAt } of this.written.between(from, to)) {
+      if (rowAt >= 0 && head !== undefined) entries.push({ key, head });
     }
-    return entries.sort((a, b) => compareBytes(a.key, b.key));
+    return entries;
   }
 
   localRow(main: number, sub: number): Uint8Array | undefined {

@@ -1,8 +1,7 @@
 import {
   type Compare,
   compareBytes,
-  type DeleteRangeRequest,
-  inRange,
+  EMPTY_BYTES,
   KvError,
   type KvRequest,
   type Limits,
@@ -13,6 +12,7 @@ import {
   type TxnRequest,
 } from '@kvorum/base';
 import { byteText } from './binary.ts';
+import { KeyIntervals } from './key-intervals.ts';
 
 const SORT_ORDERS: readonly string[] = ['none', 'ascend', 'descend'];
 const SORT_TARGETS: readonly string[] = ['key', 'version', 'create', 'mod', 'value'];
@@ -122,7 +122,7 @@ function checkCompare(compare: Compare): KvError | undefined {
 /** What one level of a txn may write, seen from the level above. */
 interface Writes {
   readonly puts: Set<string>;
-  readonly deletes: DeleteRangeRequest[];
+  readonly deletes: KeyIntervals;
 }
 
 class DuplicateKey {}
@@ -139,8 +139,10 @@ function checkDuplicates(txn: TxnRequest): KvError | undefined {
  * branches of one nested txn. The order (deletes of this level, nested txns, puts) is etcd's and decides corner cases.
  */
 function collectWrites(ops: readonly TxnOp[]): Writes | DuplicateKey {
-  const deletes = ops.filter((op) => op.op === 'delete-range');
-  const writes: Writes = { puts: new Set(), deletes };
+  const writes: Writes = { puts: new Set(), deletes: new KeyIntervals() };
+  for (const op of ops) {
+    if (op.op === 'delete-range') writes.deletes.addRange(op.key, op.rangeEnd ?? EMPTY_BYTES);
+  }
   for (const op of ops) {
     if (op.op === 'txn' && !addNested(writes, op)) return new DuplicateKey();
   }
@@ -156,27 +158,18 @@ function addNested(writes: Writes, txn: TxnRequest): boolean {
   const failure = collectWrites(txn.failure);
   if (success instanceof DuplicateKey || failure instanceof DuplicateKey) return false;
   const added = addPuts(writes, success.puts) && addPuts(writes, failure.puts, success.puts);
-  writes.deletes.push(...success.deletes, ...failure.deletes);
+  writes.deletes.addAll(success.deletes);
+  writes.deletes.addAll(failure.deletes);
   return added;
 }
 
 function addPuts(writes: Writes, texts: Iterable<string>, safe?: ReadonlySet<string>): boolean {
   for (const text of texts) {
     const twice = writes.puts.has(text) && safe?.has(text) !== true;
-    if (twice || isDeleted(textBytes(text), writes.deletes)) return false;
+    if (twice || writes.deletes.has(text)) return false;
     writes.puts.add(text);
   }
   return true;
-}
-
-function isDeleted(key: Uint8Array, deletes: readonly DeleteRangeRequest[]): boolean {
-  return deletes.some((range) => inRange(key, range.key, range.rangeEnd ?? new Uint8Array(0)));
-}
-
-function textBytes(text: string): Uint8Array {
-  const out = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i += 1) out[i] = text.charCodeAt(i);
-  return out;
 }
 
 /** About what the request weighs on the wire. */
