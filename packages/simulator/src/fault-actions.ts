@@ -218,7 +218,8 @@ export function damageLog(
   const bounds = broker.bounds(name);
   if (bounds === undefined || bounds.end < 3) return false;
   if (damage === 'start-moved') {
-    broker.truncateHead(name, logOffset(rng.integer(1, bounds.end + 1)));
+    // Near the end, where somebody may still have to read.
+    broker.truncateHead(name, logOffset(bounds.end - rng.integer(0, 3)));
   } else if (damage === 'topic-recreated') {
     broker.deleteLog(name);
     broker.createLog(name);

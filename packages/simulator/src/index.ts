@@ -33,6 +33,7 @@ export {
   type RecordedWatchEnd,
 } from './checkers/recorded-history.ts';
 export { renderTimeline } from './checkers/timeline.ts';
+export { damageLog } from './fault-actions.ts';
 export type { Found, Op, OpRecord, Outcome, SeenEvent, WatchRecord } from './history.ts';
 export { History } from './history.ts';
 export { checkDamaged } from './invariants/damage.ts';
@@ -51,6 +52,7 @@ export { VoteChecker } from './invariants/votes.ts';
 export { checkWatch } from './invariants/watches.ts';
 export { simulate } from './main.ts';
 export { type Alarm, SimMember, shardUidOf } from './member.ts';
+export { parseOptions, type SimCommand } from './options.ts';
 export type { Plant } from './plant.ts';
 export { type RunOptions, type RunResult, runSeed } from './run-seed.ts';
 export { sha256 } from './sha256.ts';

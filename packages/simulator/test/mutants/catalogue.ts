@@ -179,22 +179,6 @@ const DAMAGE: readonly Mutant[] = [
     adjust: brokenLog('tail-rewritten'),
     seenBy: ['detect-and-halt'],
   },
-  {
-    name: 'append below the judged offset taken for a good one',
-    edits: [
-      {
-        file: 'raft/src/append.ts',
-        find: '  if (offset < next) {\n    halt(core, {',
-        replace: '  if (offset < next) {\n    void ({',
-      },
-      {
-        file: 'raft/src/append.ts',
-        find: '`,\n    });\n    return;\n  }\n  if (offset === next',
-        replace: '`,\n    });\n  }\n  if (offset === next',
-      },
-    ],
-    adjust: brokenLog('topic-recreated'),
-  },
 ];
 
 /** Bugs of elections. */

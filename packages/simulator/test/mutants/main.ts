@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { MUTANTS } from './catalogue.ts';
 import type { Mutant } from './mutant.ts';
-import type { Verdict } from './run-mutant.ts';
+import type { Hunt, Verdict } from './run-mutant.ts';
 
 const RUNNER = fileURLToPath(new URL('./run-mutant.ts', import.meta.url));
 
@@ -14,10 +14,12 @@ interface Plan {
 }
 
 /** Runs one mutant in a process of its own. */
-function hunt({ name }: Mutant, { from, seeds }: Plan): Promise<Verdict> {
+function hunt({ name, edits = [] }: Mutant, { from, seeds }: Plan): Promise<Verdict> {
+  const order: Hunt = { name, edits, from, seeds };
   return new Promise((resolve, reject) => {
     let verdict: Verdict | undefined;
-    const child = fork(RUNNER, [name, String(from), String(seeds)]);
+    const child = fork(RUNNER);
+    child.send(order);
     child.on('message', (message: Verdict) => {
       verdict = message;
     });

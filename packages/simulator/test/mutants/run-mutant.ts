@@ -4,9 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { assert } from '@kvorum/base';
-import { MUTANTS } from './catalogue.ts';
 import type { Edit, Mutant } from './mutant.ts';
+
+// No import of the product up here, not even by way of the catalogue: the hooks must stand before any of it is loaded.
+
+/** What the process is told to do. */
+export interface Hunt {
+  readonly name: string;
+  readonly edits: readonly Edit[];
+  readonly from: number;
+  readonly seeds: number;
+}
 
 /** What the process says when it is done. */
 export interface Verdict {
@@ -26,7 +34,9 @@ function patch(edits: readonly Edit[], directory: string): void {
     for (const edit of edits) {
       if (edit.file !== file) continue;
       const count = text.split(edit.find).length - 1;
-      assert(count === 1, `${file} holds the text to change ${count} times: ${edit.find}`);
+      if (count !== 1) {
+        throw new RangeError(`${file} holds the text to change ${count} times: ${edit.find}`);
+      }
       text = text.replace(edit.find, () => edit.replace);
     }
     const copy = join(directory, `copy-${i}.mts`);
@@ -36,31 +46,39 @@ function patch(edits: readonly Edit[], directory: string): void {
   register(new URL('./patch-hooks.mjs', import.meta.url), { data: patched });
 }
 
-async function run(mutant: Mutant, from: number, seedsMax: number): Promise<Verdict> {
-  // Loaded only now: the hooks must stand before the product is loaded.
+async function load(name: string): Promise<Mutant> {
+  const { MUTANTS } = await import('./catalogue.ts');
+  const mutant = MUTANTS.find((one) => one.name === name);
+  if (mutant === undefined) throw new RangeError(`no such mutant: ${name}`);
+  return mutant;
+}
+
+async function run({ name, from, seeds: seedsMax }: Hunt): Promise<Verdict> {
   const { runSeed } = await import('@kvorum/simulator');
+  const { adjust, plant, seenBy } = await load(name);
   for (let seeds = 1; seeds <= seedsMax; seeds += 1) {
     const { problems } = await runSeed(from + seeds - 1, {
       stopAtFirst: true,
-      ...(mutant.plant === undefined ? {} : { plant: mutant.plant() }),
-      ...(mutant.adjust === undefined ? {} : { adjust: mutant.adjust }),
+      ...(plant === undefined ? {} : { plant: plant() }),
+      ...(adjust === undefined ? {} : { adjust }),
     });
-    const caught = problems.find(({ invariant }) => mutant.seenBy?.includes(invariant) !== false);
+    const caught = problems.find(({ invariant }) => seenBy?.includes(invariant) !== false);
     if (caught !== undefined) return { seeds, caught };
   }
   return { seeds: seedsMax, caught: undefined };
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [, , name, from, seedsMax] = process.argv;
-  const mutant = MUTANTS.find((one) => one.name === name);
-  assert(mutant !== undefined, `no such mutant: ${name}`);
+async function hunt(order: Hunt): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'kvorum-mutant-'));
   try {
-    if (mutant.edits !== undefined) patch(mutant.edits, directory);
-    const verdict = await run(mutant, Number(from), Number(seedsMax));
-    process.send?.(verdict);
+    if (order.edits.length > 0) patch(order.edits, directory);
+    process.send?.(await run(order));
   } finally {
     rmSync(directory, { recursive: true, force: true });
+    process.disconnect();
   }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  process.once('message', (order: Hunt) => void hunt(order));
 }
