@@ -72,8 +72,8 @@ export function rightsRequest(topic: string): KafkajsCustomRequest<number | unde
   };
 }
 
-/** Throws KV_LOG_UNAVAILABLE for bytes that are no such answer. */
-function decodeRights(payload: Uint8Array): number | undefined {
+/** The answer to {@link rightsRequest}. Throws KV_LOG_UNAVAILABLE for bytes that are none. */
+export function decodeRights(payload: Uint8Array): number | undefined {
   try {
     return readRights(new Decoder(payload));
   } catch (cause) {

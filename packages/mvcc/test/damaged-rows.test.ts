@@ -13,7 +13,7 @@ import { TestReplica } from './harness.ts';
 
 const CLIENT = 'a'.repeat(32);
 const FRAME = { leaderTimeMs: 1, baseRevision: 1, revisionCount: 0 };
-const corrupt = expect.objectContaining({ code: 'KV_CORRUPT' });
+const corrupt: unknown = expect.objectContaining({ code: 'KV_CORRUPT' });
 
 function tagged(value: string): Proposal {
   const session = { clientId: CLIENT, seq: 1, ackedThrough: 0, retry: false };
@@ -41,7 +41,7 @@ describe('damaged bytes are told from bugs', () => {
     const row = replica.store.get(sessionKey(CLIENT)) ?? new Uint8Array(0);
     for (const bad of [row.subarray(0, -1), Uint8Array.of(99), new Uint8Array(0)]) {
       replica.store.put(sessionKey(CLIENT), bad);
-      expect(() => replica.restart()).toThrow(corrupt);
+      expect(() => replica.restart()).toThrow(corrupt as Error);
     }
   });
 
@@ -54,12 +54,12 @@ describe('damaged bytes are told from bugs', () => {
     row[at] = 99;
     replica.store.put(sessionKey(CLIENT), row);
     replica.restart();
-    expect(() => replica.batch([tagged('1')])).toThrow(corrupt);
+    expect(() => replica.batch([tagged('1')])).toThrow(corrupt as Error);
   });
 
   it('a head that is none is KV_CORRUPT', () => {
-    expect(() => decodeHead(new Uint8Array(39))).toThrow(corrupt);
-    expect(() => decodeHead(Uint8Array.of(1))).toThrow(corrupt);
+    expect(() => decodeHead(new Uint8Array(39))).toThrow(corrupt as Error);
+    expect(() => decodeHead(Uint8Array.of(1))).toThrow(corrupt as Error);
   });
 
   it('a write set cannot reach rows of another kind', () => {
