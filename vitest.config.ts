@@ -22,6 +22,7 @@ export default defineConfig({
             'packages/*/test/**/*.integration.test.ts',
             'test/docs/**/*.integration.test.ts',
             'test/e2e/**/*.test.ts',
+            'test/chaos/**/*.test.ts',
           ],
           testTimeout: 180_000,
           hookTimeout: 180_000,

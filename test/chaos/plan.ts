@@ -1,5 +1,4 @@
 import type { Rng } from '@kvorum/ports';
-import type { ChaosGround } from './chaos-cluster.ts';
 import type { DrawFault, Fault, Longest } from './fault.ts';
 import { cutOneLink, isolateMember, resetLinks, slowLinks } from './link-faults.ts';
 import * as faults from './process-faults.ts';
@@ -8,6 +7,12 @@ import * as faults from './process-faults.ts';
 export interface Episode {
   readonly faults: readonly Fault[];
   readonly apartMs: number;
+}
+
+/** What not every machine has. */
+export interface Equipment {
+  readonly disk: unknown;
+  readonly clocks: unknown;
 }
 
 /** Of a run of two minutes. */
@@ -41,13 +46,13 @@ const SLOW: readonly DrawFault[] = [
 export class Plan {
   readonly #rng: Rng;
   readonly #longest: Longest;
-  readonly #ground: ChaosGround;
+  readonly #equipment: Equipment;
   #bag: Fault[] = [];
 
-  constructor(rng: Rng, longest: Longest, ground: ChaosGround) {
+  constructor(rng: Rng, longest: Longest, equipment: Equipment) {
     this.#rng = rng;
     this.#longest = longest;
-    this.#ground = ground;
+    this.#equipment = equipment;
   }
 
   /** `restarts`: whether faults that start members may be drawn now. */
@@ -76,7 +81,7 @@ export class Plan {
   }
 
   #shuffled(): Fault[] {
-    const { disk, clocks } = this.#ground;
+    const { disk, clocks } = this.#equipment;
     const kinds: DrawFault[] = [...WITHOUT_RESTARTS, ...WITH_RESTARTS];
     if (this.#longest === LONG) kinds.push(...SLOW);
     else kinds.push(SLOW[this.#rng.integer(0, SLOW.length)] ?? faults.killAllBrokers);

@@ -1,4 +1,4 @@
-import { type KeyValue, KvError, type KvRequest, utf8 } from '@kvorum/base';
+import { isErrorCode, type KeyValue, KvError, type KvRequest, utf8 } from '@kvorum/base';
 import { compare, type KvorumClient, op, type TxnOpResult, type TxnResult } from '@kvorum/client';
 import type { RecordedKeyValue, RecordedResponse } from '@kvorum/simulator';
 import type { Answered } from './recorder.ts';
@@ -116,6 +116,10 @@ interface JsonRange {
   }[];
 }
 
+interface JsonError {
+  readonly error: { readonly code: string; readonly message: string };
+}
+
 /** A linearizable read of one key by the member itself, follower or not: over REST, which never asks another member for a read. */
 export async function readAtMember(
   endpoint: string,
@@ -130,7 +134,10 @@ export async function readAtMember(
   }).catch((cause: unknown) => {
     throw new KvError('KV_UNAVAILABLE', endpoint, { cause });
   });
-  if (!answer.ok) throw new KvError('KV_UNAVAILABLE', `${answer.status} ${await answer.text()}`);
+  if (!answer.ok) {
+    const { error } = (await answer.json()) as JsonError;
+    throw new KvError(isErrorCode(error.code) ? error.code : 'KV_UNAVAILABLE', error.message);
+  }
   const { revision, kvs } = (await answer.json()) as JsonRange;
   return {
     revision,

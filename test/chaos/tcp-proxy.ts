@@ -1,5 +1,11 @@
 import { once } from 'node:events';
-import { createServer, connect as dial, type Server, type Socket } from 'node:net';
+import {
+  type AddressInfo,
+  createServer,
+  connect as dial,
+  type Server,
+  type Socket,
+} from 'node:net';
 
 const HOST = '127.0.0.1';
 /** Held back per lane; beyond it the sender is no longer read, as a full TCP window would. */
@@ -30,11 +36,12 @@ export class TcpProxy {
     server.on('connection', (socket) => this.#accept(socket));
   }
 
+  /** `port` 0 = a free one. */
   static async listen(port: number, target = 0): Promise<TcpProxy> {
     const server = createServer({ allowHalfOpen: true, noDelay: true });
     server.listen(port, HOST);
     await once(server, 'listening');
-    return new TcpProxy(server, port, target);
+    return new TcpProxy(server, (server.address() as AddressInfo).port, target);
   }
 
   set target(port: number) {

@@ -11,8 +11,9 @@ const WEAK: readonly (readonly [setting: string, value: string])[] = [
   ['retention.bytes', '10737418240'],
   ['min.insync.replicas', '1'],
 ];
-/** Members check the settings once a minute. */
-const NOTICED_MS = 90_000;
+/** Members check the settings once a minute, and cannot while brokers are down. */
+const NOTICED_MS = 180_000;
+const ALTERED_MS = 180_000;
 const POLL_MS = 500;
 
 /** One setting of a shard's topic, weakened until every member has noticed and named it. */
@@ -32,14 +33,29 @@ export function drawWeakTopic(rng: Rng, shards: readonly string[]): WeakTopic {
       const logs = Array.from({ length: world.members.size }, (_, i) =>
         join(world.members.directory, `m${i + 1}.log`),
       );
-      const before = await world.topics.alter(topic, { [setting]: value });
+      const before = await insistently(world, () =>
+        world.topics.alter(topic, { [setting]: value }),
+      );
       try {
         return await untilNamed(world, logs, [topic, setting]);
       } finally {
-        await world.topics.alter(topic, before);
+        await insistently(world, () => world.topics.alter(topic, before));
       }
     },
   };
+}
+
+/** The brokers may be down at the moment. */
+async function insistently<T>(world: World, action: () => Promise<T>): Promise<T> {
+  const untilMs = nowMs() + ALTERED_MS;
+  for (;;) {
+    try {
+      return await action();
+    } catch (error) {
+      if (nowMs() > untilMs) throw error;
+      await world.pause(POLL_MS);
+    }
+  }
 }
 
 async function untilNamed(

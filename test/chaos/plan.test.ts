@@ -1,0 +1,80 @@
+import { seededRng } from '@kvorum/testkit';
+import { expect, it } from 'vitest';
+import type { Fault } from './fault.ts';
+import { LONG, Plan, SHORT } from './plan.ts';
+import { faultRows } from './report.ts';
+import { longestGaps } from './unavailability.ts';
+
+const NOTHING_LACKS = { disk: true, clocks: true };
+
+function draw(seed: number, episodes: number, restarts = true): Fault[][] {
+  const plan = new Plan(seededRng(seed), LONG, NOTHING_LACKS);
+  return Array.from({ length: episodes }, () => [...plan.next(restarts).faults]);
+}
+
+const textsOf = (episodes: readonly Fault[][]): string[] => episodes.flat().map(({ text }) => text);
+
+it('draws the same faults from the same seed', () => {
+  expect(textsOf(draw(7, 30))).toEqual(textsOf(draw(7, 30)));
+  expect(textsOf(draw(7, 30))).not.toEqual(textsOf(draw(8, 30)));
+});
+
+it('draws every kind of fault before long', () => {
+  const kinds = new Set(draw(3, 40).flatMap((faults) => faults.map(({ kind }) => kind)));
+  const processes = ['kill -9 of a member', 'kill -9 of a broker', 'kill -9 of all members'];
+  const pauses = ['SIGSTOP of a member', 'SIGSTOP of a broker', 'SIGSTOP of all brokers'];
+  const restarts = ['rolling restart of the members', 'rolling restart of the brokers'];
+  const others = ['all brokers down', 'full disk', 'clock jump', 'cut one way of one connection'];
+  for (const kind of [...processes, ...pauses, ...restarts, ...others])
+    expect(kinds).toContain(kind);
+  for (const kind of ['cut one way', 'cut both ways', 'delay', 'reset']) {
+    expect(
+      [...kinds].some((each) => each.startsWith(kind)),
+      kind,
+    ).toBe(true);
+  }
+});
+
+it('starts no member while it must not, and never takes hold of one thing twice', () => {
+  for (const faults of draw(5, 60, false)) {
+    expect(faults.filter(({ startsMembers }) => startsMembers)).toEqual([]);
+    const grips = faults.flatMap((fault) => fault.grips);
+    expect(new Set(grips).size).toBe(grips.length);
+  }
+});
+
+it('leaves out what the machine lacks', () => {
+  const plan = new Plan(seededRng(1), SHORT, { disk: undefined, clocks: undefined });
+  const kinds = Array.from({ length: 60 }, () => plan.next(true).faults.map(({ kind }) => kind));
+  expect(kinds.flat()).not.toContain('full disk');
+  expect(kinds.flat()).not.toContain('clock jump');
+});
+
+it('measures how long a shard took no write', () => {
+  const acknowledged = [100, 150, 400, 900].map((endMs) => ({ shard: '0', startMs: 0, endMs }));
+  expect(longestGaps(acknowledged, ['0', '1'], 120, 1000)).toEqual({ '0': 500, '1': 880 });
+});
+
+it('sums faults up by kind', () => {
+  const episode = (kind: string, recoveryMs: number, gap: number) => ({
+    ...{ leg: 1, atMs: 0, faultyMs: 1, recoveredLast: '' },
+    faults: [{ kind, text: '' }],
+    recoveryMs,
+    unavailableMs: { '0': gap, '1': 0 },
+  });
+  const rows = faultRows([episode('b', 5, 30), episode('a', 1, 10), episode('b', 9, 20)]);
+  expect(rows).toEqual([
+    {
+      fault: 'a',
+      times: 1,
+      unavailableMs: { median: 10, worst: 10 },
+      recoveryMs: { median: 1, worst: 1 },
+    },
+    {
+      fault: 'b',
+      times: 2,
+      unavailableMs: { median: 20, worst: 30 },
+      recoveryMs: { median: 9, worst: 9 },
+    },
+  ]);
+});
