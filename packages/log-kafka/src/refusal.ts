@@ -83,7 +83,7 @@ function certificateTrouble(at: string, code: string, cause: Error): KvError | u
   const certificate = `the certificate of Kafka broker ${at}`;
   if (UNTRUSTED.has(code)) {
     const hint =
-      'log.ssl checks it against known authorities: start kvd with NODE_EXTRA_CA_CERTS=<PEM file of yours>';
+      'set log.caFile to the PEM file of its authority; without it, log.ssl checks against known ones and NODE_EXTRA_CA_CERTS';
     return refusal(`${certificate} is not trusted: ${reason}`, hint, cause);
   }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
@@ -95,8 +95,12 @@ function certificateTrouble(at: string, code: string, cause: Error): KvError | u
   }
   if (/^ERR_SSL_.*ALERT_(BAD_CERTIFICATE|CERTIFICATE_REQUIRED)$/.test(code)) {
     const hint =
-      'kvd shows none: in log.brokers name a listener with ssl.client.auth=none, and set log.sasl';
+      'set log.certFile and log.keyFile, or name a listener with ssl.client.auth=none in log.brokers';
     return refusal(`Kafka broker ${at} asks for a client certificate`, hint, cause);
+  }
+  if (/^ERR_SSL_.*ALERT_(CERTIFICATE_UNKNOWN|UNKNOWN_CA)$/.test(code)) {
+    const hint = 'log.certFile needs one of an authority in the ssl.truststore of the brokers';
+    return refusal(`Kafka broker ${at} does not trust the client certificate`, hint, cause);
   }
   return undefined;
 }
