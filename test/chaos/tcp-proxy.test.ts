@@ -35,6 +35,12 @@ async function open(): Promise<{ readonly client: Socket; readonly target: Socke
   return { client, target };
 }
 
+/** `once` would reject on the error that comes before. */
+const closed = (socket: Socket): Promise<void> =>
+  new Promise((resolve) => {
+    socket.once('close', () => resolve());
+  });
+
 function received(socket: Socket): () => string {
   let text = '';
   socket.on('data', (chunk: Buffer) => {
@@ -84,7 +90,7 @@ it('keeps the order of what it delays', async () => {
 
 it('resets connections, and takes new ones', async () => {
   const { client, target } = await open();
-  const broken = [once(client, 'close'), once(target, 'close')];
+  const broken = [closed(client), closed(target)];
   proxy.reset();
   await Promise.all(broken);
   const next = await open();
@@ -100,5 +106,5 @@ it('refuses as the target does', async () => {
   await once(gone.close(), 'close');
   const client = connect(proxy.port, '127.0.0.1');
   client.on('error', () => undefined);
-  await once(client, 'close');
+  await closed(client);
 });
