@@ -7,6 +7,7 @@ export {
   type Verdict,
 } from './checkers/check-history.ts';
 export type { CheckerName, Finding, Rule } from './checkers/finding.ts';
+export { recordSimulation } from './checkers/from-simulation.ts';
 export {
   type CalledOperation,
   HistoryWriter,
@@ -15,6 +16,7 @@ export {
   readHistory,
   writeHistory,
 } from './checkers/history-file.ts';
+export type { LogPosition } from './checkers/log-replay.ts';
 export {
   collectHistory,
   HISTORY_VERSION,

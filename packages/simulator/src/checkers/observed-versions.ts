@@ -194,7 +194,7 @@ class Observer {
 
   #addContradiction(claim: Claim, other: Claim): void {
     const [one, two] = [claim, other].map((it) => (it.deleted ? '(deleted)' : shown(it.value)));
-    const text = `${claim.by} saw ${shown(claim.key)}=${one}@${claim.revision}, ${other.by} ${two}`;
+    const text = `${claim.by} saw ${shown(claim.key)}=${one}@${claim.revision}, but by ${other.by} it is ${two}`;
     const ids = [claim.operation, other.operation].filter((id) => id !== undefined);
     this.#findings.add('torn-revision', text, ids, { at: claim.at });
   }

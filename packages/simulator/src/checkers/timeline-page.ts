@@ -27,7 +27,7 @@ text{fill:var(--fg);font:11px system-ui,sans-serif}text.dim{fill:var(--dim)}
 i.ok{background:var(--ok)}i.failed{background:var(--failed)}i.unknown{background:var(--unknown)}
 i.event{background:var(--event)}i.note{background:var(--note)}i.bad{background:none;border:2px solid var(--bad)}
 .mark{fill:none;stroke:var(--bad);stroke-width:2.5}.first .mark{stroke-width:4}
-.dull{opacity:.28}
+.dull rect,.dull path,.dull circle{opacity:.28}.dull text{fill:var(--fg)}
 .grid{stroke:var(--line)}.stripe{fill:var(--soft)}
 .shade{fill:var(--note);opacity:.09}
 #tip{position:fixed;z-index:9;max-width:520px;padding:8px 11px;background:var(--bg);border:1px solid var(--line);border-radius:6px;
@@ -96,7 +96,7 @@ function bar(b, i, x, right) {
     s += point ? '<circle class="mark" cx="' + x1 + '" cy="' + (y + h / 2) + '" r="11"/>'
       : '<rect class="mark" x="' + (x1 - 2) + '" y="' + (y - 2) + '" width="' + (w + 4) + '" height="' + (h + 4) + '" rx="5"/>';
   }
-  const room = Math.floor((w - 8) / 5.9), label = name + ' ' + title.replace(/^shard \S+ /, '');
+  const room = Math.floor((w - 8) / 5.9), label = name + ' ' + title.replace(/^shard \S+ /, '') + (kind === 'note' ? '' : ' ' + b[6]);
   if (!point && room >= 3) {
     const tx = Math.max(x1, LEFT) + 5, space = Math.floor((x1 + w - tx - 4) / 5.9);
     if (space >= 3) s += '<text x="' + tx + '" y="' + (y + h - 4.5) + '">' + esc(label.length > space ? label.slice(0, space - 1) + '…' : label) + '</text>';
@@ -117,10 +117,10 @@ function draw() {
     s += '<line class="grid" x1="' + x(t) + '" x2="' + x(t) + '" y1="' + TOP + '" y2="' + height + '"/>' +
       '<text class="dim" text-anchor="middle" x="' + x(t) + '" y="16">' + num(t) + unit + '</text>';
   }
-  for (const b of d.bars) if (b[3] === 'note' && b[2] > b[1]) {
-    s += '<rect class="shade" x="' + x(b[1]) + '" y="' + TOP + '" width="' + Math.max(1, x(b[2]) - x(b[1])) + '" height="' + height + '"/>';
-  }
   let drawn = '';
+  for (const b of d.bars) if (b[3] === 'note' && b[2] > b[1]) {
+    drawn += '<rect class="shade" x="' + x(b[1]) + '" y="' + TOP + '" width="' + Math.max(1, x(b[2]) - x(b[1])) + '" height="' + height + '"/>';
+  }
   d.bars.forEach((b, i) => {
     if (b[1] > z || (b[2] !== null && b[2] < a)) return;
     drawn += bar(b, i, x, right);
