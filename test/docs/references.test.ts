@@ -36,7 +36,8 @@ describe('names in the documents', () => {
   ];
 
   it('are flags that exist', () => {
-    const code = sources('packages/server/src', 'packages/kvctl/src', 'bench', 'scripts');
+    const tools = ['bench', 'scripts', 'packages/simulator/src', 'test/chaos'];
+    const code = sources('packages/server/src', 'packages/kvctl/src', ...tools);
     const declared = new Set([...code.matchAll(/--[a-z][a-z-]*/g)].map(([flag]) => flag));
     for (const { path } of configLeaves()) declared.add(flagName(path));
     const flags = /(?<![\w-])(--[a-z][a-z-]*[a-z])/g;
