@@ -176,6 +176,7 @@ export class Fetcher {
       return;
     }
     topic.end = end;
+    topic.answeredMs = performance.now();
     const messages = partition?.messages ?? [];
     const entries = toEntries(messages, part.from);
     if (read === undefined) {

@@ -44,7 +44,13 @@ export class KafkaLog implements SharedLog {
     this.#parts = parts;
     this.name = parts.topic;
     this.#producer = new LeaderConnection(parts.topic, parts.view, parts.connection);
-    this.#readTopic = { topic: parts.topic, end: undefined, stash: undefined, inFlight: undefined };
+    this.#readTopic = {
+      topic: parts.topic,
+      end: undefined,
+      answeredMs: undefined,
+      stash: undefined,
+      inFlight: undefined,
+    };
   }
 
   async append(record: Uint8Array): Promise<AppendOutcome> {

@@ -6,6 +6,8 @@ export interface ReadTopic {
   readonly topic: string;
   /** The newest high-water mark seen. */
   end: LogOffset | undefined;
+  /** When a broker last answered a fetch of this topic, milliseconds. */
+  answeredMs: number | undefined;
   /** Fetched records that nobody waited for any more, or that were beyond the reader's byte limit. */
   stash: Stash | undefined;
   /** The newest fetch on its way for this topic. */
@@ -36,6 +38,8 @@ export class PendingRead {
   readonly topic: ReadTopic;
   readonly bytesMax: number;
   readonly deadlineMs: number;
+  /** Of an answer that is fresh enough to say "nothing new" at the deadline. */
+  readonly #answeredMsMin: number;
   /** Where to fetch: the asked offset, or beyond records of no interest (producerTxn markers) that start there. */
   from: LogOffset;
   /**
@@ -61,7 +65,9 @@ export class PendingRead {
     this.topic = parts.topic;
     this.from = parts.from;
     this.bytesMax = options.bytesMax;
-    this.deadlineMs = performance.now() + options.waitMs;
+    const nowMs = performance.now();
+    this.deadlineMs = nowMs + options.waitMs;
+    this.#answeredMsMin = nowMs - options.waitMs;
     this.#resolve = parts.resolve;
     this.#signal = options.signal;
     this.#onSettled = parts.onSettled;
@@ -94,11 +100,15 @@ export class PendingRead {
     else this.state = 'waiting';
   }
 
-  /** Time is over. Without any answer yet the attempt on its way decides: it is bounded. */
+  /**
+   * Time is over. "Nothing new" says that the log answers, so it needs an answer of about now; without one the attempt on its way
+   * decides: it is bounded.
+   */
   #expire(): void {
     if (this.state === 'checking') return;
+    const { answeredMs } = this.topic;
     if (this.failure !== undefined) this.settle({ kind: 'unavailable', error: this.failure });
-    else if (this.topic.end !== undefined) this.settleEmpty();
+    else if (answeredMs !== undefined && answeredMs >= this.#answeredMsMin) this.settleEmpty();
   }
 
   readonly #abort = (): void => this.settleEmpty();
