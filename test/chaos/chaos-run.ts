@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { seededRng } from '@kvorum/testkit';
@@ -46,6 +46,8 @@ interface Collected {
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const { seed, minutes, say, signal } = options;
   mkdirSync(options.directory, { recursive: true });
+  const waitedBefore = cpuWaitMs();
+  const beganMs = nowMs();
   const stalls = monitorEventLoopDelay();
   stalls.enable();
   say(`seed ${seed}: ${minutes} minutes; three brokers are starting`);
@@ -82,9 +84,21 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     opsPerSecond: options.opsPerSecond,
     skipped: ground.lacking,
     stalledMs: Math.round(stalls.max / 1e6),
+    cpuWaitPercent: Math.round((100 * (cpuWaitMs() - waitedBefore)) / (nowMs() - beganMs)),
   };
   writeFileSync(join(options.directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
   return report;
+}
+
+/** Linux: time in which something on this machine waited for a processor. */
+function cpuWaitMs(): number {
+  try {
+    const [, micros] =
+      /^some .*total=(\d+)/m.exec(readFileSync('/proc/pressure/cpu', 'utf8')) ?? [];
+    return Number(micros ?? 0) / 1000;
+  } catch {
+    return 0;
+  }
 }
 
 function stackOf(error: unknown): string {

@@ -7,9 +7,10 @@ import { KafkaTopics } from '../e2e/kafka-topics.ts';
 import type { ProcessCluster } from '../e2e/process-cluster.ts';
 import { replicaDifferences } from '../e2e/replica-hashes.ts';
 import { type ChaosGround, SMALL_DISK_MEMBER, startMembers } from './chaos-cluster.ts';
+import type { Fault } from './fault.ts';
 import { Load } from './load.ts';
 import type { Episode, Plan } from './plan.ts';
-import { nowMs, Recorder } from './recorder.ts';
+import { type Answer, nowMs, Recorder } from './recorder.ts';
 import { untilRecovered } from './recovery.ts';
 import type { EpisodeReport } from './report.ts';
 import { recordLogs } from './topic-log.ts';
@@ -140,7 +141,12 @@ export class Leg {
     );
     const healedMs = nowMs();
     const recovery = await untilRecovered(world, load, client, healedMs);
-    const gaps = longestGaps(recorder?.acknowledged ?? [], load.shards, injectedMs, nowMs());
+    const answers = recorder?.answers ?? [];
+    const gapsOf = (kind: Answer['kind']): Readonly<Record<string, number>> => {
+      const some = answers.filter((answer) => answer.kind === kind);
+      return longestGaps(some, load.shards, injectedMs, nowMs());
+    };
+    const [gaps, readGaps] = [gapsOf('write'), gapsOf('read')];
     this.episodes.push({
       leg: number,
       atMs: Math.round(injectedMs - beganMs),
@@ -149,17 +155,24 @@ export class Leg {
       recoveryMs: recovery.ms,
       recoveredLast: recovery.last,
       unavailableMs: gaps,
+      unreadableMs: readGaps,
     });
     say(
-      `  recovered ${recovery.ms} ms after the heal (last: ${recovery.last}); longest gaps ${JSON.stringify(gaps)}`,
+      `  recovered ${recovery.ms} ms after the heal (last: ${recovery.last}); longest gaps of writes ${JSON.stringify(gaps)}, of reads ${JSON.stringify(readGaps)}`,
     );
     if (recovery.ms > recoveryMsMax) {
       const faults = episode.faults.map(({ text }) => text).join(' + ');
       this.#violation(`recovery took ${recovery.ms} ms (${recovery.last}) after ${faults}`);
     }
+    // Reads need no log: with all brokers gone they go on, and a leader cut off alone hands over within seconds.
+    const worst = Math.max(...Object.values(readGaps));
+    if (episode.faults.every(onlyBrokers) && worst > recoveryMsMax) {
+      const faults = episode.faults.map(({ text }) => text).join(' + ');
+      this.#violation(`reads stood still for ${worst} ms while only brokers were hit: ${faults}`);
+    }
     for (const what of recovery.missing) this.#violation(`never came back: ${what}`);
     if (recovery.missing.length > 0) this.#hopeless = true;
-    if (recorder !== undefined) recorder.acknowledged.length = 0;
+    if (recorder !== undefined) recorder.answers.length = 0;
   }
 
   async #finish(world: World, load: Load, client: KvorumClient): Promise<void> {
@@ -216,6 +229,10 @@ export class Leg {
     this.#options.say(`VIOLATION ${text}`);
     this.violations.push(text);
   }
+}
+
+function onlyBrokers({ grips }: Fault): boolean {
+  return grips.every((grip) => grip === 'brokers');
 }
 
 /** Of a line of a member's log; what is no such line was printed by Node on its way down. */

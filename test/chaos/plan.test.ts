@@ -51,8 +51,11 @@ it('leaves out what the machine lacks', () => {
 });
 
 it('measures how long a shard took no write', () => {
-  const acknowledged = [100, 150, 400, 900].map((endMs) => ({ shard: '0', startMs: 0, endMs }));
-  expect(longestGaps(acknowledged, ['0', '1'], 120, 1000)).toEqual({ '0': 500, '1': 880 });
+  const answers = [100, 150, 400, 900].map((endMs) => ({
+    ...{ shard: '0', kind: 'write' as const, startMs: 0 },
+    endMs,
+  }));
+  expect(longestGaps(answers, ['0', '1'], 120, 1000)).toEqual({ '0': 500, '1': 880 });
 });
 
 it('sums faults up by kind', () => {
@@ -61,6 +64,7 @@ it('sums faults up by kind', () => {
     faults: [{ kind, text: '' }],
     recoveryMs,
     unavailableMs: { '0': gap, '1': 0 },
+    unreadableMs: { '0': 1 },
   });
   const rows = faultRows([episode('b', 5, 30), episode('a', 1, 10), episode('b', 9, 20)]);
   expect(rows).toEqual([
@@ -68,12 +72,14 @@ it('sums faults up by kind', () => {
       fault: 'a',
       times: 1,
       unavailableMs: { median: 10, worst: 10 },
+      unreadableMs: { median: 1, worst: 1 },
       recoveryMs: { median: 1, worst: 1 },
     },
     {
       fault: 'b',
       times: 2,
       unavailableMs: { median: 20, worst: 30 },
+      unreadableMs: { median: 1, worst: 1 },
       recoveryMs: { median: 9, worst: 9 },
     },
   ]);

@@ -27,7 +27,7 @@ export function killMember(rng: Rng, { holdMs }: Longest): Fault {
       const i = await victimMember(victim, world);
       await world.killMember(i);
       await world.pause(downMs);
-      world.startMember(i);
+      await world.startMember(i);
     },
   };
 }
@@ -42,7 +42,7 @@ export function killAllMembers(rng: Rng, { holdMs }: Longest): Fault {
     run: async (world) => {
       await Promise.all(all(MEMBERS).map((i) => world.killMember(i)));
       await world.pause(downMs);
-      for (const i of all(MEMBERS)) world.startMember(i);
+      await Promise.all(all(MEMBERS).map((i) => world.startMember(i)));
     },
   };
 }
@@ -72,7 +72,7 @@ export function restartMembersInTurn(): Fault {
     run: async (world) => {
       for (const i of all(MEMBERS)) {
         await world.killMember(i, 'SIGTERM');
-        world.startMember(i);
+        await world.startMember(i);
         await world.members.ready(i, READY_MS);
       }
     },
@@ -171,7 +171,7 @@ export function fillDisk(rng: Rng, { holdMs }: Longest): Fault {
       disk?.fill();
       await world.pause(forMs).finally(() => disk?.empty());
       await world.killMember(SMALL_DISK_MEMBER, 'SIGTERM');
-      world.startMember(SMALL_DISK_MEMBER);
+      await world.startMember(SMALL_DISK_MEMBER);
     },
   };
 }

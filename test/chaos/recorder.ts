@@ -15,9 +15,10 @@ export interface Answered {
   readonly response: RecordedResponse;
 }
 
-/** A write that was acknowledged. */
-export interface Acknowledged {
+/** An answered operation. */
+export interface Answer {
   readonly shard: string;
+  readonly kind: 'write' | 'read';
   readonly startMs: number;
   readonly endMs: number;
 }
@@ -38,7 +39,8 @@ export const nowMs = (): number => performance.now();
 /** Writes what clients do to a history, and counts it. */
 export class Recorder {
   readonly history: HistoryWriter;
-  readonly acknowledged: Acknowledged[] = [];
+  /** Acknowledged writes and answered linearizable reads; whoever has used them may empty it. */
+  readonly answers: Answer[] = [];
   readonly #outcomes = new Map<string, Outcomes>();
   readonly #codes = new Map<string, number>();
   readonly #open = new Map<object, { readonly text: string; readonly untilMs: number }>();
@@ -67,7 +69,9 @@ export class Recorder {
       const endMs = nowMs();
       operation.finish(microseconds(endMs), { outcome: 'ok', ...answer });
       counts.ok += 1;
-      if (isWrite(request)) this.acknowledged.push({ shard, startMs, endMs });
+      const isStale = request.op === 'range' && request.serializable === true;
+      const kind = isWrite(request) ? 'write' : 'read';
+      if (!isStale) this.answers.push({ shard, kind, startMs, endMs });
       return answer;
     } catch (error) {
       const code = isKvError(error) ? error.code : String(error);

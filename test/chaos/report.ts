@@ -12,6 +12,8 @@ export interface EpisodeReport {
   readonly recoveredLast: string;
   /** Shard → longest time without an acknowledged write, from the first injection to the recovery. */
   readonly unavailableMs: Readonly<Record<string, number>>;
+  /** The same for linearizable reads. */
+  readonly unreadableMs: Readonly<Record<string, number>>;
 }
 
 /** Everything a run came to. */
@@ -30,6 +32,8 @@ export interface ChaosReport {
   readonly watchEvents: number;
   /** The longest time that this process itself did not get to run: the machine was that busy. */
   readonly stalledMs: number;
+  /** Of the time, how much something on this machine waited for a processor (Linux). */
+  readonly cpuWaitPercent: number;
   readonly violations: readonly string[];
   /** Where the histories are; they are kept after a failure. */
   readonly files: readonly string[];
@@ -40,6 +44,8 @@ export interface FaultRow {
   readonly times: number;
   /** Over all shards and times. */
   readonly unavailableMs: { readonly median: number; readonly worst: number };
+  /** The same for linearizable reads. */
+  readonly unreadableMs: { readonly median: number; readonly worst: number };
   readonly recoveryMs: { readonly median: number; readonly worst: number };
 }
 
@@ -55,6 +61,7 @@ export function faultRows(episodes: readonly EpisodeReport[]): readonly FaultRow
       fault,
       times: of.length,
       unavailableMs: spread(of.flatMap(({ unavailableMs }) => Object.values(unavailableMs))),
+      unreadableMs: spread(of.flatMap(({ unreadableMs }) => Object.values(unreadableMs))),
       recoveryMs: spread(of.map(({ recoveryMs }) => recoveryMs)),
     }))
     .sort((a, b) => a.fault.localeCompare(b.fault));
@@ -67,10 +74,21 @@ export function reportText(report: ChaosReport): string {
     `${row.times}`,
     `${row.unavailableMs.median}`,
     `${row.unavailableMs.worst}`,
+    `${row.unreadableMs.median}`,
+    `${row.unreadableMs.worst}`,
     `${row.recoveryMs.median}`,
     `${row.recoveryMs.worst}`,
   ]);
-  const head = ['fault', 'times', 'unavailable ms', 'worst', 'recovery ms', 'worst'];
+  const head = [
+    'fault',
+    'times',
+    'no writes ms',
+    'worst',
+    'no reads ms',
+    'worst',
+    'recovery ms',
+    'worst',
+  ];
   const operations = Object.entries(report.operations).map(([kind, { ok, failed, unknown }]) => [
     kind,
     `${ok}`,
@@ -83,7 +101,7 @@ export function reportText(report: ChaosReport): string {
     table(head, rows),
     table(['operation', 'ok', 'failed', 'unknown'], operations),
     `errors: ${codes.join(', ') || 'none'}`,
-    `events seen by watchers: ${report.watchEvents}; longest stall of this process: ${report.stalledMs} ms`,
+    `events seen by watchers: ${report.watchEvents}; longest stall of this process: ${report.stalledMs} ms; something waited for a processor ${report.cpuWaitPercent} % of the time`,
     ...report.besides,
     ...report.skipped.map((what) => `SKIPPED ${what}`),
     ...report.violations.map((what) => `VIOLATION ${what}`),

@@ -1,17 +1,17 @@
-import type { Acknowledged } from './recorder.ts';
+import type { Answer } from './recorder.ts';
 
-/** Shard → the longest time without an acknowledged write between two moments, milliseconds. */
+/** Shard → the longest time without an answer between two moments, milliseconds. */
 export function longestGaps(
-  acknowledged: readonly Acknowledged[],
+  answers: readonly Answer[],
   shards: readonly string[],
   fromMs: number,
   toMs: number,
 ): Readonly<Record<string, number>> {
   const gaps: Record<string, number> = {};
   for (const shard of shards) {
-    const ends = acknowledged
-      .flatMap((write) =>
-        write.shard === shard && write.endMs > fromMs && write.endMs < toMs ? [write.endMs] : [],
+    const ends = answers
+      .flatMap((each) =>
+        each.shard === shard && each.endMs > fromMs && each.endMs < toMs ? [each.endMs] : [],
       )
       .sort((a, b) => a - b);
     let last = fromMs;

@@ -15,6 +15,9 @@ interface MemberLine {
   readonly name: string;
 }
 
+const START_MS = 90_000;
+const POLL_MS = 50;
+
 /** What a process is meant to do right now: the end of one that is meant to run is a crash. */
 type Intent = 'run' | 'be gone';
 
@@ -26,8 +29,6 @@ export class World {
   readonly #topicPrefix: string;
   readonly #signal: AbortSignal;
   readonly #intents: Intent[];
-  /** Member → when it was last started. */
-  readonly startedMs: number[];
 
   constructor(from: {
     readonly ground: ChaosGround;
@@ -42,7 +43,6 @@ export class World {
     this.#topicPrefix = from.topicPrefix;
     this.#signal = from.signal;
     this.#intents = Array.from({ length: from.members.size }, () => 'run');
-    this.startedMs = Array.from({ length: from.members.size }, nowMs);
   }
 
   /** Rejects when the run is being stopped. */
@@ -84,10 +84,18 @@ export class World {
     await this.members.kill(i, signal);
   }
 
-  startMember(i: number): void {
+  /** Resolves once the process answers at all: from then on it has to recover. */
+  async startMember(i: number): Promise<void> {
     this.members.spawn(i);
     this.#intents[i] = 'run';
-    this.startedMs[i] = nowMs();
+    const untilMs = nowMs() + START_MS;
+    const signal = (): AbortSignal => AbortSignal.timeout(1000);
+    const url = `${this.members.endpoints[i]}/livez`;
+    while (!(await fetch(url, { signal: signal() }).catch(() => undefined))?.ok) {
+      if (!this.members.running(i)) return; // a crash, which is noticed elsewhere
+      if (nowMs() > untilMs) throw new TypeError(`member ${i + 1} did not start in ${START_MS} ms`);
+      await this.pause(POLL_MS);
+    }
   }
 
   /** Members that ended although nobody ended them. */
