@@ -35,7 +35,7 @@ const quoted = (word: string): string => `"${word.replace(/["\\]/g, '\\$&')}"`;
 describe('what people type', () => {
   fuzz(
     'transaction scripts: an error to read, or a transaction that members take',
-    200,
+    100,
     fc.property(fc.constantFrom(...SCRIPTS), SEED, (script, seed) => {
       for (const mutation of mutationSeeds(seed, MUTANTS)) {
         const text = mutateText(script, WORDS, mutation);
@@ -48,7 +48,7 @@ describe('what people type', () => {
 
   fuzz(
     'transaction files: an error to read, or a transaction that members take',
-    200,
+    100,
     fc.property(fc.constantFrom(...FILES), SEED, (file, seed) => {
       for (const mutation of mutationSeeds(seed, MUTANTS)) {
         const text = mutateText(file, WORDS, mutation);
@@ -61,7 +61,7 @@ describe('what people type', () => {
 
   fuzz(
     'words, durations, counts and lease ids',
-    200,
+    100,
     fc.property(
       fc.array(fc.string({ unit: 'binary' }), { maxLength: 4 }),
       fc.constantFrom(...DURATIONS),

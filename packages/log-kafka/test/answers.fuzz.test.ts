@@ -45,7 +45,7 @@ const answer = fc.record({ brokers: fc.nat(3), partitions: fc.nat(3), allowed: f
 describe('what brokers answer', () => {
   fuzz(
     'rights: read as sent, anything else is KV_LOG_UNAVAILABLE or a value',
-    150,
+    80,
     fc.property(answer, answer, SEED, (one, other, seed) => {
       const [bytes, donor] = [metadata(one), metadata(other)];
       expect(decodeRights(Buffer.from(bytes))).toBe(one.allowed);
@@ -59,7 +59,7 @@ describe('what brokers answer', () => {
 
   fuzz(
     'offsets: a safe integer of at least 0, or none',
-    150,
+    80,
     fc.property(
       fc.oneof(fc.string(), fc.bigInt().map(String), fc.maxSafeInteger().map(String)),
       (offset) => {

@@ -169,7 +169,7 @@ function walk(bytes: Uint8Array): void {
 describe('stored and logged bytes', () => {
   fuzz(
     'write sets: damaged ones are KV_CORRUPT or can be applied',
-    200,
+    100,
     fc.property(writeSet, writeSet, SEED, (one, other, seed) => {
       expect(decodeWriteSet(one)).toMatchObject({ ok: true, value: { bytes: one } });
       for (const mutation of mutationSeeds(seed, MUTANTS)) {
@@ -180,7 +180,7 @@ describe('stored and logged bytes', () => {
 
   fuzz(
     'meta and lease rows: read back as written, damaged ones are KV_CORRUPT or a value',
-    200,
+    100,
     fc.property(meta, leases, COUNT, SEED, (row, id, count, seed) => {
       const lease = { id, ttlSeconds: count, grantedAtMs: count };
       const [metaBytes, leaseBytes] = [encodeMeta(row), encodeLease(lease)];
@@ -197,7 +197,7 @@ describe('stored and logged bytes', () => {
 
   fuzz(
     'results of sessions: read back as written, damaged ones are undefined or a result',
-    200,
+    100,
     fc.property(response, response, SEED, (one, other, seed) => {
       const bytes = encodeResult({ ok: true, response: one });
       expect(decodeResult(bytes)).toEqual({ ok: true, response: one });
@@ -210,7 +210,7 @@ describe('stored and logged bytes', () => {
 
   fuzz(
     'refusals of sessions: read back as written, damaged ones are undefined or a result',
-    200,
+    100,
     fc.property(
       fc.constantFrom(...(Object.keys(ERROR_TABLE) as ErrorCode[])),
       fc.string(),

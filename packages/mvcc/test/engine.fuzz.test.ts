@@ -339,7 +339,7 @@ class Trio {
 describe('engine', () => {
   fuzz(
     'answers as the model through sessions, leases, compactions, watches and restarts; a follower has the same',
-    150,
+    80,
     fc.property(fc.array(step, { minLength: 1, maxLength: 50, size: 'max' }), (steps) => {
       new Trio().run(steps);
     }),

@@ -66,7 +66,7 @@ const membership = fc.tuple(ids, fc.nat(6)).map(([all, learners]) => ({
 describe('what peers and config records say', () => {
   fuzz(
     'messages: read back as sent, of any other shape an error or a message',
-    200,
+    100,
     fc.property(message, SEED, (sent, seed) => {
       expect(parseRaftMessage(sent)).toEqual({ ok: true, value: sent });
       for (const mutation of mutationSeeds(seed, MUTANTS)) {
@@ -79,7 +79,7 @@ describe('what peers and config records say', () => {
 
   fuzz(
     'memberships: read back as written, damaged ones are an error or a membership',
-    200,
+    100,
     fc.property(membership, membership, SEED, (one, other, seed) => {
       const bytes = encodeMembership(one);
       expect(decodeMembership(bytes)).toEqual({ ok: true, value: one });

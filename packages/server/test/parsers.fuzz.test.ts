@@ -136,7 +136,7 @@ const VALUES = [
 describe('configuration', () => {
   fuzz(
     'YAML files: KV_CONFIG or a configuration',
-    20,
+    12,
     fc.property(fc.constantFrom(...YAML), SEED, (yaml, seed) => {
       for (const mutation of mutationSeeds(seed, MUTANTS)) {
         writeFileSync(file, mutateText(yaml, YAML_WORDS, mutation));
@@ -147,7 +147,7 @@ describe('configuration', () => {
 
   fuzz(
     'variables and flags: KV_CONFIG or a configuration',
-    20,
+    12,
     fc.property(
       fc.constantFrom(...LEAVES),
       fc.constantFrom(...LEAVES),
@@ -170,7 +170,7 @@ describe('configuration', () => {
 
   fuzz(
     'identity files: KV_DATA_DIR or the same directory again',
-    4,
+    2,
     fc.property(SEED, (seed) => {
       const owner = { cluster: clusterId(7n), member: memberId(8n), name: 'm1' };
       for (const mutation of mutationSeeds(seed, MUTANTS)) {
@@ -261,7 +261,7 @@ function throughFrame(value: unknown): unknown {
 describe('what clients and members send', () => {
   fuzz(
     'JSON bodies: KV_MALFORMED or a request that parses as itself',
-    80,
+    50,
     fc.property(fc.constantFrom(...BODIES), SEED, ([op, body], seed) => {
       for (const mutation of mutationSeeds(seed, MUTANTS)) {
         const mutant = mutatePlain(body, mutation);
@@ -275,7 +275,7 @@ describe('what clients and members send', () => {
 
   fuzz(
     'watch requests and resume tokens',
-    80,
+    50,
     fc.property(
       BYTES,
       fc.dictionary(fc.nat(99).map(String), COUNT, { maxKeys: 4 }),
@@ -298,7 +298,7 @@ describe('what clients and members send', () => {
 
   fuzz(
     'requests and answers between members',
-    80,
+    50,
     fc.property(BYTES, session, response, SEED, (key, session, answer, seed) => {
       const request: KvRequest = { op: 'put', key, value: key, lease: leaseId(5n) };
       const forwarded = { shard: shardId(3), request, timeoutMs: 5, session };

@@ -231,7 +231,7 @@ function inPieces(bytes: Uint8Array, seed: number): ReturnType<PeerFrameDecoder[
 describe('round trips', () => {
   fuzz(
     'log records, client frames, peer frames and requests come back as they were',
-    150,
+    80,
     fc.property(
       logRecord,
       clientFrame,
@@ -258,7 +258,7 @@ describe('round trips', () => {
 describe('damaged bytes are an error or a value', () => {
   fuzz(
     'log records',
-    150,
+    80,
     fc.property(logRecord, logRecord, SEED, (one, other, seed) => {
       const [bytes, donor] = [encodeLogRecord(one), encodeLogRecord(other)];
       for (const mutation of mutationSeeds(seed, MUTANTS)) {
@@ -271,7 +271,7 @@ describe('damaged bytes are an error or a value', () => {
 
   fuzz(
     'client frames',
-    150,
+    80,
     fc.property(clientFrame, clientFrame, SEED, ([one], [other], seed) => {
       const [bytes, donor] = [packFrame(one), packFrame(other)];
       for (const mutation of mutationSeeds(seed, MUTANTS)) {
@@ -284,7 +284,7 @@ describe('damaged bytes are an error or a value', () => {
 
   fuzz(
     'peer frames',
-    150,
+    80,
     fc.property(
       fc.array(peerItem, { maxLength: 3 }),
       fc.array(peerItem, { maxLength: 3 }),
@@ -309,7 +309,7 @@ describe('damaged bytes are an error or a value', () => {
 
   fuzz(
     'noise as any of them',
-    150,
+    80,
     fc.property(fc.uint8Array({ maxLength: 64 }), SEED, (noise, seed) => {
       tried(() => decodeLogRecord(noise));
       expectTyped(tried(() => parseClientFrame(noise)));
@@ -359,7 +359,7 @@ const answer = fc.oneof(
 describe('plain data of any shape is an error or a value', () => {
   fuzz(
     'requests, parameters and answers of control methods',
-    150,
+    80,
     fc.property(answer, SEED, (value, seed) => {
       for (const mutation of mutationSeeds(seed, MUTANTS)) {
         const mutant = mutatePlain(value, mutation);
@@ -370,7 +370,7 @@ describe('plain data of any shape is an error or a value', () => {
 
   fuzz(
     'errors',
-    150,
+    80,
     fc.property(
       fc.constantFrom(...(Object.keys(ERROR_TABLE) as ErrorCode[])),
       fc.string(),
