@@ -55,9 +55,17 @@ function pause({ member }: FaultScene): Heal {
   return wake(member);
 }
 
-function suspend({ member }: FaultScene): Heal {
+/** The whole machine stands still, and what is sent to it is lost; whoever waits for it waits for time-outs. */
+function suspend({ member, world: { members, network } }: FaultScene): Heal {
+  const links = members
+    .filter((other) => other !== member)
+    .map(({ id }) => [id, network.faultsOf(id, member.id).lossPerMille] as const);
+  for (const [id] of links) network.setFaults(id, member.id, { lossPerMille: 1000 });
   member.suspend();
-  return wake(member);
+  return () => {
+    for (const [id, lossPerMille] of links) network.setFaults(id, member.id, { lossPerMille });
+    wake(member)();
+  };
 }
 
 function clockJump({ member, rng }: FaultScene): undefined {
@@ -87,6 +95,26 @@ function isolate({ world: { network, members }, member }: FaultScene): Heal {
   };
   set({ cut: true });
   return () => set({ cut: false });
+}
+
+/** Every connection of one member hangs: what is under way arrives late, when each is free again. */
+function hang({ world: { clock, members, network }, member, rng, raging }: FaultScene): Heal {
+  const others = members.filter((other) => other !== member);
+  for (const { id } of others) {
+    network.setFaults(member.id, id, { clogged: true });
+    network.setFaults(id, member.id, { clogged: true });
+  }
+  const free = (from: SimMember, to: SimMember): void => {
+    clock.setTimer(rng.integer(0, 100), () => {
+      if (raging()) network.setFaults(from.id, to.id, { clogged: false });
+    });
+  };
+  return () => {
+    for (const other of others) {
+      free(member, other);
+      free(other, member);
+    }
+  };
 }
 
 /** Stops a random subset of the links one after the other and lets them go on in another order. */
@@ -195,6 +223,7 @@ export const FAULTS: Readonly<Record<Action, (scene: FaultScene) => Heal | undef
   cut,
   'one-way-cut': oneWayCut,
   isolate,
+  hang,
   swizzle,
   'member-outage': memberOutage,
   outage,

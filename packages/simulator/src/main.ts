@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { printResult, runCampaign } from './campaign.ts';
+import { writeHistory } from './checkers/history-file.ts';
 import { HELP, type MutantOptions, parseOptions, type SimCommand } from './options.ts';
 import { runSeed } from './run-seed.ts';
 
@@ -25,9 +26,14 @@ async function run(command: SimCommand): Promise<number> {
       console.log(HELP);
       return 0;
     case 'one': {
-      const print = (line: string): void => console.log(line);
-      const result = await runSeed(command.seed, command.trace ? { print } : {});
+      const { history: path, seed, trace } = command;
+      const result = await runSeed(seed, {
+        crossCheck: true,
+        ...(trace ? { print: (line: string): void => console.log(line) } : {}),
+        ...(path === undefined ? {} : { onHistory: (history) => writeHistory(path, history) }),
+      });
       printResult(result);
+      if (path !== undefined) console.log(`  history: ${path}; npm run check -- ${path}`);
       return result.problems.length === 0 ? 0 : 1;
     }
     case 'campaign': {

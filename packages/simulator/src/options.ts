@@ -6,8 +6,9 @@ export const HELP = `Whole clusters under simulated faults, one per seed, checke
 
 npm run sim -- [--seeds 200] [--from 1] [--minutes M] [--workers W]
     Runs that many seeds, or as many as fit into M minutes, in W processes (default: one a core).
-npm run sim -- --seed N [--trace]
-    Runs one seed again, exactly; --trace prints everything that happens.
+npm run sim -- --seed N [--trace] [--history FILE]
+    Runs one seed again, exactly; --trace prints everything that happens, --history writes what the
+    clients did and saw, for npm run check.
 npm run sim -- --mutants [--fast] [--only NAME] [--seeds 20000] [--from 1]
     Plants known bugs, one at a time, and runs seeds until each is caught. --fast leaves out the
     slow ones, --only takes those whose name holds NAME. Fails when one survives all its seeds.
@@ -18,7 +19,12 @@ Exit code: 0 all is well, 1 something was found (or a mutant survived), 2 the op
 
 export type SimCommand =
   | { readonly kind: 'help' }
-  | { readonly kind: 'one'; readonly seed: number; readonly trace: boolean }
+  | {
+      readonly kind: 'one';
+      readonly seed: number;
+      readonly trace: boolean;
+      readonly history: string | undefined;
+    }
   | ({ readonly kind: 'campaign' } & CampaignOptions)
   | ({ readonly kind: 'mutants' } & MutantOptions)
   | { readonly kind: 'ci'; readonly workers: number };
@@ -45,6 +51,7 @@ const OPTIONS = {
   workers: { type: 'string' },
   seed: { type: 'string' },
   trace: { type: 'boolean' },
+  history: { type: 'string' },
   mutants: { type: 'boolean' },
   fast: { type: 'boolean' },
   only: { type: 'string' },
@@ -60,7 +67,7 @@ const FORMS: readonly {
 }[] = [
   { by: 'ci', takes: ['workers'] },
   { by: 'mutants', takes: ['fast', 'only', 'seeds', 'from'] },
-  { by: 'seed', takes: ['trace'] },
+  { by: 'seed', takes: ['trace', 'history'] },
   { by: undefined, takes: ['seeds', 'from', 'minutes', 'workers'] },
 ];
 
@@ -81,31 +88,41 @@ type Values = { readonly [Name in OptionName]?: string | boolean };
 
 function commandOf(values: Values): SimCommand {
   if (values.help === true) return { kind: 'help' };
-  const form = FORMS.find(({ by }) => by === undefined || values[by] !== undefined);
-  const given = Object.keys(values) as OptionName[];
-  const strange = given.find((name) => name !== form?.by && form?.takes.includes(name) !== true);
-  if (strange !== undefined) {
-    const beside = form?.by === undefined ? 'alone' : `together with --${form.by}`;
-    throw new RangeError(`--${strange} has no meaning ${beside}; see --help`);
-  }
+  const by = formOf(values);
   const from = whole(values, 'from', 0) ?? 1;
   const workers = whole(values, 'workers', 1) ?? availableParallelism();
-  switch (form?.by) {
+  switch (by) {
     case 'ci':
       return { kind: 'ci', workers };
     case 'mutants': {
-      const only = typeof values.only === 'string' ? values.only : undefined;
       const seeds = whole(values, 'seeds', 1) ?? MUTANT_SEEDS;
-      return { kind: 'mutants', from, seeds, fast: values.fast === true, only };
+      return { kind: 'mutants', from, seeds, fast: values.fast === true, only: text(values.only) };
     }
-    case 'seed':
-      return { kind: 'one', seed: whole(values, 'seed', 0) ?? 0, trace: values.trace === true };
+    case 'seed': {
+      const seed = whole(values, 'seed', 0) ?? 0;
+      const history = text(values.history);
+      return { kind: 'one', seed, trace: values.trace === true, history };
+    }
     default: {
       const minutes = positive(values, 'minutes');
       const seeds = whole(values, 'seeds', 1) ?? (minutes === undefined ? SEEDS : undefined);
       return { kind: 'campaign', from, seeds, minutes, workers };
     }
   }
+}
+
+/** The option that says which form of the command it is; refuses what that form does not take. */
+function formOf(values: Values): OptionName | undefined {
+  const form = FORMS.find(({ by }) => by === undefined || values[by] !== undefined);
+  const given = Object.keys(values) as OptionName[];
+  const strange = given.find((name) => name !== form?.by && form?.takes.includes(name) !== true);
+  if (strange === undefined) return form?.by;
+  const beside = form?.by === undefined ? 'alone' : `together with --${form.by}`;
+  throw new RangeError(`--${strange} has no meaning ${beside}; see --help`);
+}
+
+function text(value: string | boolean | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined;
 }
 
 function whole(values: Values, name: OptionName, least: number): number | undefined {

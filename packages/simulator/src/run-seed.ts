@@ -1,6 +1,9 @@
 import type { ShardId } from '@kvorum/base';
 import { seededRng } from '@kvorum/testkit';
 import { Audit } from './audit.ts';
+import { checkHistory } from './checkers/check-history.ts';
+import { recordSimulation } from './checkers/from-simulation.ts';
+import type { RecordedHistory } from './checkers/recorded-history.ts';
 import { SimClient } from './clients.ts';
 import { damageLog } from './fault-actions.ts';
 import { Nemesis } from './faults.ts';
@@ -29,6 +32,10 @@ export interface RunOptions {
   readonly plant?: Plant;
   /** Ends the run at the first violation: what is looked for is found. */
   readonly stopAtFirst?: boolean;
+  /** Also runs the checkers of recorded histories, which judge without the simulator's own bookkeeping. */
+  readonly crossCheck?: boolean;
+  /** Is given what clients did and saw, when the run is over. */
+  readonly onHistory?: (history: RecordedHistory) => void;
 }
 
 export interface RunResult {
@@ -80,12 +87,14 @@ class Run {
   readonly #watchers: readonly SimWatcher[];
   readonly #problems: Problems = new Problems();
   readonly #stopAtFirst: boolean;
+  readonly #options: RunOptions;
   /** The shard whose log was damaged. */
   #damaged: ShardId | undefined;
 
   constructor(seed: number, options: RunOptions) {
     this.#seed = seed;
     this.#stopAtFirst = options.stopAtFirst === true;
+    this.#options = options;
     const drawn = drawSwarm(seededRng(seed));
     const swarm = options.adjust?.(drawn) ?? drawn;
     this.#swarm = swarm;
@@ -292,6 +301,11 @@ class Run {
       truth.extend(this.#world.history(shard));
       if (!truth.frozen) this.#checkShard(shard, truth);
     }
+    this.#checkWatches(settled);
+    this.#crossCheck();
+  }
+
+  #checkWatches(settled: boolean): void {
     for (const { record } of this.#watchers) {
       const truth = this.#truths.get(record.shard);
       if (truth === undefined || truth.frozen) continue;
@@ -300,6 +314,28 @@ class Run {
       if (whole) record.next = Math.max(record.next, truth.revision + 1);
       this.#problems.addAll('watch', checkWatch(record, truth));
     }
+  }
+
+  /** By the checkers of recorded histories, for the shards whose logs tell their history. */
+  #crossCheck(): void {
+    const { crossCheck, onHistory } = this.#options;
+    if (crossCheck !== true && onHistory === undefined) return;
+    const shards = this.#world.shards.filter((shard) => this.#truths.get(shard)?.frozen === false);
+    const logs = shards.map((shard) => {
+      const { entries, end } = this.#world.history(shard);
+      return [shard, entries.slice(0, end)] as const;
+    });
+    const told = (record: { readonly shard: ShardId }): boolean => shards.includes(record.shard);
+    const history = recordSimulation(
+      { ops: this.#history.ops.filter(told), watches: this.#history.watches.filter(told) },
+      new Map(logs),
+      { seed: this.#seed },
+    );
+    onHistory?.(history);
+    if (crossCheck !== true) return;
+    const { findings, unverified } = checkHistory(history);
+    for (const { rule, text } of findings) this.#problems.add('cross-check', `${rule}: ${text}`);
+    for (const text of unverified) this.#problems.add('cross-check', `not verified: ${text}`);
   }
 
   #checkShard(shard: ShardId, truth: Truth): void {

@@ -12,7 +12,7 @@ describe('options of the command', () => {
     });
     expect(read('--seed 5 --trace')).toEqual({
       ok: true,
-      value: { kind: 'one', seed: 5, trace: true },
+      value: { kind: 'one', seed: 5, trace: true, history: undefined },
     });
     expect(read('--mutants --fast --only vote --seeds 9')).toEqual({
       ok: true,

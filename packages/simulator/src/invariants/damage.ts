@@ -32,6 +32,7 @@ function checkMember(
   const { accepted, halted } = status.raft;
   const proof = proofAgainst(world, status, truth);
   const about = `${member.name} shard ${shard} at index ${accepted.index}`;
+  if (isUndecided(world, status, truth)) return [];
   if (proof !== undefined && halted === undefined) return [`${about} goes on though ${proof}`];
   if (proof === undefined && halted !== undefined && !SHOWN_BY_RECORDS.has(halted.reason)) {
     return [`${about} halted without a cause: ${halted.reason}: ${halted.detail}`];
@@ -41,13 +42,22 @@ function checkMember(
 
 /** Why this replica cannot go on with the log as it is now; undefined when it can. */
 function proofAgainst(world: World, status: ReplicaStatus, truth: Truth): string | undefined {
-  const { accepted, role } = status.raft;
+  const { accepted } = status.raft;
   const { start, end } = world.broker.bounds(world.logName(status.shard)) ?? { start: 0, end: 0 };
   if (accepted.offset + 1 < start) {
     return `the log starts at ${start} and it needs ${accepted.offset + 1}`;
   }
   if (truth.chainAt(accepted.index) === toHex(accepted.chainHash)) return undefined;
-  // Ending just below the last record it knows, the log looks as if its high-water mark were late: it waits, and leads nobody.
-  if (accepted.lastOffset === end && role !== 'leader') return undefined;
   return `the log, which ends at ${end}, holds another history than its own up to ${accepted.lastOffset}`;
+}
+
+/**
+ * Ending just below the last record that a replica knows, the log looks as if its high-water mark were late: to wait and to lead nobody is
+ * as right as to halt.
+ */
+function isUndecided(world: World, status: ReplicaStatus, truth: Truth): boolean {
+  const { accepted, role } = status.raft;
+  if (truth.chainAt(accepted.index) === toHex(accepted.chainHash) || role === 'leader')
+    return false;
+  return accepted.lastOffset === world.broker.bounds(world.logName(status.shard))?.end;
 }

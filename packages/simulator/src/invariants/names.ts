@@ -23,6 +23,7 @@ export const INVARIANTS = {
   'real-time': '8: nothing starts after a revision was seen and answers from before it',
   history: '8: an answer at an older revision is what the history holds there',
   watch: '9: a watcher gets each event once, in order, whole, with the right previous value',
+  'cross-check': '7, 8, 9: the checkers of recorded histories find nothing either',
   fencing: '11: a key created later has a higher create revision',
   'shard-ownership': '13: a key stands in the log of its shard only',
   bounds: '14: queues keep to their limits',

@@ -8,9 +8,11 @@ import {
 } from './ports.ts';
 import {
   brokenLog,
+  deposedWriters,
   doubtfulAppends,
   dyingMachines,
   fairWeather,
+  hangingLeaders,
   lateFollowers,
   lonelyLeaders,
   lostDisks,
@@ -31,7 +33,7 @@ const LOG: readonly Mutant[] = [
         replace: 'if (!core.verifyingLast) {',
       },
     ],
-    adjust: doubtfulAppends,
+    adjust: deposedWriters,
   },
   {
     name: 'filter by term only',
@@ -276,7 +278,7 @@ const READS: readonly Mutant[] = [
           '  if (core.readRound !== undefined) {\n    core.readRound = { ...core.readRound, reads: [...core.readRound.reads, ...core.waitingReads] };\n    core.waitingReads = [];\n  }\n  if (core.readRound !== undefined || core.waitingReads.length === 0) return;',
       },
     ],
-    adjust: restlessLeaders,
+    adjust: hangingLeaders,
     seenBy: ['linearizable', 'real-time'],
   },
   {

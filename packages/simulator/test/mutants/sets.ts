@@ -44,6 +44,15 @@ export const doubtfulAppends: SwarmSet = (swarm) => ({
   meanMs: { ...QUIET, kill: 4000, transfer: 2000 },
 });
 
+/** Leaders whose appends are still under way when others take over. */
+export const deposedWriters: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  clients: 5,
+  appendFaults: { ...CALM, late: 100, stray: 100, slow: 300, delayMsMax: 3000 },
+  meanMs: { ...QUIET, isolate: 2000, pause: 3000, transfer: 1500 },
+  faultMsMax: 4000,
+});
+
 /** Leadership moves all the time, by hand and because links hang. */
 export const restlessLeaders: SwarmSet = (swarm) => ({
   ...base(swarm),
@@ -51,6 +60,15 @@ export const restlessLeaders: SwarmSet = (swarm) => ({
   peerFaults: { ...swarm.peerFaults, delayMsMax: 300, lossPerMille: 0, duplicationPerMille: 0 },
   meanMs: { ...QUIET, transfer: 500, swizzle: 2000, cut: 2000 },
   faultMsMax: 4000,
+});
+
+/** The connections of a leader hang, about as long as it takes to elect another one. */
+export const hangingLeaders: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  clients: 5,
+  meanMs: { ...QUIET, hang: 2500 },
+  faultMsMax: 2200,
+  leaderPercent: 95,
 });
 
 /** Leaders are cut off from the others again and again. */
