@@ -128,10 +128,9 @@ describe('npm run check', () => {
   it('exits with 0 on a right history, with 1 on a wrong one and draws it', async () => {
     const path = join(folder, 'h.jsonl');
     writeHistory(path, good().history());
-    expect(await run(path)).toMatchObject({
-      code: 0,
-      said: expect.stringContaining('ok: nothing wrong'),
-    });
+    const passed = await run(path);
+    expect(passed.code).toBe(0);
+    expect(passed.said).toContain('ok: nothing wrong');
     writeHistory(path, bad().history());
     const html = join(folder, 'h.html');
     const failed = await run(path, '--html', html);
@@ -147,7 +146,9 @@ describe('npm run check', () => {
   it('exits with 2 on what it cannot judge', async () => {
     const path = join(folder, 'h.jsonl');
     writeFileSync(path, '{}\n');
-    expect(await run(path)).toMatchObject({ code: 2, said: expect.stringContaining('line 1') });
+    const refused = await run(path);
+    expect(refused.code).toBe(2);
+    expect(refused.said).toContain('line 1');
     expect((await run(join(folder, 'none'))).code).toBe(2);
     expect((await run()).code).toBe(2);
     expect((await run(path, '--frobnicate')).code).toBe(2);

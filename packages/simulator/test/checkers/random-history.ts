@@ -210,17 +210,15 @@ class RandomRun {
   run(): HistoryLine[] {
     const { operations, processes, watchers = 0 } = this.#options;
     for (let i = 0; i < watchers; i += 1) this.#open(i);
-    const busy: (Generator<void, void, undefined> | undefined)[] = new Array(processes).fill(
-      undefined,
-    );
+    const busy = new Map<number, Generator<void, void, undefined>>();
     let begun = 0;
-    while (begun < operations || busy.some((one) => one !== undefined)) {
+    while (begun < operations || busy.size > 0) {
       const i = this.#rng.integer(0, processes);
-      if (busy[i] === undefined && begun < operations) {
-        busy[i] = this.#operate(begun, i);
+      if (!busy.has(i) && begun < operations) {
+        busy.set(i, this.#operate(begun, i));
         begun += 1;
       }
-      if (busy[i]?.next().done === true) busy[i] = undefined;
+      if (busy.get(i)?.next().done === true) busy.delete(i);
       if (this.#late.length > 0 && this.#rng.integer(0, 10) === 0) this.#late.shift()?.();
     }
     return [...this.#lines, ...this.#store.lines];
