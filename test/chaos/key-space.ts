@@ -2,7 +2,6 @@ import { fromUtf8, type KvRequest, META_SHARD } from '@kvorum/base';
 import type { KvorumClient } from '@kvorum/client';
 import type { Rng } from '@kvorum/ports';
 import type { RecordedResponse } from '@kvorum/simulator';
-import { pick } from './links.ts';
 
 /** Everything the load writes lies below it. */
 export const PREFIX = 'c/';
@@ -48,8 +47,8 @@ export class KeySpace {
     return [...this.#groups.keys()];
   }
 
-  /** A group to operate on, of the shard or of any. */
-  async pick(shard: string = pick(this.#rng, this.shards)): Promise<Group> {
+  /** A group of the shard to operate on. */
+  async pick(shard: string): Promise<Group> {
     const groups = this.#groups.get(shard) ?? [];
     const at = this.#rng.integer(0, groups.length);
     const group = groups[at];

@@ -40,6 +40,14 @@ const REOPEN_AFTER = 400;
 const CATCH_UP_MS = 30_000;
 const POLL_MS = 100;
 
+/** Somebody who does one thing at a time. */
+interface Worker {
+  readonly name: string;
+  readonly client: KvorumClient;
+  readonly shard: string;
+  readonly temper: Temper;
+}
+
 /** An operation to be sent. */
 interface Task {
   readonly group: Group;
@@ -82,7 +90,10 @@ export class Load {
       );
       for (let i = 0; i < temper.workers; i += 1) {
         const client = clients[i % clients.length];
-        if (client !== undefined) this.#workers.push(this.#work(`${name}${i}`, client, temper));
+        // A shard each: one that stands still must not hold up the load of the others.
+        const shard = this.shards[this.#workers.length % this.shards.length];
+        if (client === undefined || shard === undefined) continue;
+        this.#workers.push(this.#work({ name: `${name}${i}`, client, shard, temper }));
       }
     }
   }
@@ -168,12 +179,13 @@ export class Load {
     await Promise.all(this.watchers.map((watcher) => watcher.start()));
   }
 
-  async #work(name: string, client: KvorumClient, temper: Temper): Promise<void> {
+  async #work(worker: Worker): Promise<void> {
+    const { name } = worker;
     const intervalMs = (1000 * WORKERS) / this.#options.opsPerSecond;
     let process = this.#newProcess(name);
     let nextMs = nowMs() + this.#options.rng.integer(0, Math.ceil(intervalMs));
     while (this.#running) {
-      const answer = await this.#operate(process, client, temper.timeoutMs);
+      const answer = await this.#operate(process, worker);
       if (answer === undefined) {
         process = this.#newProcess(name);
         await pause(BACK_OFF_MS);
@@ -184,19 +196,16 @@ export class Load {
   }
 
   /** One operation of the mix. */
-  async #operate(
-    process: string,
-    client: KvorumClient,
-    timeoutMs: number,
-  ): Promise<Answered | undefined> {
+  async #operate(process: string, worker: Worker): Promise<Answered | undefined> {
     const { rng, endpoints } = this.#options;
-    const group = await this.#keySpace().pick();
+    const { timeoutMs } = worker.temper;
+    const group = await this.#keySpace().pick(worker.shard);
     const chance = rng.integer(0, 100);
     if (chance >= 85) {
       const member = rng.integer(0, endpoints.length);
       return this.#atMember(member, { group, process, timeoutMs: MEMBER_READ_MS });
     }
-    return this.#viaClient(client, {
+    return this.#viaClient(worker.client, {
       group,
       process,
       request: this.#draw(chance, group),

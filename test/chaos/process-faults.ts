@@ -108,7 +108,11 @@ export function pauseBroker(rng: Rng, { pauseMs }: Longest): Fault {
       const { kafka } = world.ground;
       const broker = await victimBroker(victim, world);
       await kafka.pause(broker);
-      await world.pause(forMs).finally(() => kafka.resume(broker));
+      try {
+        await world.pause(forMs);
+      } finally {
+        await kafka.resume(broker);
+      }
     },
   };
 }
@@ -139,9 +143,11 @@ export function pauseAllBrokers(rng: Rng, { pauseMs }: Longest): Fault {
     run: async (world) => {
       const { kafka } = world.ground;
       await Promise.all(all(BROKERS).map((i) => kafka.pause(i + 1)));
-      const resume = (): Promise<unknown> =>
-        Promise.all(all(BROKERS).map((i) => kafka.resume(i + 1)));
-      await world.pause(forMs).finally(resume);
+      try {
+        await world.pause(forMs);
+      } finally {
+        await Promise.all(all(BROKERS).map((i) => kafka.resume(i + 1)));
+      }
     },
   };
 }
