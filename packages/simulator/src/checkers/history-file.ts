@@ -158,7 +158,7 @@ class HistoryParser {
   #end(lines: unknown): void {
     const count = this.#lines.length + 2;
     if (lines !== undefined && lines !== count) {
-      throw new BadField(`the end speaks of ${String(lines)} lines, there are ${count}`);
+      throw new BadField(`the end speaks of ${JSON.stringify(lines)} lines, there are ${count}`);
     }
     this.#ended = true;
   }
