@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assert, EMPTY_BYTES, KvError, utf8 } from '@kvorum/base';
+import { assert, copyBytes, EMPTY_BYTES, KvError, utf8 } from '@kvorum/base';
 import type {
   ReadView,
   ScanOptions,
@@ -155,7 +155,8 @@ class LevelReadView implements ReadView {
  * write-ahead log it does not sync the old one, so until the full write buffer is a table file (normally well below a
  * second) the old log's end could be lost and the new log's begin kept.
  *
- * Once a write has failed, no later one is taken: it would leave a hole.
+ * Once a write has failed, no later one is taken, since it would leave a hole, and nothing is read any more: memory and LevelDB no
+ * longer agree. A failed write behind is reported by the next call.
  */
 export class LevelStateStore implements StateStore {
   readonly #db: Db;
@@ -178,11 +179,15 @@ export class LevelStateStore implements StateStore {
   }
 
   async getMany(keys: readonly Uint8Array[]): Promise<readonly (Uint8Array | undefined)[]> {
+    this.#checkSound();
     if (this.#pending.isEmpty && this.#flushing.length === 0) return this.#reader.getMany(keys);
     const known = keys.map((key) => this.#find(key));
     const values = await this.#reader.getMany(keys.filter((_, i) => known[i] === undefined));
     let next = 0;
-    return known.map((change) => (change === undefined ? values[next++] : change.value?.slice()));
+    return known.map((change) => {
+      if (change === undefined) return values[next++];
+      return change.value === undefined ? undefined : copyBytes(change.value);
+    });
   }
 
   async scan(range: StoreRange, options: ScanOptions): Promise<readonly StoreRow[]> {
@@ -202,7 +207,7 @@ export class LevelStateStore implements StateStore {
       bytes += key.length + (value?.length ?? 0);
     };
     fill({ put: add, delete: (key) => add(key, undefined) });
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#checkSound();
     if (options.sync || this.#pending.bytes + bytes > WRITE_BEHIND_BYTES_MAX) {
       return this.#flush(changes, options.sync);
     }
@@ -214,7 +219,8 @@ export class LevelStateStore implements StateStore {
     this.#checkOpen();
     const isOpen = (): boolean => this.#closing === undefined;
     const takeSnapshot = (): LevelReader => new LevelReader(this.#db, this.#db.snapshot());
-    const isQuiet = this.#pending.isEmpty && this.#writesUnderWay === 0;
+    const isQuiet =
+      this.#writesUnderWay === 0 && this.#pending.isEmpty && this.#flushing.length === 0;
     const reader = isQuiet ? Promise.resolve(takeSnapshot()) : this.#viewAfterWrites(takeSnapshot);
     return new LevelReadView(reader, isOpen);
   }
@@ -265,13 +271,14 @@ export class LevelStateStore implements StateStore {
   }
 
   #flushLate(): void {
-    this.#flush([], false).catch(() => undefined); // the next write reports it
+    this.#flush([], false).catch(() => undefined); // the next call reports it
   }
 
   /** Resolves when LevelDB holds everything that readers see. */
   async #flushPending(): Promise<void> {
-    if (!this.#pending.isEmpty) return this.#flush([], false);
-    if (this.#flushing.length > 0) await this.#lastWrite;
+    this.#checkSound();
+    if (!this.#pending.isEmpty) await this.#flush([], false);
+    else if (this.#flushing.length > 0) await this.#lastWrite.catch(() => this.#checkSound());
   }
 
   /** Everything pending and these changes in one atomic write, after all writes before it. */
@@ -311,10 +318,10 @@ export class LevelStateStore implements StateStore {
   async #viewAfterWrites(takeSnapshot: () => LevelReader): Promise<LevelReader> {
     const flushed = this.#flushPending();
     let reader: LevelReader | undefined;
-    await this.#inOrder(async () => {
+    const taken = this.#inOrder(async () => {
       reader = takeSnapshot();
     });
-    await flushed;
+    await Promise.all([flushed, taken]);
     assert(reader !== undefined, 'the snapshot was taken');
     return reader;
   }
@@ -342,6 +349,10 @@ export class LevelStateStore implements StateStore {
 
   #checkOpen(): void {
     if (this.#closing !== undefined) throw new KvError('KV_STOPPED', 'the state store is closed');
+  }
+
+  #checkSound(): void {
+    if (this.#failure !== undefined) throw this.#failure;
   }
 }
 

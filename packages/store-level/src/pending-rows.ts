@@ -1,3 +1,5 @@
+import { copyBytes } from '@kvorum/base';
+
 /** One change of a batch; no value = the key is deleted. */
 export interface RowChange {
   readonly key: Uint8Array;
@@ -20,7 +22,8 @@ export class PendingRows {
 
   /** Copies the change: its buffers stay the caller's. */
   add({ key, value }: RowChange): void {
-    this.#changes.set(textOf(key), { key: key.slice(), value: value?.slice() });
+    const copy = { key: copyBytes(key), value: value === undefined ? undefined : copyBytes(value) };
+    this.#changes.set(textOf(key), copy);
     this.#bytes += key.length + (value?.length ?? 0);
   }
 
