@@ -1,4 +1,5 @@
 export { assert, InvariantError, unreachable } from './assert.ts';
+export { fromBase64 } from './base64.ts';
 export {
   compareBytes,
   concatBytes,

@@ -1,4 +1,4 @@
-import { type Compare, leaseId, type TxnOp } from '@kvorum/base';
+import { type Compare, fromBase64, leaseId, type TxnOp } from '@kvorum/base';
 import {
   type Bytes,
   type CompareSign,
@@ -63,17 +63,13 @@ function txn(value: unknown, path: string, depth: number): TxnInit {
   };
 }
 
-/** Buffer.from skips what is no base64: a key with a typing mistake would become another key. */
-const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/;
-
 /** `name` as text, or `nameBase64` as bytes. */
 function bytes(from: Plain, name: string, path: string): Bytes | undefined {
   const text = from[name];
   if (typeof text === 'string') return text;
   const base64 = from[`${name}Base64`];
   if (typeof base64 === 'string') {
-    if (!BASE64.test(base64)) return fail(`${path}.${name}Base64`, 'base64');
-    return new Uint8Array(Buffer.from(base64, 'base64'));
+    return fromBase64(base64) ?? fail(`${path}.${name}Base64`, 'base64');
   }
   return text === undefined && base64 === undefined
     ? undefined

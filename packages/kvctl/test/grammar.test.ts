@@ -149,8 +149,8 @@ describe('numbers and sizes beyond what can be meant', () => {
     expect(() => parseTxnFile(text)).toThrow('nested deeper than 32');
   });
 
-  it('bytes that are no base64 are refused', () => {
-    const text = '{"success":[{"op":"get","keyBase64":"a b"}]}';
+  it.each(['a b', 'YWJjZ', 'YWJjZB'])('bytes that are no base64 are refused: %j', (key) => {
+    const text = JSON.stringify({ success: [{ op: 'get', keyBase64: key }] });
     expect(() => parseTxnFile(text)).toThrow('txn.success[0].keyBase64 must be base64');
   });
 });

@@ -1,5 +1,6 @@
 import {
   err,
+  fromBase64,
   type KeyValue,
   KvError,
   type KvRequest,
@@ -21,13 +22,6 @@ import { parseKvRequest } from '@kvorum/wire';
 type Json = Readonly<Record<string, unknown>>;
 
 class BadField extends Error {}
-
-const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/;
-
-/** Bytes of base64 or base64url text; undefined when it is neither. */
-export function fromBase64(text: string): Uint8Array | undefined {
-  return BASE64.test(text) ? new Uint8Array(Buffer.from(text, 'base64')) : undefined;
-}
 
 function toBytes(value: unknown, path: string): Uint8Array {
   if (typeof value === 'string') return utf8(value);

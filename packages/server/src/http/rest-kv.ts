@@ -1,15 +1,9 @@
-import { KvError, type KvRequest } from '@kvorum/base';
+import { fromBase64, KvError, type KvRequest } from '@kvorum/base';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Host } from '../host.ts';
 import type { RouteOptions } from '../router/router.ts';
 import { restMethod } from './error-reply.ts';
-import {
-  bytesToJson,
-  fromBase64,
-  kvToJson,
-  requestFromJson,
-  responseToJson,
-} from './json-forms.ts';
+import { bytesToJson, kvToJson, requestFromJson, responseToJson } from './json-forms.ts';
 import {
   COMPACT_BODY,
   DELETE_BODY,

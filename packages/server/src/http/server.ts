@@ -11,6 +11,7 @@ import { limitConnections } from './connection-limits.ts';
 import { type DevControl, devRoutes } from './dev-routes.ts';
 import { errorBody, errorHandler, sendError } from './error-reply.ts';
 import { healthRoutes } from './health-routes.ts';
+import { type QuerySchema, typedQuery } from './query.ts';
 import { restKvRoutes } from './rest-kv.ts';
 import { Sessions } from './sessions.ts';
 import { watchRoute } from './watch-sse.ts';
@@ -51,11 +52,14 @@ function createApp(host: Host): FastifyInstance {
     },
   });
   const strict = new Ajv({ allErrors: false, strict: false });
-  const coercing = new Ajv({ allErrors: false, strict: false, coerceTypes: true });
-  app.setValidatorCompiler(({ schema, httpPart }) =>
-    // A query is text, so its numbers and booleans must be read from it; a body says its types.
-    (httpPart === 'body' ? strict : coercing).compile(schema as object),
-  );
+  app.setValidatorCompiler(({ schema, httpPart }) => {
+    const validate = strict.compile(schema as object);
+    if (httpPart !== 'querystring') return validate;
+    return (query: Readonly<Record<string, unknown>>) => {
+      const value = typedQuery(query, schema as QuerySchema);
+      return validate(value) ? { value } : { error: validate.errors ?? [] };
+    };
+  });
   app.setErrorHandler(errorHandler(host));
   app.setNotFoundHandler((request, reply) => {
     const error = new KvError('KV_NOT_FOUND', `${request.method} ${request.url}`, {

@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http';
-import { KvError, type WatchRequest } from '@kvorum/base';
+import { fromBase64, KvError, type WatchRequest } from '@kvorum/base';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Host } from '../host.ts';
 import { MultiWatch } from '../router/multi-watch.ts';
 import { decodeResumeToken, type WatchPosition } from '../router/resume-token.ts';
 import { errorBody } from './error-reply.ts';
-import { eventToJson, fromBase64, rangeFromJson } from './json-forms.ts';
+import { eventToJson, rangeFromJson } from './json-forms.ts';
 import { WATCH_QUERY } from './rest-schemas.ts';
 
 /** Above every stream's high-water mark: a stream that holds so much will say `drain`. */
