@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -46,6 +47,8 @@ interface Collected {
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const { seed, minutes, say, signal } = options;
   mkdirSync(options.directory, { recursive: true });
+  // Every pause of a run listens to it.
+  setMaxListeners(0, signal);
   const waitedBefore = cpuWaitMs();
   const beganMs = nowMs();
   const stalls = monitorEventLoopDelay();
