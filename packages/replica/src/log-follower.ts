@@ -9,6 +9,8 @@ export interface FollowSink {
   readonly entries: (entries: readonly LogEntry[], nextOffset: LogOffset) => Promise<void>;
   readonly outOfRange: (start: LogOffset, end: LogOffset) => void;
   readonly reachable: (reachable: boolean) => void;
+  /** Whether a record was read at this offset before, so that it must still be there. */
+  readonly known: (offset: LogOffset) => boolean;
   /** Nobody waits for the next record: let some gather before the next read. */
   readonly patient: () => boolean;
 }
@@ -87,13 +89,38 @@ export class LogFollower {
       this.#sink.reachable(true);
       // Back after an outage the consumer starts over, to see the last record it knows once more.
       if (signal.aborted) return;
-      const last = outcome.entries.at(-1);
-      if (last === undefined) continue;
-      next = (last.offset + 1) as LogOffset;
-      await this.#sink.entries(outcome.entries, next);
-      if (signal.aborted || !this.#sink.patient()) continue;
+      next = await this.#deliver(outcome.entries, next, signal);
+    }
+  }
+
+  /** Returns the offset to go on from. */
+  async #deliver(
+    entries: readonly LogEntry[],
+    from: LogOffset,
+    signal: AbortSignal,
+  ): Promise<LogOffset> {
+    const last = entries.at(-1);
+    if (last === undefined) {
+      if (this.#sink.known(from)) await this.#probe(from, signal);
+      return from;
+    }
+    const next = (last.offset + 1) as LogOffset;
+    await this.#sink.entries(entries, next);
+    if (!signal.aborted && this.#sink.patient()) {
       await this.#pause(this.#limits.followPauseMs, signal);
     }
+    return next;
+  }
+
+  /**
+   * A known record is not to be had. Either the high-water mark is late: then the offset behind the record is still within the log. Or
+   * that is out of range too: then the record is gone, and waiting for it would never end.
+   */
+  async #probe(known: LogOffset, signal: AbortSignal): Promise<void> {
+    const behind = (known + 1) as LogOffset;
+    const outcome = await this.#log.read(behind, { bytesMax: 1, waitMs: 0, signal });
+    if (signal.aborted || outcome.kind !== 'out-of-range') return;
+    this.#sink.outOfRange(outcome.bounds.start, outcome.bounds.end);
   }
 
   #pause(delayMs: number, signal: AbortSignal): Promise<void> {

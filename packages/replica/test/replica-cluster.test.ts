@@ -361,6 +361,22 @@ describe('the log contradicts the replica', () => {
     expect(world.leader(SHARD)).toBeUndefined();
   });
 
+  it('halts everybody when the log lost just its last record while they were down', async () => {
+    const { world, leader } = await cluster();
+    await write(world, leader, put('a', '1'));
+    await write(world, leader, put('a', '2'));
+    await world.run(500);
+    for (const member of world.members) member.crash();
+    const { end } = world.history(SHARD);
+    world.broker.rewriteTail(world.logName(SHARD), logOffset(end - 1));
+    for (const member of world.members) member.start();
+    await world.run(3000);
+    for (const member of world.members) {
+      const { halted } = replicaOf(world, member).status().raft;
+      expect(halted?.reason).toBe('log-end-moved-back');
+    }
+  });
+
   it('halts a live follower when acknowledged records vanish', async () => {
     const { world, leader } = await cluster();
     for (let i = 0; i < 3; i += 1) await write(world, leader, put('a', String(i)));

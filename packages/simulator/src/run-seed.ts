@@ -198,11 +198,7 @@ class Run {
       member.start();
     }
     await this.#pass(RESTART_MS, () => false);
-    const known = this.#truths.get(shard);
-    // A log that was rewritten tells a new history from its first record on.
-    const truth = known === undefined || known.frozen ? new Truth() : known;
-    truth.extend(this.#world.history(shard));
-    this.#problems.addAll('detect-and-halt', checkDamaged(this.#world, shard, truth));
+    this.#problems.addAll('detect-and-halt', checkDamaged(this.#world, shard));
   }
 
   result(): RunResult {

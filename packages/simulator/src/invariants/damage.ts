@@ -1,7 +1,7 @@
-import { type ShardId, toHex } from '@kvorum/base';
+import { equalBytes, type ShardId, toHex } from '@kvorum/base';
 import type { ReplicaStatus } from '@kvorum/replica';
 import type { SimMember } from '../member.ts';
-import type { Truth } from '../truth.ts';
+import { sha256 } from '../sha256.ts';
 import type { World } from '../world.ts';
 
 /** What the records of the log itself can show to a replica whose own history lost nothing. */
@@ -13,26 +13,23 @@ const SHOWN_BY_RECORDS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * After a log was damaged and everybody has started again: a replica whose history is not the one that the log holds now, or that still
- * needs what was deleted, is halted; every other one is not. Returns what is wrong.
+ * After a log was damaged and everybody has started again: a replica whose last accepted record is no longer where it was, or that still
+ * needs what was deleted, is halted, and no other one is; those that go on hold one history. Returns what is wrong.
  *
- * @param truth - the history that the log holds now.
+ * What lies below the last record is not read again: replicas that had all accepted what was lost, and whose newer records stand in the
+ * log, go on together. Nothing is lost with them; whoever reads the log from its start halts.
  */
-export function checkDamaged(world: World, shard: ShardId, truth: Truth): string[] {
-  return world.members.flatMap((member) => checkMember(world, { member, shard, truth }));
+export function checkDamaged(world: World, shard: ShardId): string[] {
+  const wrong = world.members.flatMap((member) => checkMember(world, shard, member));
+  return [...wrong, ...checkAgreement(world, shard)];
 }
 
-function checkMember(
-  world: World,
-  at: { readonly member: SimMember; readonly shard: ShardId; readonly truth: Truth },
-): string[] {
-  const { member, shard, truth } = at;
+function checkMember(world: World, shard: ShardId, member: SimMember): string[] {
   const status = member.replica(shard)?.status();
   if (status === undefined) return [];
   const { accepted, halted } = status.raft;
-  const proof = proofAgainst(world, status, truth);
+  const proof = proofAgainst(world, status);
   const about = `${member.name} shard ${shard} at index ${accepted.index}`;
-  if (isUndecided(world, status, truth)) return [];
   if (proof !== undefined && halted === undefined) return [`${about} goes on though ${proof}`];
   if (proof === undefined && halted !== undefined && !SHOWN_BY_RECORDS.has(halted.reason)) {
     return [`${about} halted without a cause: ${halted.reason}: ${halted.detail}`];
@@ -41,23 +38,33 @@ function checkMember(
 }
 
 /** Why this replica cannot go on with the log as it is now; undefined when it can. */
-function proofAgainst(world: World, status: ReplicaStatus, truth: Truth): string | undefined {
-  const { accepted } = status.raft;
-  const { start, end } = world.broker.bounds(world.logName(status.shard)) ?? { start: 0, end: 0 };
-  if (accepted.offset + 1 < start) {
-    return `the log starts at ${start} and it needs ${accepted.offset + 1}`;
-  }
-  if (truth.chainAt(accepted.index) === toHex(accepted.chainHash)) return undefined;
-  return `the log, which ends at ${end}, holds another history than its own up to ${accepted.lastOffset}`;
+function proofAgainst(world: World, status: ReplicaStatus): string | undefined {
+  const { index, lastDigest, lastOffset, offset } = status.raft.accepted;
+  const name = world.logName(status.shard);
+  const { start, end } = world.broker.bounds(name) ?? { start: 0, end: 0 };
+  if (offset + 1 < start) return `the log starts at ${start} and it needs ${offset + 1}`;
+  if (offset + 1 > end) return `the log ends at ${end} and it has read up to ${offset}`;
+  if (lastOffset < 0) return index === 0 ? undefined : `it forgot where record ${index} stood`;
+  if (lastOffset < start) return undefined;
+  const entry = world.broker.history(name).entries[lastOffset];
+  const found = entry === undefined ? undefined : sha256(entry.bytes);
+  if (found !== undefined && equalBytes(found, lastDigest)) return undefined;
+  return `its last record at ${lastOffset} is ${found === undefined ? 'gone' : 'another one'}`;
 }
 
-/**
- * Ending just below the last record that a replica knows, the log looks as if its high-water mark were late: to wait and to lead nobody is
- * as right as to halt.
- */
-function isUndecided(world: World, status: ReplicaStatus, truth: Truth): boolean {
-  const { accepted, role } = status.raft;
-  if (truth.chainAt(accepted.index) === toHex(accepted.chainHash) || role === 'leader')
-    return false;
-  return accepted.lastOffset === world.broker.bounds(world.logName(status.shard))?.end;
+function checkAgreement(world: World, shard: ShardId): string[] {
+  const byIndex = new Map<number, { readonly chain: string; readonly name: string }>();
+  const wrong: string[] = [];
+  for (const member of world.members) {
+    const raft = member.replica(shard)?.status().raft;
+    if (raft === undefined || raft.halted !== undefined) continue;
+    const { chainHash, index } = raft.accepted;
+    const known = byIndex.get(index);
+    const chain = toHex(chainHash);
+    if (known === undefined) byIndex.set(index, { chain, name: member.name });
+    else if (known.chain !== chain) {
+      wrong.push(`${member.name} and ${known.name} go on with two histories at index ${index}`);
+    }
+  }
+  return wrong;
 }

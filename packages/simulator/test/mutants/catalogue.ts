@@ -438,8 +438,8 @@ const STATE: readonly Mutant[] = [
       },
     ],
     adjust: (swarm) => ({
-      ...doubtfulAppends(swarm),
-      meanMs: { ...doubtfulAppends(swarm).meanMs, isolate: 1500, transfer: 800 },
+      ...deposedWriters(swarm),
+      appendFaults: { ...deposedWriters(swarm).appendFaults, 'answer-lost': 300, slow: 100 },
     }),
     seenBy: ['outcomes', 'linearizable'],
   },
