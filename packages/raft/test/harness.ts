@@ -2,6 +2,7 @@ import {
   assert,
   fromHex,
   leaderId,
+  logIndex,
   logOffset,
   memberId,
   toHex,
@@ -224,6 +225,12 @@ const COMMANDS: Readonly<Record<string, Handler>> = {
   read: (cluster, args) => {
     const readId = number(args, 'id');
     cluster.step(cluster.member(number(args, 'member')), { kind: 'read', readId });
+  },
+  accepted: (cluster, args) => {
+    // What a member says that errs, or that a network delivers late.
+    const [from, to] = [number(args, 'from'), number(args, 'to')];
+    const [term, index] = [toTerm(number(args, 'term')), logIndex(number(args, 'index'))];
+    cluster.deliver({ from, to, message: { kind: 'accepted', term, index } });
   },
   transfer: (cluster, args) => {
     const target = memberId(BigInt(number(args, 'target')));
