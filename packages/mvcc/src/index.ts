@@ -35,7 +35,7 @@ export {
   sessionKey,
 } from './row-codec.ts';
 export type { StateDigest } from './state-hash.ts';
-export { isReadOnly, validate } from './validate.ts';
+export { isReadOnly, isSerializable, validate } from './validate.ts';
 export { type WatchBatch, WatchHub, type WatchSink } from './watch-hub.ts';
 export {
   applyWriteSet,

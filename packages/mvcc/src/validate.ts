@@ -45,6 +45,17 @@ export function isReadOnly(txn: TxnRequest): boolean {
   return txn.success.every(isRange) && txn.failure.every(isRange);
 }
 
+/**
+ * Whether a request asks for whatever the answering replica has: every range in it is serializable, and there is nothing
+ * else.
+ */
+export function isSerializable(request: KvRequest): boolean {
+  if (request.op === 'range') return request.serializable === true;
+  if (request.op !== 'txn') return false;
+  const ops = [...request.success, ...request.failure];
+  return ops.length > 0 && ops.every((op) => op.op === 'range' && op.serializable === true);
+}
+
 function checkOp(request: Exclude<KvRequest, TxnRequest>): KvError | undefined {
   switch (request.op) {
     case 'range':

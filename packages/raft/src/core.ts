@@ -1,5 +1,5 @@
 import type { LeaderId, LogIndex, LogOffset, MemberId, Term } from '@kvorum/base';
-import { logIndex, logOffset, term } from '@kvorum/base';
+import { logIndex, term } from '@kvorum/base';
 import type { HaltReport, RaftEffect, Role } from './effect.ts';
 import { HistoryRing } from './history-ring.ts';
 import type { AcceptedState, HardState, RecordKind } from './input.ts';
@@ -35,7 +35,6 @@ export interface RaftConfig {
 /** What is known of another member's replica. */
 export interface Peer {
   index: LogIndex;
-  durableOffset: LogOffset;
   lastHeardMs: number | undefined;
   /** When it last answered a heartbeat of the current term. */
   answeredMs: number;
@@ -132,7 +131,6 @@ export interface Core {
   /** The first read after a start must show the last accepted record again. */
   verifyingLast: boolean;
   logUnreachableSinceMs: number | undefined;
-  durableOffset: LogOffset;
   handOverAtMs: number;
 
   barrier: OpenAppend | undefined;
@@ -194,7 +192,6 @@ export function createCore(
     following: false,
     verifyingLast: accepted.lastOffset >= 0,
     logUnreachableSinceMs: undefined,
-    durableOffset: logOffset(-1),
     handOverAtMs: nowMs,
     barrier: undefined,
     proposal: undefined,
@@ -273,7 +270,6 @@ export function setMembership(
 function newPeer(nowMs: number): Peer {
   return {
     index: logIndex(0),
-    durableOffset: logOffset(-1),
     lastHeardMs: undefined,
     answeredMs: nowMs,
     round: 0,

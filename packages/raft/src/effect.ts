@@ -1,4 +1,5 @@
 import type { LogIndex, LogOffset, MemberId, Term } from '@kvorum/base';
+import type { HaltReason } from './halt-reason.ts';
 import type { AcceptedState, RecordKind } from './input.ts';
 import type { RaftMessage } from './message.ts';
 
@@ -6,18 +7,7 @@ export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader-elect' |
 
 /** Proof that the log and this replica contradict each other, for the operator. */
 export interface HaltReport {
-  readonly reason:
-    | 'wrong-shard'
-    | 'wrong-generation'
-    | 'unreadable-record'
-    | 'barrier-missing'
-    | 'seq-gap'
-    | 'chain-mismatch'
-    | 'log-rewritten'
-    | 'log-end-moved-back'
-    | 'log-start-passed'
-    | 'history-contradicted'
-    | 'apply-failed';
+  readonly reason: HaltReason;
   readonly detail: string;
   readonly offset: LogOffset;
   readonly index: LogIndex;

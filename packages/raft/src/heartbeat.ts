@@ -1,10 +1,16 @@
-import type { MemberId } from '@kvorum/base';
-import { leaderMember } from '@kvorum/base';
+import type { LogOffset, MemberId } from '@kvorum/base';
+import { leaderMember, logOffset } from '@kvorum/base';
 import type { Core } from './core.ts';
 import { announce, halt, isLeading, resetElectionTimer, send } from './core.ts';
 import type { RaftMessage } from './message.ts';
 import { prove } from './prove.ts';
 import { isQuorum } from './quorum.ts';
+
+/**
+ * Members of one version and the next must read each other's beats, so the answer has the field that truncating the
+ * log needs already; until something truncates, nobody fills it in and nobody looks at it.
+ */
+const NOT_REPORTED: LogOffset = logOffset(-1);
 
 /** Sends heartbeats of `round` to everyone; `round` is fresh. */
 export function broadcastHeartbeat(core: Core, round: number): void {
@@ -61,7 +67,7 @@ export function answerHeartbeat(
       term: core.hard.term,
       round: message.round,
       index: core.accepted.index,
-      durableOffset: core.durableOffset,
+      durableOffset: NOT_REPORTED,
       logReachable: core.logUnreachableSinceMs === undefined,
       contradicts,
       eager: core.eager,
@@ -84,7 +90,6 @@ export function onHeartbeatResponse(
   if (message.round < peer.round) return;
   peer.round = message.round;
   peer.index = message.index;
-  peer.durableOffset = message.durableOffset;
   peer.logReachable = message.logReachable;
   peer.contradicts = message.contradicts;
   peer.eager = message.eager;

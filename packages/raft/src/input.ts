@@ -59,7 +59,6 @@ export type RaftInput =
   | { readonly kind: 'read'; readonly readId: number }
   | { readonly kind: 'transfer'; readonly target: MemberId }
   | { readonly kind: 'peer-reachability'; readonly peer: MemberId; readonly reachable: boolean }
-  | { readonly kind: 'durable'; readonly offset: LogOffset }
   /** Whether somebody watches this replica; then the leader is asked to tell it of every acceptance at once. */
   | { readonly kind: 'eager'; readonly eager: boolean }
   /** Apply or decode failed in the shell: stop the shard. */

@@ -41,7 +41,7 @@ export type RaftMessage =
       readonly term: Term;
       readonly round: number;
       readonly index: LogIndex;
-      /** Synced position of the responder's store: what the log may be truncated to. */
+      /** Synced position of the responder's store: what the log may be truncated to; -1 = not reported. */
       readonly durableOffset: LogOffset;
       /** Whether the responder can reach the shared log. */
       readonly logReachable: boolean;

@@ -4,7 +4,7 @@ import { onRecords } from './accept.ts';
 import { canPropose, onAppendSettled, onPropose, pumpAppends } from './append.ts';
 import type { Core, RaftConfig } from './core.ts';
 import { createCore, halt, isLeading } from './core.ts';
-import type { HaltReport, RaftEffect } from './effect.ts';
+import type { RaftEffect } from './effect.ts';
 import {
   giveUpBarrier,
   onElectionTimeout,
@@ -14,6 +14,7 @@ import {
   onVoteResponse,
 } from './election.ts';
 import { onLogOutOfRange, onLogReachable, startFollowing, stopFollowingIfIdle } from './follow.ts';
+import { isHaltReason } from './halt-reason.ts';
 import { stepHalted } from './halted.ts';
 import {
   answerHeartbeat,
@@ -143,14 +144,14 @@ function handle(core: Core, input: RaftInput): void {
     case 'peer-reachability':
       onPeerReachability(core, input.peer, input.reachable);
       return;
-    case 'durable':
-      core.durableOffset = input.offset;
-      return;
     case 'eager':
       core.eager = input.eager;
       return;
     case 'halt':
-      halt(core, { reason: haltReason(input.reason), detail: input.detail });
+      halt(core, {
+        reason: isHaltReason(input.reason) ? input.reason : 'apply-failed',
+        detail: input.detail,
+      });
       return;
     default:
       unreachable(input);
@@ -220,26 +221,4 @@ function onHeartbeatOfAnyTerm(
   }
   if (message.term > core.hard.term) becomeFollower(core, message.term);
   onHeartbeat(core, from, message);
-}
-
-const HALT_REASONS: ReadonlySet<string> = new Set<HaltReport['reason']>([
-  'wrong-shard',
-  'wrong-generation',
-  'unreadable-record',
-  'barrier-missing',
-  'seq-gap',
-  'chain-mismatch',
-  'log-rewritten',
-  'log-end-moved-back',
-  'log-start-passed',
-  'history-contradicted',
-  'apply-failed',
-]);
-
-function haltReason(reason: string): HaltReport['reason'] {
-  return isHaltReason(reason) ? reason : 'apply-failed';
-}
-
-function isHaltReason(reason: string): reason is HaltReport['reason'] {
-  return HALT_REASONS.has(reason);
 }

@@ -1,4 +1,4 @@
-import type { LogIndex, LogOffset, MemberId, Term } from '@kvorum/base';
+import type { LogIndex, MemberId, Term } from '@kvorum/base';
 import type { Core } from './core.ts';
 import type { HaltReport, Role } from './effect.ts';
 import type { AcceptedState } from './input.ts';
@@ -7,7 +7,6 @@ export interface PeerStatus {
   readonly id: MemberId;
   readonly reachable: boolean;
   readonly index: LogIndex;
-  readonly durableOffset: LogOffset;
   readonly lastHeardMs: number | undefined;
   readonly logReachable: boolean;
 }
@@ -20,7 +19,7 @@ export interface RaftStatus {
   readonly accepted: AcceptedState;
   readonly voters: readonly MemberId[];
   readonly learners: readonly MemberId[];
-  /** Index, durable offset and log reachability of the others are known to a leader only. */
+  /** Index and log reachability of the others are known to a leader only. */
   readonly peers: readonly PeerStatus[];
   readonly halted: HaltReport | undefined;
   /** Whether the shared log answers this replica. */
@@ -37,7 +36,6 @@ export function statusOf(core: Core): RaftStatus {
     id,
     reachable: peer.reachable,
     index: peer.index,
-    durableOffset: peer.durableOffset,
     lastHeardMs: peer.lastHeardMs,
     logReachable: peer.logReachable,
   }));

@@ -8,7 +8,7 @@ import {
   type TxnRequest,
   type WatchRequest,
 } from '@kvorum/base';
-import { HARD_STATE_KEY, MEMBERSHIP_KEY, validate } from '@kvorum/mvcc';
+import { HARD_STATE_KEY, isSerializable, MEMBERSHIP_KEY, validate } from '@kvorum/mvcc';
 import {
   decodeMembership,
   type HaltReport,
@@ -203,7 +203,7 @@ class ReplicaShell implements Replica {
     deadlineMs: number,
     done: (result: CommandResult) => void,
   ): void {
-    if (this.#machine.isSerializable(request) && !this.#stopped) {
+    if (isSerializable(request) && !this.#stopped) {
       this.#reads.serveNow({ ...emptyGroup(), reads: [{ request, deadlineMs, done }] });
       return;
     }

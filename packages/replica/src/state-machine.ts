@@ -2,10 +2,8 @@ import {
   assert,
   KvError,
   type Limits,
-  type RangeRequest,
   type Revision,
   type ShardId,
-  type TxnRequest,
 } from '@kvorum/base';
 import {
   applyWriteSet,
@@ -165,12 +163,6 @@ export class StateMachine {
       },
       { sync: false },
     );
-  }
-
-  isSerializable(request: RangeRequest | TxnRequest): boolean {
-    if (request.op === 'range') return request.serializable === true;
-    const ops = [...request.success, ...request.failure];
-    return ops.length > 0 && ops.every((op) => op.op === 'range' && op.serializable === true);
   }
 
   /**

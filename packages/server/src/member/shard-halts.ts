@@ -1,5 +1,6 @@
 import { isShardId, type KvError, META_SHARD, type MemberId, type ShardId } from '@kvorum/base';
 import type { PeerTransport } from '@kvorum/ports';
+import { isHaltReason } from '@kvorum/raft';
 import { type HaltReport, haltError } from '@kvorum/replica';
 import { encodeHaltsQuestion } from '../router/forward.ts';
 import type { ReplicaSet } from './replica-set.ts';
@@ -9,19 +10,6 @@ type Halt = Pick<HaltReport, 'reason' | 'detail'>;
 const POLL_MS = 500;
 const ASK_TIMEOUT_MS = 1000;
 const DETAIL_CHARACTERS_MAX = 1000;
-const REASONS: ReadonlySet<unknown> = new Set<HaltReport['reason']>([
-  'wrong-shard',
-  'wrong-generation',
-  'unreadable-record',
-  'barrier-missing',
-  'seq-gap',
-  'chain-mismatch',
-  'log-rewritten',
-  'log-end-moved-back',
-  'log-start-passed',
-  'history-contradicted',
-  'apply-failed',
-]);
 
 export interface ShardHaltsParts {
   readonly self: MemberId;
@@ -122,12 +110,8 @@ function parseHalts(answer: unknown): ReadonlyMap<string, Halt> {
   for (const item of answer.halts as readonly unknown[]) {
     if (typeof item !== 'object' || item === null) continue;
     const { shard, reason, detail } = item as Readonly<Record<string, unknown>>;
-    if (!isShardId(shard) || !isReason(reason) || typeof detail !== 'string') continue;
+    if (!isShardId(shard) || !isHaltReason(reason) || typeof detail !== 'string') continue;
     found.set(shard, { reason, detail });
   }
   return found;
-}
-
-function isReason(value: unknown): value is HaltReport['reason'] {
-  return REASONS.has(value);
 }

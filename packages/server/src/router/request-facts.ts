@@ -6,14 +6,6 @@ export function isReadOnly(request: KvRequest): request is RangeRequest | TxnReq
   return request.op === 'txn' && [...request.success, ...request.failure].every(isReadOnly);
 }
 
-/** Whether a request asks for whatever this member has: every range in it is serializable, and there is nothing else. */
-export function isSerializable(request: KvRequest): boolean {
-  if (request.op === 'range') return request.serializable === true;
-  if (request.op !== 'txn') return false;
-  const ops = [...request.success, ...request.failure];
-  return ops.length > 0 && ops.every((op) => op.op === 'range' && op.serializable === true);
-}
-
 /** About the bytes a request carries: its keys and values. */
 export function requestBytes(request: KvRequest): number {
   switch (request.op) {

@@ -14,6 +14,7 @@ import {
   type ShardId,
   type WriteRequest,
 } from '@kvorum/base';
+import { isSerializable } from '@kvorum/mvcc';
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { CommandResult, ReplicaPort } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
@@ -21,7 +22,7 @@ import { pause } from '../member/system.ts';
 import { encodeForward, type ForwardedRequest, parseForwardAnswer } from './forward.ts';
 import { mergeRanges } from './merge.ts';
 import { placeRequest, shardOf } from './place.ts';
-import { isReadOnly, isSerializable, requestBytes } from './request-facts.ts';
+import { isReadOnly, requestBytes } from './request-facts.ts';
 
 /** How long past its deadline an answer is waited for before the router gives up on its own. */
 const GRACE_MS = 250;
