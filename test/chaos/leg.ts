@@ -120,7 +120,8 @@ export class Leg {
     say(`weakened ${weak.text}`);
     while (nowMs() < untilMs && !this.#hopeless) {
       await world.pause(QUIET_MS);
-      await this.#episode(plan.next(!weakened), world, load, client);
+      const episode = plan.next(!weakened);
+      if (episode !== undefined) await this.#episode(episode, world, load, client);
     }
     await noticing;
   }

@@ -12,6 +12,7 @@ const USAGE = `usage: npm run chaos -- [options]
   --rate N         operations a second (200)
   --port N         first of 24 ports to use (free ones)
   --out DIR        histories, logs and report.json (a temporary directory, deleted when all is well)
+  --only TEXT      only faults with TEXT in their kind, as the report names it: 'all brokers'
   --recovery MS    most that recovery may take after the last heal (10000)
   --no-lost-tail   do not sacrifice a cluster at the end
   --json           the report as JSON on standard output`;
@@ -22,6 +23,7 @@ const OPTIONS = {
   rate: { type: 'string', default: '200' },
   port: { type: 'string' },
   out: { type: 'string' },
+  only: { type: 'string' },
   recovery: { type: 'string', default: '10000' },
   'no-lost-tail': { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
@@ -65,6 +67,7 @@ async function main(): Promise<number> {
     firstPort: values.port === undefined ? undefined : wholeNumber('port', values.port),
     directory,
     recoveryMsMax: wholeNumber('recovery', values.recovery),
+    only: values.only,
     loseTail: !values['no-lost-tail'],
     signal: stop.signal,
     say,

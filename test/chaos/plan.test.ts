@@ -8,8 +8,8 @@ import { longestGaps } from './unavailability.ts';
 const NOTHING_LACKS = { disk: true, clocks: true };
 
 function draw(seed: number, episodes: number, restarts = true): Fault[][] {
-  const plan = new Plan(seededRng(seed), LONG, NOTHING_LACKS);
-  return Array.from({ length: episodes }, () => [...plan.next(restarts).faults]);
+  const plan = new Plan(seededRng(seed), { longest: LONG, equipment: NOTHING_LACKS });
+  return Array.from({ length: episodes }, () => [...(plan.next(restarts)?.faults ?? [])]);
 }
 
 const textsOf = (episodes: readonly Fault[][]): string[] => episodes.flat().map(({ text }) => text);
@@ -44,10 +44,26 @@ it('starts no member while it must not, and never takes hold of one thing twice'
 });
 
 it('leaves out what the machine lacks', () => {
-  const plan = new Plan(seededRng(1), SHORT, { disk: undefined, clocks: undefined });
-  const kinds = Array.from({ length: 60 }, () => plan.next(true).faults.map(({ kind }) => kind));
+  const plan = new Plan(seededRng(1), {
+    longest: SHORT,
+    equipment: { disk: undefined, clocks: undefined },
+  });
+  const kinds = Array.from({ length: 60 }, () => plan.next(true)?.faults.map(({ kind }) => kind));
   expect(kinds.flat()).not.toContain('full disk');
   expect(kinds.flat()).not.toContain('clock jump');
+});
+
+it('draws only what is asked for, if there is such a thing', () => {
+  const options = { longest: SHORT, equipment: NOTHING_LACKS };
+  const brokers = new Plan(seededRng(1), { ...options, only: 'of a broker' });
+  const kinds = Array.from({ length: 9 }, () =>
+    brokers.next(false)?.faults.map(({ kind }) => kind),
+  );
+  expect(new Set(kinds.flat())).toEqual(new Set(['SIGSTOP of a broker', 'kill -9 of a broker']));
+  const full = new Plan(seededRng(1), { ...options, only: 'full disk' });
+  expect(full.next(false)).toBeUndefined();
+  expect(full.next(true)?.faults.map(({ kind }) => kind)).toEqual(['full disk']);
+  expect(new Plan(seededRng(1), { ...options, only: 'flood' }).next(true)).toBeUndefined();
 });
 
 it('measures how long a shard took no write', () => {

@@ -15,6 +15,16 @@ export interface Equipment {
   readonly clocks: unknown;
 }
 
+export interface PlanOptions {
+  readonly longest: Longest;
+  readonly equipment: Equipment;
+  /** Part of the kinds that are wanted; all when absent. */
+  readonly only?: string | undefined;
+}
+
+/** So many times every kind is drawn in the hope of one that fits. */
+const DRAWS_MAX = 100;
+
 /** Of a run of two minutes. */
 export const SHORT: Longest = { pauseMs: 6000, holdMs: 4000 };
 export const LONG: Longest = { pauseMs: 30_000, holdMs: 12_000 };
@@ -45,19 +55,18 @@ const SLOW: readonly DrawFault[] = [
 /** Draws episodes from a seed: every kind of fault comes before any comes again. */
 export class Plan {
   readonly #rng: Rng;
-  readonly #longest: Longest;
-  readonly #equipment: Equipment;
+  readonly #options: PlanOptions;
   #bag: Fault[] = [];
 
-  constructor(rng: Rng, longest: Longest, equipment: Equipment) {
+  constructor(rng: Rng, options: PlanOptions) {
     this.#rng = rng;
-    this.#longest = longest;
-    this.#equipment = equipment;
+    this.#options = options;
   }
 
-  /** `restarts`: whether faults that start members may be drawn now. */
-  next(restarts: boolean): Episode {
+  /** `restarts`: whether faults that start members may be drawn now; undefined when only they are left. */
+  next(restarts: boolean): Episode | undefined {
     const first = this.#take((fault) => restarts || !fault.startsMembers);
+    if (first === undefined) return undefined;
     // A third of the episodes has two faults at once.
     const second =
       this.#rng.integer(0, 3) > 0
@@ -71,26 +80,29 @@ export class Plan {
     return { faults: faultsNow, apartMs: this.#rng.integer(0, 2000) };
   }
 
-  #take(fits: (fault: Fault) => boolean): Fault {
-    for (;;) {
-      const at = this.#bag.findIndex(fits);
+  #take(fits: (fault: Fault) => boolean): Fault | undefined {
+    const { only = '' } = this.#options;
+    for (let draws = 0; draws < DRAWS_MAX; draws += 1) {
+      const at = this.#bag.findIndex((fault) => fits(fault));
       const [fault] = at < 0 ? [] : this.#bag.splice(at, 1);
       if (fault !== undefined) return fault;
-      this.#bag.push(...this.#shuffled());
+      this.#bag.push(...this.#shuffled().filter(({ kind }) => kind.includes(only)));
     }
+    return undefined;
   }
 
   #shuffled(): Fault[] {
-    const { disk, clocks } = this.#equipment;
+    const { longest, equipment } = this.#options;
+    const { disk, clocks } = equipment;
     const kinds: DrawFault[] = [...WITHOUT_RESTARTS, ...WITH_RESTARTS];
-    if (this.#longest === LONG) kinds.push(...SLOW);
+    if (longest === LONG) kinds.push(...SLOW);
     else kinds.push(SLOW[this.#rng.integer(0, SLOW.length)] ?? faults.killAllBrokers);
     if (disk !== undefined) kinds.push(faults.fillDisk);
     if (clocks !== undefined) kinds.push(faults.jumpClock);
     const drawn: Fault[] = [];
     while (kinds.length > 0) {
       const [kind] = kinds.splice(this.#rng.integer(0, kinds.length), 1);
-      if (kind !== undefined) drawn.push(kind(this.#rng, this.#longest));
+      if (kind !== undefined) drawn.push(kind(this.#rng, longest));
     }
     return drawn;
   }
