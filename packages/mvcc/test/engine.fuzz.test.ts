@@ -8,29 +8,36 @@ import {
   type SessionTag,
   type TxnOp,
   type TxnRequest,
-  utf8,
   type WatchFilter,
   type WriteRequest,
 } from '@kvorum/base';
-import { encodeLease, isReadOnly, leaseKey, validate } from '@kvorum/mvcc';
+import { encodeLease, leaseKey, validate } from '@kvorum/mvcc';
 import fc from 'fast-check';
 import { describe, expect } from 'vitest';
 import { countInputs, fuzz } from '../../../test/fuzz/fuzz.ts';
+import {
+  expectSameAfterCompaction,
+  expectSameBatch,
+  expectSameRange,
+  expectSameReadTxn,
+  KEYS,
+  key,
+  revision,
+  txnOf,
+  value,
+  type Watched,
+  Watchers,
+} from './beside-model.ts';
 import { TestReplica } from './harness.ts';
-import { errorName, Model } from './model.ts';
-import { showEvent, showResponse } from './script.ts';
+import { Model } from './model.ts';
 
-const KEYS = ['a', 'aa', 'ab', 'b', 'ba', 'c', '\u0000', 'ÿ'].map(utf8);
 const LEASES: readonly LeaseId[] = [leaseId(7n), leaseId(-1n)];
 const MISSING_LEASE = leaseId(8n);
 const CLIENTS = ['1', '2', '3'].map((digit) => digit.repeat(32));
 
-const key = fc.constantFrom(...KEYS);
-const value = fc.constantFrom(...['', '1', '2', 'x'.repeat(50)].map(utf8));
 const end = fc.constantFrom(
   ...[new Uint8Array(0), new Uint8Array(0), new Uint8Array(0), ...KEYS, RANGE_END_OPEN],
 );
-const revision = fc.integer({ min: -1, max: 40 });
 const mostlyZero = fc.oneof(
   { weight: 4, arbitrary: fc.constant(0) },
   { weight: 1, arbitrary: revision },
@@ -91,14 +98,6 @@ const compare: fc.Arbitrary<Compare> = fc.oneof(
     value: fc.constantFrom(leaseId(0n), ...LEASES),
   }),
 );
-function txnOf(op: fc.Arbitrary<TxnOp>): fc.Arbitrary<TxnRequest> {
-  return fc.record({
-    op: fc.constant('txn' as const),
-    compare: fc.array(compare, { maxLength: 2 }),
-    success: fc.array(op, { maxLength: 4 }),
-    failure: fc.array(op, { maxLength: 3 }),
-  });
-}
 const flat: fc.Arbitrary<TxnOp> = fc.oneof(put, remove, range);
 const write: fc.Arbitrary<WriteRequest> = fc.oneof(
   { weight: 5, arbitrary: put as fc.Arbitrary<WriteRequest> },
@@ -106,7 +105,8 @@ const write: fc.Arbitrary<WriteRequest> = fc.oneof(
   {
     weight: 4,
     arbitrary: txnOf(
-      fc.oneof({ weight: 5, arbitrary: flat }, { weight: 1, arbitrary: txnOf(flat) }),
+      compare,
+      fc.oneof({ weight: 5, arbitrary: flat }, { weight: 1, arbitrary: txnOf(compare, flat) }),
     ),
   },
   { weight: 1, arbitrary: revision.map((at) => ({ op: 'compact' as const, revision: at })) },
@@ -150,7 +150,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('range' as const), range }) },
   {
     weight: 1,
-    arbitrary: fc.record({ kind: fc.constant('read-txn' as const), txn: txnOf(range) }),
+    arbitrary: fc.record({ kind: fc.constant('read-txn' as const), txn: txnOf(compare, range) }),
   },
   {
     weight: 1,
@@ -170,40 +170,16 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-interface Watched {
+interface StepWatched extends Watched {
   readonly request: Extract<Step, { kind: 'watch' }>;
-  readonly start: number;
-  readonly events: string[];
-  lastRevision: number;
-  cancelled: boolean;
 }
 
 /** A leader and a follower beside the model; the leader's process may end and start again. */
 class Trio {
   readonly model = new Model();
   readonly follower = new TestReplica();
-  readonly watched = new Map<number, Watched>();
-  private full = false;
-  readonly leader = new TestReplica(
-    {},
-    {
-      deliver: (id, batch) => {
-        if (this.full) return false;
-        const watched = this.watched.get(id);
-        expect(watched?.cancelled).toBe(false);
-        if (watched === undefined) return true;
-        expect(Number(batch.events[0]?.kv.modRevision)).toBeGreaterThan(watched.lastRevision);
-        watched.lastRevision = batch.revision;
-        watched.events.push(...batch.events.map(showEvent));
-        return true;
-      },
-      cancelled: (id, compactRevision) => {
-        const watched = this.watched.get(id);
-        expect(watched?.lastRevision ?? 0).toBeLessThan(compactRevision);
-        if (watched !== undefined) watched.cancelled = true;
-      },
-    },
-  );
+  readonly watchers = new Watchers<StepWatched>();
+  readonly leader = new TestReplica({}, this.watchers.sink);
 
   constructor() {
     for (const replica of [this.leader, this.follower]) {
@@ -217,9 +193,9 @@ class Trio {
 
   run(steps: readonly Step[]): void {
     for (const one of steps) this.step(one);
-    this.drain();
+    this.watchers.drain(this.leader.hub);
     this.leader.catchUp();
-    for (const { request, start, events, cancelled } of this.watched.values()) {
+    for (const { request, start, events, cancelled } of this.watchers.all.values()) {
       const expected = this.model.watch(request, start, request.filters);
       expect(events).toEqual(cancelled ? expected.slice(0, events.length) : expected);
     }
@@ -233,21 +209,14 @@ class Trio {
       case 'batch':
         this.batch(one.writes.filter((two) => validate(two.request, DEFAULT_LIMITS) === undefined));
         return;
-      case 'range': {
-        const answer = leader.run(leader.engine.range(one.range));
-        const shown = answer.ok ? showResponse(answer.value).join('\n') : errorName(answer.error);
-        expect(shown).toBe(model.range(one.range));
+      case 'range':
+        expectSameRange(leader, model, one.range);
         return;
-      }
-      case 'read-txn': {
-        if (!isReadOnly(one.txn)) return;
-        const answer = leader.run(leader.engine.readTxn(one.txn));
-        const shown = answer.ok ? showResponse(answer.value).join('\n') : 'error';
-        expect(shown).toBe(model.write(one.txn));
+      case 'read-txn':
+        expectSameReadTxn(leader, model, one.txn);
         return;
-      }
       case 'watch':
-        this.watch(this.watched.size, one, one.start);
+        this.watch(this.watchers.all.size, one, one.start);
         return;
       default:
         this.plain(one.kind);
@@ -258,20 +227,17 @@ class Trio {
     const { leader } = this;
     switch (kind) {
       case 'fill':
-        this.full = true;
+        this.watchers.full = true;
         return;
       case 'drain':
-        this.drain();
+        this.watchers.drain(this.leader.hub);
         return;
       case 'catch-up':
         leader.catchUp();
         return;
-      case 'physical': {
-        const before = leader.run(leader.engine.stateHash());
-        leader.compactPhysically();
-        expect(leader.run(leader.engine.stateHash())).toEqual(before);
+      case 'physical':
+        expectSameAfterCompaction(leader);
         return;
-      }
       case 'restart':
         this.restart();
         return;
@@ -288,41 +254,27 @@ class Trio {
       ),
     );
     if (leader.lastPayload !== undefined) follower.apply(leader.lastPayload);
-    const shown = results.map((one) =>
-      one.ok ? showResponse(one.response).join('\n') : errorName(one.error),
-    );
     const expected = writes.map(({ request, session }) => model.tagged(request, session));
-    // The model does not tell why it refuses, but for reads of the past.
-    const blurred = shown.map((text, i) =>
-      expected[i] === 'error' && !text.includes('rev=') ? 'error' : text,
-    );
-    expect(blurred).toEqual(expected);
-    expect(leader.engine.revision).toBe(model.revision);
-    expect(leader.engine.compactRevision).toBe(model.compacted);
+    expectSameBatch(leader, model, results, expected);
   }
 
-  private watch(id: number, request: Watched['request'], startRevision: number): boolean {
+  private watch(id: number, request: StepWatched['request'], startRevision: number): boolean {
     const { hub, engine } = this.leader;
     const { key, rangeEnd, filters } = request;
     const added = hub.add(id, { key, rangeEnd, filters, startRevision }, engine.revision);
     if (!added.ok) return false;
     const start = added.value.startRevision;
-    if (!this.watched.has(id)) {
+    if (!this.watchers.all.has(id)) {
       const fresh = { request, start, events: [], lastRevision: start - 1, cancelled: false };
-      this.watched.set(id, fresh);
+      this.watchers.all.set(id, fresh);
     }
     return true;
-  }
-
-  private drain(): void {
-    this.full = false;
-    for (const id of this.watched.keys()) this.leader.hub.resume(id);
   }
 
   /** Watchers come back and go on behind what they have seen. */
   private restart(): void {
     this.leader.restart();
-    for (const [id, watched] of this.watched) {
+    for (const [id, watched] of this.watchers.all) {
       if (watched.cancelled) continue;
       watched.cancelled = !this.watch(id, watched.request, watched.lastRevision + 1);
     }

@@ -8,23 +8,32 @@ import {
   utf8,
   type WriteRequest,
 } from '@kvorum/base';
-import { isReadOnly, type ReadAnswer, type Reading, validate, writeSetRows } from '@kvorum/mvcc';
+import { type ReadAnswer, type Reading, validate, writeSetRows } from '@kvorum/mvcc';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import {
+  expectSameAfterCompaction,
+  expectSameBatch,
+  expectSameRange,
+  expectSameReadTxn,
+  KEYS,
+  key,
+  revision,
+  txnOf,
+  value,
+  type Watched,
+  Watchers,
+} from './beside-model.ts';
 import { TestReplica } from './harness.ts';
 import { errorName, Model } from './model.ts';
-import { showEvent, showResponse } from './script.ts';
+import { showResponse } from './script.ts';
 
 const SEED = 20_241;
-const KEYS = ['a', 'aa', 'ab', 'b', 'ba', 'c', '\u0000', 'ÿ'].map(utf8);
-const key = fc.constantFrom(...KEYS);
-const value = fc.constantFrom(...['', '1', '2', 'x'.repeat(50)].map(utf8));
 const end = fc.oneof(
   { weight: 3, arbitrary: fc.constant(new Uint8Array(0)) },
   { weight: 2, arbitrary: key },
   { weight: 1, arbitrary: fc.constant(RANGE_END_OPEN) },
 );
-const revision = fc.integer({ min: -1, max: 40 });
 
 const range: fc.Arbitrary<RangeRequest> = fc.record({
   op: fc.constant('range' as const),
@@ -69,16 +78,11 @@ const compare: fc.Arbitrary<Compare> = fc.oneof(
     value,
   }),
 );
-function txnOf(op: fc.Arbitrary<TxnOp>): fc.Arbitrary<TxnRequest> {
-  return fc.record({
-    op: fc.constant('txn' as const),
-    compare: fc.array(compare, { maxLength: 2 }),
-    success: fc.array(op, { maxLength: 4 }),
-    failure: fc.array(op, { maxLength: 3 }),
-  });
-}
 const flat: fc.Arbitrary<TxnOp> = fc.oneof(put, remove, range, ignoring);
-const txn = txnOf(fc.oneof({ weight: 5, arbitrary: flat }, { weight: 1, arbitrary: txnOf(flat) }));
+const txn = txnOf(
+  compare,
+  fc.oneof({ weight: 5, arbitrary: flat }, { weight: 1, arbitrary: txnOf(compare, flat) }),
+);
 const compact = revision.map((at) => ({ op: 'compact' as const, revision: at }));
 const write: fc.Arbitrary<WriteRequest> = fc.oneof(
   { weight: 4, arbitrary: put },
@@ -111,7 +115,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('range' as const), range }) },
   {
     weight: 1,
-    arbitrary: fc.record({ kind: fc.constant('read-txn' as const), txn: txnOf(range) }),
+    arbitrary: fc.record({ kind: fc.constant('read-txn' as const), txn: txnOf(compare, range) }),
   },
   {
     weight: 2,
@@ -135,48 +139,22 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-interface Watched {
+interface RangeWatched extends Watched {
   readonly range: { key: Uint8Array; rangeEnd: Uint8Array };
-  readonly start: number;
-  readonly events: string[];
-  lastRevision: number;
-  cancelled: boolean;
 }
 
 /** The engine and the model side by side. */
 class Pair {
   readonly model = new Model();
-  readonly watched = new Map<number, Watched>();
-  private full = false;
-  readonly replica = new TestReplica(
-    {},
-    {
-      deliver: (id, batch) => {
-        if (this.full) return false;
-        const watched = this.watched.get(id);
-        expect(watched?.cancelled).toBe(false);
-        if (watched === undefined) return true;
-        expect(batch.events.length).toBeGreaterThan(0);
-        expect(Number(batch.events[0]?.kv.modRevision)).toBeGreaterThan(watched.lastRevision);
-        watched.lastRevision = batch.revision;
-        watched.events.push(...batch.events.map(showEvent));
-        return true;
-      },
-      cancelled: (id, compactRevision) => {
-        const watched = this.watched.get(id);
-        expect(watched?.lastRevision ?? 0).toBeLessThan(compactRevision);
-        if (watched !== undefined) watched.cancelled = true;
-      },
-    },
-  );
+  readonly watchers = new Watchers<RangeWatched>();
+  readonly replica = new TestReplica({}, this.watchers.sink);
 
   run(steps: readonly Step[]): void {
     this.replica.store.scanRowsMax = 2;
     for (const one of steps) this.step(one);
-    this.full = false;
-    for (const id of this.watched.keys()) this.replica.hub.resume(id);
+    this.watchers.drain(this.replica.hub);
     this.replica.catchUp();
-    for (const watched of this.watched.values()) {
+    for (const watched of this.watchers.all.values()) {
       const expected = this.model.watch(watched.range, watched.start);
       if (watched.cancelled)
         expect(watched.events).toEqual(expected.slice(0, watched.events.length));
@@ -190,64 +168,46 @@ class Pair {
       case 'batch':
         this.batch(one.writes.filter((request) => validate(request, DEFAULT_LIMITS) === undefined));
         return;
-      case 'range': {
-        const result = replica.run(replica.engine.range(one.range));
-        const shown = result.ok ? showResponse(result.value).join('\n') : errorName(result.error);
-        expect(shown).toBe(model.range(one.range));
+      case 'range':
+        expectSameRange(replica, model, one.range);
         return;
-      }
-      case 'read-txn': {
-        if (!isReadOnly(one.txn)) return;
-        const result = replica.run(replica.engine.readTxn(one.txn));
-        const shown = result.ok ? showResponse(result.value).join('\n') : 'error';
-        expect(shown).toBe(model.write(one.txn));
+      case 'read-txn':
+        expectSameReadTxn(replica, model, one.txn);
         return;
-      }
       case 'watch':
         this.watch(one);
         return;
       case 'fill':
-        this.full = true;
+        this.watchers.full = true;
         return;
       case 'drain':
-        this.full = false;
-        for (const id of this.watched.keys()) replica.hub.resume(id);
+        this.watchers.drain(replica.hub);
         return;
       case 'catch-up':
         replica.catchUp();
         return;
-      case 'physical': {
-        const before = replica.run(replica.engine.stateHash());
-        replica.compactPhysically();
-        expect(replica.run(replica.engine.stateHash())).toEqual(before);
+      case 'physical':
+        expectSameAfterCompaction(replica);
         return;
-      }
       default:
         return;
     }
   }
 
   private batch(writes: readonly WriteRequest[]): void {
-    const results = this.replica.batch(writes.map((request) => ({ request })));
-    const shown = results.map((result) =>
-      result.ok ? showResponse(result.response).join('\n') : errorName(result.error),
-    );
-    const expected = writes.map((request) => this.model.write(request));
-    const blurred = shown.map((text, i) =>
-      expected[i] === 'error' && !text.includes('rev=') ? 'error' : text,
-    );
-    expect(blurred).toEqual(expected);
-    expect(this.replica.engine.revision).toBe(this.model.revision);
-    expect(this.replica.engine.compactRevision).toBe(this.model.compacted);
+    const { replica, model } = this;
+    const results = replica.batch(writes.map((request) => ({ request })));
+    const expected = writes.map((request) => model.write(request));
+    expectSameBatch(replica, model, results, expected);
   }
 
   private watch(one: Extract<Step, { kind: 'watch' }>): void {
     const { hub, engine } = this.replica;
-    const id = this.watched.size;
+    const id = this.watchers.all.size;
     const request = { key: one.key, rangeEnd: one.rangeEnd, startRevision: one.start };
     const added = hub.add(id, request, engine.revision);
     if (!added.ok) return;
-    this.watched.set(id, {
+    this.watchers.all.set(id, {
       range: { key: one.key, rangeEnd: one.rangeEnd },
       start: added.value.startRevision,
       events: [],

@@ -1,10 +1,4 @@
-import {
-  assert,
-  KvError,
-  type Limits,
-  type Revision,
-  type ShardId,
-} from '@kvorum/base';
+import { assert, KvError, type Limits, type Revision, type ShardId } from '@kvorum/base';
 import {
   applyWriteSet,
   type CompactionCursor,
