@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { assert, KvError } from '@kvorum/base';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import type { KvdConfig } from '../config/schema.ts';
-import type { DevControl } from '../http/dev-routes.ts';
+import type { Condemned, DevControl } from '../http/dev-routes.ts';
 import { createLogger } from '../logger.ts';
 import { type Member, startMember } from '../member/member.ts';
 import { pause } from '../member/system.ts';
@@ -57,6 +57,8 @@ function devConfigs(options: DevOptions, directory: string): LoadedConfig[] {
 interface Place {
   readonly config: KvdConfig;
   member: Member | undefined;
+  /** It runs, but is about to be killed. */
+  condemned: boolean;
   /** Its own connections to Kafka; the embedded log is shared. */
   logs: OpenedLogs | undefined;
 }
@@ -79,6 +81,7 @@ export class DevCluster implements Service, DevControl {
     this.#places = devConfigs(options, this.directory).map(({ config }) => ({
       config,
       member: undefined,
+      condemned: false,
       logs: undefined,
     }));
   }
@@ -109,18 +112,24 @@ export class DevCluster implements Service, DevControl {
 
   async #run(place: Place): Promise<void> {
     const { config } = place;
-    if (this.#shared === undefined) place.logs = await this.#openLogs(config);
-    const logs = this.#shared ?? place.logs;
+    const own = this.#shared === undefined ? await this.#openLogs(config) : undefined;
+    const logs = this.#shared ?? own;
     assert(logs !== undefined, 'a member has logs');
-    place.member = await startMember({
-      config,
-      version: serverVersion(),
-      logger: createLogger(config),
-      logs: logs.forMember(),
-      logWhere: logs.where,
-      signal: this.#abort.signal,
-      dev: this,
-    });
+    try {
+      place.member = await startMember({
+        config,
+        version: serverVersion(),
+        logger: createLogger(config),
+        logs: logs.forMember(),
+        logWhere: logs.where,
+        signal: this.#abort.signal,
+        dev: this,
+      });
+    } catch (error) {
+      await own?.close(); // the next try opens its own
+      throw error;
+    }
+    place.logs = own;
   }
 
   #openLogs(config: KvdConfig): Promise<OpenedLogs> {
@@ -150,27 +159,28 @@ export class DevCluster implements Service, DevControl {
     throw new KvError('KV_INVALID_ARGUMENT', `no member ${name} (members: ${names})`);
   }
 
-  checkKill(name: string): string {
-    const { config, member } = this.#placeOf(name);
-    if (member === undefined) {
+  condemn(name: string): Condemned {
+    const place = this.#placeOf(name);
+    const { config } = place;
+    if (place.member === undefined || place.condemned) {
       throw new KvError('KV_INVALID_ARGUMENT', `${config.name} does not run`);
     }
-    if (this.members.length > 1) return config.name;
-    throw new KvError('KV_INVALID_ARGUMENT', `${config.name} is the last member that runs`, {
-      details: { hint: 'start another one first, or end the whole cluster with Ctrl-C' },
-    });
+    if (this.#places.filter((one) => one.member !== undefined && !one.condemned).length <= 1) {
+      throw new KvError('KV_INVALID_ARGUMENT', `${config.name} is the last member that runs`, {
+        details: { hint: 'start another one first, or end the whole cluster with Ctrl-C' },
+      });
+    }
+    place.condemned = true;
+    return { name: config.name, kill: () => this.#inTurn(() => this.#kill(place)) };
   }
 
-  killMember(name: string): Promise<void> {
-    return this.#inTurn(async () => {
-      this.checkKill(name);
-      const place = this.#placeOf(name);
-      const { member, logs } = place;
-      place.member = undefined;
-      place.logs = undefined;
-      await member?.kill();
-      await logs?.close();
-    });
+  async #kill(place: Place): Promise<void> {
+    const { member, logs } = place;
+    place.member = undefined;
+    place.logs = undefined;
+    place.condemned = false;
+    await member?.kill();
+    await logs?.close();
   }
 
   startMember(name: string): Promise<string> {

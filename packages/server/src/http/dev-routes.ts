@@ -3,15 +3,20 @@ import type { FastifyInstance } from 'fastify';
 import type { Host } from '../host.ts';
 import { isForeignPage } from './sessions.ts';
 
+/** A member that is to die. */
+export interface Condemned {
+  readonly name: string;
+  /** To be called once. As abruptly as one process can: its connections are cut, nothing is handed over. */
+  readonly kill: () => Promise<void>;
+}
+
 /** Losing and getting back members of a development cluster, all of which run in one process. */
 export interface DevControl {
   /**
-   * The member meant by `m2` or `2`, when it may be killed. Errors: KV_INVALID_ARGUMENT when there is none, it does not run, or it
-   * is the last one that runs.
+   * Condemns the member meant by `m2` or `2`: it counts as gone from now on, so that two cannot be the last but one at once.
+   * Errors: KV_INVALID_ARGUMENT when there is none, it does not run or is condemned already, or it is the last one that runs.
    */
-  checkKill(member: string): string;
-  /** As abruptly as one process can: its connections are cut, nothing is handed over. Errors: as checkKill. */
-  killMember(member: string): Promise<void>;
+  condemn(member: string): Condemned;
   /** Resolves with its name once it serves again. Errors: KV_INVALID_ARGUMENT when there is none or it runs. */
   startMember(member: string): Promise<string>;
 }
@@ -30,13 +35,13 @@ export function devRoutes(app: FastifyInstance, host: Host, dev: DevControl): vo
       if (action !== 'kill') {
         throw new KvError('KV_INVALID_ARGUMENT', `unknown action ${action} (known: kill, start)`);
       }
-      const name = dev.checkKill(member);
+      const { name, kill } = dev.condemn(member);
       if (name !== host.name) {
-        await dev.killMember(name);
+        await kill();
       } else {
-        // It has to answer before it dies.
-        reply.raw.once('finish', () => {
-          dev.killMember(name).catch((error: unknown) => {
+        // It has to answer before it dies; `close` comes after the answer, and also when nobody waits for it any more.
+        reply.raw.once('close', () => {
+          kill().catch((error: unknown) => {
             host.logger.error({ err: error }, 'the member could not be killed');
           });
         });
