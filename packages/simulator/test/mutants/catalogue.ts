@@ -477,8 +477,8 @@ const WATCHES: readonly Mutant[] = [
     edits: [
       {
         file: 'mvcc/src/watch-hub.ts',
-        find: '        if (watcher.synced && first !== undefined) watcher.next = first.kv.modRevision;',
-        replace: '        if (watcher.synced && first !== undefined) watcher.next = through + 1;',
+        find: '      if (!this.sink.deliver(watcher.id, batch)) {',
+        replace: '      if (!this.sink.deliver(watcher.id, batch) && watcher.asked < 0) {',
       },
     ],
     adjust: (swarm) => ({ ...fairWeather(swarm), watchers: 3 }),

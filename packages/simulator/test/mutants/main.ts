@@ -8,6 +8,9 @@ import type { Hunt, Verdict } from './run-mutant.ts';
 
 const RUNNER = fileURLToPath(new URL('./run-mutant.ts', import.meta.url));
 
+/** A seed that takes longer than this hangs: a mutant may well loop for ever. */
+const HANG_MS = 120_000;
+
 interface Plan {
   readonly from: number;
   readonly seeds: number;
@@ -20,11 +23,21 @@ function hunt({ name, edits = [] }: Mutant, { from, seeds }: Plan): Promise<Verd
     let verdict: Verdict | undefined;
     const child = fork(RUNNER);
     child.send(order);
-    child.on('message', (message: Verdict) => {
-      verdict = message;
+    let watchdog: NodeJS.Timeout | undefined;
+    child.on('message', (message: Verdict | number) => {
+      clearTimeout(watchdog);
+      if (typeof message !== 'number') {
+        verdict = message;
+        return;
+      }
+      watchdog = setTimeout(() => {
+        verdict = { seeds: message, caught: { invariant: 'liveness', text: 'it hangs' } };
+        child.kill('SIGKILL');
+      }, HANG_MS);
     });
     child.on('error', reject);
     child.on('exit', (code, signal) => {
+      clearTimeout(watchdog);
       if (verdict !== undefined) resolve(verdict);
       else reject(new RangeError(`${name}: its process ended with ${signal ?? code}`));
     });

@@ -57,6 +57,7 @@ async function run({ name, from, seeds: seedsMax }: Hunt): Promise<Verdict> {
   const { runSeed } = await import('@kvorum/simulator');
   const { adjust, plant, seenBy } = await load(name);
   for (let seeds = 1; seeds <= seedsMax; seeds += 1) {
+    process.send?.(seeds);
     const { problems } = await runSeed(from + seeds - 1, {
       stopAtFirst: true,
       ...(plant === undefined ? {} : { plant: plant() }),
