@@ -130,7 +130,7 @@ export class Leg {
     const { say, number, beganMs, recoveryMsMax } = this.#options;
     const { recorder } = this;
     const injectedMs = nowMs();
-    for (const { text } of episode.faults) say(text);
+    say(episode.faults.map(({ text }) => text).join(' + '));
     await Promise.all(
       episode.faults.map(async (fault, i) => {
         await world.pause(i * episode.apartMs);
