@@ -22,16 +22,22 @@ interface Temper {
   readonly workers: number;
   readonly timeoutMs: number;
   readonly session: boolean;
+  /** Does nothing but read: writes that wait must not hide how reads do. */
+  readonly readsOnly?: boolean;
 }
 
 const TEMPERS: readonly Temper[] = [
   { name: 'patient', workers: 10, timeoutMs: 20_000, session: true },
   { name: 'impatient', workers: 3, timeoutMs: 800, session: true },
   { name: 'sessionless', workers: 3, timeoutMs: 4000, session: false },
+  // One a shard: see #work.
+  { name: 'reader', workers: 4, timeoutMs: 1000, session: false, readsOnly: true },
 ];
 const WORKERS: number = TEMPERS.reduce((sum, { workers }) => sum + workers, 0);
 const CLIENTS_PER_TEMPER = 2;
-const MEMBER_READ_MS = 4000;
+/** Of the hundred parts of the mix (see #draw), those from here on read. */
+const FIRST_READ = 66;
+const MEMBER_READ_MS = 2000;
 /** After an operation that failed: many of unknown outcome on one key make the search for an order long. */
 const BACK_OFF_MS = 400;
 /** Events of one watch before its watcher opens another. */
@@ -198,9 +204,9 @@ export class Load {
   /** One operation of the mix. */
   async #operate(process: string, worker: Worker): Promise<Answered | undefined> {
     const { rng, endpoints } = this.#options;
-    const { timeoutMs } = worker.temper;
+    const { timeoutMs, readsOnly } = worker.temper;
     const group = await this.#keySpace().pick(worker.shard);
-    const chance = rng.integer(0, 100);
+    const chance = rng.integer(readsOnly === true ? FIRST_READ : 0, 100);
     if (chance >= 85) {
       const member = rng.integer(0, endpoints.length);
       return this.#atMember(member, { group, process, timeoutMs: MEMBER_READ_MS });
@@ -223,7 +229,7 @@ export class Load {
     if (chance < 38) return requests.remove(key);
     if (chance < 56) return requests.swap(key, group.seen.get(key), this.#value());
     if (chance < 62) return requests.putBoth(key, other, this.#value());
-    if (chance < 66) return requests.move(key, other, this.#value());
+    if (chance < FIRST_READ) return requests.move(key, other, this.#value());
     if (chance < 72) return requests.readBoth(key, other);
     return requests.read(key, chance < 75);
   }
