@@ -77,8 +77,10 @@ function memberOf(world: World, index: number): SimMember {
 /** Has a member show another status of its replica than the true one. */
 function show(member: SimMember, shown: Replica, doctored: object): void {
   const status = { ...shown.status(), ...doctored };
-  // Only the status is asked for.
-  const replica: Replica = Object.create(shown, { status: { value: () => status } });
+  const replica = new Proxy(shown, {
+    // Only the status is asked for.
+    get: (): unknown => () => status,
+  });
   member.replica = () => replica;
 }
 

@@ -37,7 +37,7 @@ export class MemoryLog {
   #highWater = 0;
   /** Highest high-water mark ever: nothing below it may vanish without damage. */
   #committed = 0;
-  #epoch = 0;
+  #kafkaEpoch = 0;
   #isrBelowMin = false;
   readonly #late: LateRecord[] = [];
   #pending: PendingAck[] = [];
@@ -118,13 +118,13 @@ export class MemoryLog {
     readonly hiddenCount: number;
     readonly hiddenMs: number;
   }): void {
-    this.#epoch += 1;
-    const epoch = this.#epoch;
+    this.#kafkaEpoch += 1;
+    const kafkaEpoch = this.#kafkaEpoch;
     for (const { settle } of [...this.#pending]) settle(false);
     this.#entries.length = Math.min(this.#entries.length, this.#committed + change.kept);
     this.#highWater = Math.max(this.#start, this.#committed - change.hiddenCount);
     this.#clock.setTimer(change.hiddenMs, () => {
-      if (epoch === this.#epoch) this.#commit(this.#entries.length);
+      if (kafkaEpoch === this.#kafkaEpoch) this.#commit(this.#entries.length);
     });
   }
 
@@ -142,7 +142,7 @@ export class MemoryLog {
   rewrite(from: number, records: readonly Uint8Array[]): void {
     const end = this.#entries.length;
     assert(from >= this.#start && from <= end, `${this.name}: nothing to rewrite at ${from}`);
-    this.#epoch += 1;
+    this.#kafkaEpoch += 1;
     for (const { settle } of [...this.#pending]) settle(false);
     this.#entries = this.#entries.slice(0, from);
     for (const bytes of records) this.#push(bytes);
@@ -178,14 +178,14 @@ export class MemoryLog {
   /** The other replicas fetch what is there now. */
   #replicate(): void {
     const end = this.#entries.length;
-    const epoch = this.#epoch;
+    const kafkaEpoch = this.#kafkaEpoch;
     const delayMs = this.#replicationMs();
     if (delayMs === 0) {
       this.#commit(end);
       return;
     }
     this.#clock.setTimer(delayMs, () => {
-      if (epoch === this.#epoch) this.#commit(end);
+      if (kafkaEpoch === this.#kafkaEpoch) this.#commit(end);
     });
   }
 
