@@ -59,7 +59,6 @@ const LIVENESS_MS = 90_000;
 const QUIET_MS = 3000;
 /** Long enough for everybody to start, read the log and see what is wrong with it. */
 const RESTART_MS = 12_000;
-const PROBLEMS_MAX = 20;
 
 /** One run: a cluster under faults, then healed; checked all the while and at the end. */
 export async function runSeed(seed: number, options: RunOptions = {}): Promise<RunResult> {
@@ -212,7 +211,7 @@ class Run {
     return {
       seed: this.#seed,
       swarm: this.#swarm,
-      problems: this.#problems.found.slice(0, PROBLEMS_MAX),
+      problems: this.#problems.found,
       traceDigest: this.#world.trace.digest(),
       opCount: ops.length,
       okCount: ops.filter(({ outcome }) => outcome?.kind === 'ok').length,

@@ -41,14 +41,21 @@ export interface Problem {
   readonly text: string;
 }
 
+/** One bug may show in every later step: so many of a kind tell enough. */
+const PER_INVARIANT_MAX = 5;
+
 /** Collects violations; the same one counts once. */
 export class Problems {
   readonly found: Problem[] = [];
   readonly #seen = new Set<string>();
+  readonly #counts = new Map<InvariantName, number>();
 
   add(invariant: InvariantName, text: string): void {
     const key = `${invariant} ${text}`;
     if (this.#seen.has(key)) return;
+    const count = this.#counts.get(invariant) ?? 0;
+    if (count >= PER_INVARIANT_MAX) return;
+    this.#counts.set(invariant, count + 1);
     this.#seen.add(key);
     this.found.push({ invariant, text });
   }
