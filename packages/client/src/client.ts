@@ -278,6 +278,7 @@ export class KvorumClient {
     checkOptions(options, WATCH_OPTIONS);
     checkWatch(options);
     const span = spanOfTarget(target);
+    if (span.key.length === 0) throw new KvError('KV_EMPTY_KEY');
     const router = await this.#router(options);
     const shards = router.shardsOf(span);
     if (options.startRevision !== undefined && shards.length > 1) {

@@ -54,8 +54,12 @@ const REFUSAL_BYTES_MAX = 65_536;
 export class NotServingError extends KvError {
   readonly state: 'starting' | 'stopping';
 
-  constructor(state: 'starting' | 'stopping', detail: string) {
-    super('KV_UNAVAILABLE', detail);
+  constructor(
+    state: 'starting' | 'stopping',
+    detail: string,
+    options: ConstructorParameters<typeof KvError>[2] = {},
+  ) {
+    super('KV_UNAVAILABLE', detail, options);
     this.state = state;
   }
 }

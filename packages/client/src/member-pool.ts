@@ -1,7 +1,7 @@
 import { KvError } from '@kvorum/base';
 import type { ResponseItem, Welcome } from '@kvorum/wire';
 import { Backoff } from './backoff.ts';
-import { Connection, type ConnectionHandler } from './connection.ts';
+import { Connection, type ConnectionHandler, NotServingError } from './connection.ts';
 import { normalEndpoint, type Settings } from './options.ts';
 import { ShardRouter } from './shard-router.ts';
 
@@ -191,11 +191,22 @@ export class MemberPool {
     }
   }
 
-  /** Why nobody answers, for people. */
+  /** Why nobody serves, for people; a NotServingError when somebody is about to. */
   failures(): KvError {
     const seen = this.#endpoints.flatMap((endpoint) => endpoint.lastFailure ?? []);
-    const detail = seen.map((error) => error.message.replace(/^kv: no member answers: /, ''));
-    return new KvError('KV_UNAVAILABLE', detail.length === 0 ? undefined : detail.join('; '), {
+    const detail = seen
+      .map((error) => error.message.replace(/^kv: no member answers: /, ''))
+      .join('; ');
+    const starting = seen.some(
+      (error) => error instanceof NotServingError && error.state === 'starting',
+    );
+    if (starting) {
+      return new NotServingError('starting', detail, {
+        cause: seen[0],
+        details: { hint: 'a member is starting: wait, then try again' },
+      });
+    }
+    return new KvError('KV_UNAVAILABLE', detail === '' ? undefined : detail, {
       cause: seen[0],
       details: {
         hint: `check that kvd runs and listens at ${this.#settings.endpoints.join(', ')}`,

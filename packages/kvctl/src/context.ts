@@ -1,4 +1,4 @@
-import { type ConnectOptions, connect, KvorumClient } from '@kvorum/client';
+import { type ConnectOptions, KvorumClient, stateOf } from '@kvorum/client';
 import { type Command, Option } from 'commander';
 import { EXIT, Exit, InputError } from './exit.ts';
 import type { Io } from './io.ts';
@@ -7,7 +7,10 @@ import { FORMATS, type Format } from './output.ts';
 export const DEFAULT_ENDPOINTS =
   'http://127.0.0.1:2379,http://127.0.0.1:2389,http://127.0.0.1:2399';
 
-/** Whoever is there answers in this time; a person waits no longer to read that nobody is. */
+/**
+ * Whoever is there answers in this time; a person waits no longer to read that nobody is, unless a --timeout was asked for or
+ * somebody says that it is starting.
+ */
 const DIAL_MS_MAX = 2000;
 
 export interface Globals {
@@ -106,7 +109,12 @@ function globalsOf(program: Command): Globals {
 
 export function contextOf(program: Command, io: Io, readFile: (path: string) => string): Context {
   const globals = (): Globals => globalsOf(program);
-  const call: Context['call'] = () => ({ signal: io.signal, timeoutMs: globals().timeoutMs });
+  /** What connecting took of the time for the whole command. */
+  let connectingMs = 0;
+  const call: Context['call'] = () => ({
+    signal: io.signal,
+    timeoutMs: Math.max(1, globals().timeoutMs - connectingMs),
+  });
   const connectOptions = (): ConnectOptions & { readonly timeoutMs: number } => ({
     endpoints: globals().endpoints,
     timeoutMs: Math.min(globals().timeoutMs, DIAL_MS_MAX),
@@ -128,8 +136,13 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
     globals,
     call,
     withClient: async (run) => {
-      const client = await connect(connectOptions());
-      return use(client, () => run(client));
+      const client = new KvorumClient(connectOptions());
+      return use(client, async () => {
+        const startedMs = performance.now();
+        await untilServed(client, globals(), io.signal);
+        connectingMs = performance.now() - startedMs;
+        return run(client);
+      });
     },
     withMembers: (run) => {
       const options = connectOptions();
@@ -137,6 +150,21 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
       return use(client, () => run(client, { signal: io.signal, timeoutMs: options.timeoutMs }));
     },
   };
+}
+
+async function untilServed(
+  client: KvorumClient,
+  { timeoutGiven, timeoutMs }: Globals,
+  signal: AbortSignal,
+): Promise<void> {
+  const firstMs = timeoutGiven ? timeoutMs : Math.min(timeoutMs, DIAL_MS_MAX);
+  try {
+    await client.ready({ signal, timeoutMs: firstMs });
+  } catch (error) {
+    const leftMs = timeoutMs - firstMs;
+    if (leftMs <= 0 || stateOf(error) !== 'starting') throw error;
+    await client.ready({ signal, timeoutMs: leftMs });
+  }
 }
 
 function tlsOf(program: Command, readFile: (path: string) => string): ConnectOptions['tls'] {

@@ -33,6 +33,16 @@ export class InputError extends Error {
   }
 }
 
+/** What was asked for did not come in time. */
+export class Unfinished extends Error {
+  readonly next: string;
+
+  constructor(message: string, next: string) {
+    super(message);
+    this.next = next;
+  }
+}
+
 /** A file or a stream that cannot be read or written, a program that cannot be run. */
 export class IoError extends Error {}
 
@@ -132,6 +142,9 @@ export function reportOf(error: unknown): Report | undefined {
   if (isKvError(error)) return reportKvError(error, nextOf(error));
   if (error instanceof InputError) {
     return { text: lines(error.message, undefined, error.hint), code: EXIT.badInput };
+  }
+  if (error instanceof Unfinished) {
+    return { text: lines(error.message, undefined, error.next), code: EXIT.server };
   }
   if (error instanceof IoError) return { text: lines(error.message), code: EXIT.io };
   return undefined;

@@ -136,7 +136,13 @@ describe('watch', () => {
     });
     const short = await on(['--timeout', '300ms', 'watch', 'quiet', '--count', '2']);
     expect(short).toMatchObject({ code: 4, out: '' });
-    expect(short.err).toMatch(/\(KV_DEADLINE\)\nWhy: {3}0 of 2 events came\nNext: /);
+    expect(short.err).toMatch(/^Error: 0 of 2 events came within --timeout\nNext: {2}watch again/);
+  });
+
+  it('refuses an empty key as a get does', async () => {
+    const ran = await on(['--timeout', '5s', 'watch', '']);
+    expect(ran).toMatchObject({ code: 3, out: '' });
+    expect(ran.err).toContain('KV_EMPTY_KEY');
   });
 
   it('--count 0 ends as soon as the watch stands', async () => {

@@ -1,6 +1,6 @@
-import type { EndpointStatus, MemberStatus, ReplicaInfo } from '@kvorum/client';
+import type { EndpointStatus, KvorumClient, MemberStatus, ReplicaInfo } from '@kvorum/client';
 import type { Command } from 'commander';
-import type { Context } from '../context.ts';
+import type { Call, Context } from '../context.ts';
 import { EXIT, Exit } from '../exit.ts';
 import { type Colour, painter } from '../io.ts';
 import { jsonLine } from '../output.ts';
@@ -43,9 +43,13 @@ function cellOf(
 
 const colourOf = (state: EndpointStatus['state']): Colour => (state === 'down' ? 'red' : 'yellow');
 
-function matrix(members: readonly EndpointStatus[], paint: Paint): string[][] {
+function matrix(
+  members: readonly EndpointStatus[],
+  names: ReadonlyMap<string, string>,
+  paint: Paint,
+): string[][] {
   const columns: Column[] = members.map((one) => ({
-    title: one.status?.member.name ?? one.endpoint,
+    title: one.status?.member.name ?? names.get(one.endpoint) ?? one.endpoint,
     state: one.state,
     replicas:
       one.status === undefined
@@ -77,14 +81,15 @@ function headline(up: readonly MemberStatus[], total: number): string {
   return `cluster ${first.clusterId}, ${members}, ${shards} shards, map ${first.mapVersion}\n`;
 }
 
-/** Members × shards on one screen. */
+/** Members × shards on one screen. `names`: of endpoints that do not tell theirs, as the others know them. */
 export function printStatus(
   members: readonly EndpointStatus[],
+  names: ReadonlyMap<string, string>,
   table: boolean,
   paint: Paint,
 ): string {
   const up = members.filter(isUp).map(({ status }) => status);
-  const [head = [], ...rows] = matrix(members, paint);
+  const [head = [], ...rows] = matrix(members, names, paint);
   const down = members.flatMap((one) =>
     one.error === undefined
       ? []
@@ -107,12 +112,28 @@ function isHealthy(members: readonly EndpointStatus[]): boolean {
   );
 }
 
+/** Endpoint → name, from whoever is up; only asked when somebody is not. */
+async function namesOf(
+  client: KvorumClient,
+  call: Call,
+  members: readonly EndpointStatus[],
+): Promise<ReadonlyMap<string, string>> {
+  if (members.every(isUp) || !members.some(isUp)) return new Map();
+  const known = await client.members(call).catch(() => []);
+  return new Map(
+    known.flatMap(({ name, clientUrls }) => clientUrls.map((url) => [url, name] as const)),
+  );
+}
+
 export function addStatus(program: Command, context: Context): void {
   program
     .command('status')
     .description('The whole cluster on one screen; exits with 5 when a member or a shard is down')
     .action(async () => {
-      const members = await context.withMembers((client, call) => client.status(call));
+      const { members, names } = await context.withMembers(async (client, call) => {
+        const found = await client.status(call);
+        return { members: found, names: await namesOf(client, call, found) };
+      });
       const [first] = members;
       if (first?.error !== undefined && members.every(({ state }) => state === 'down')) {
         throw first.error;
@@ -123,7 +144,7 @@ export function addStatus(program: Command, context: Context): void {
           jsonLine({ healthy: isHealthy(members), members: members.map(jsonOfStatus) }),
         );
       } else {
-        context.io.out(printStatus(members, format === 'table', painter(context.io)));
+        context.io.out(printStatus(members, names, format === 'table', painter(context.io)));
       }
       if (!isHealthy(members)) throw new Exit(EXIT.unhealthyOrInterrupted);
     });

@@ -1,9 +1,8 @@
 import { spawn } from 'node:child_process';
-import { KvError } from '@kvorum/base';
 import type { Watch, WatchEvent, WatchOptions } from '@kvorum/client';
 import type { Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
-import { advise, EXIT, Exit, InputError, IoError } from '../exit.ts';
+import { advise, EXIT, Exit, InputError, IoError, Unfinished } from '../exit.ts';
 import type { Io } from '../io.ts';
 import { printEvent, shown } from '../output.ts';
 import { targetOf } from '../txn-grammar.ts';
@@ -117,10 +116,8 @@ class Follower {
 
   timeIsOver(): void {
     if (this.#limit === Number.POSITIVE_INFINITY) return;
-    const came = `${this.#seen} of ${this.#limit} events came`;
-    throw new KvError('KV_DEADLINE', came, {
-      details: { hint: 'watch again, with a longer --timeout' },
-    });
+    const came = `${this.#seen} of ${this.#limit} events came within --timeout`;
+    throw new Unfinished(came, 'watch again, with a longer --timeout');
   }
 }
 
