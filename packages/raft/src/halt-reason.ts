@@ -1,4 +1,4 @@
-const HALT_REASONS = [
+export const HALT_REASONS = [
   'wrong-shard',
   'wrong-generation',
   'unreadable-record',

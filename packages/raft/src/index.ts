@@ -5,7 +5,7 @@ export type { RaftConfig } from './core.ts';
 export type { FencedReason, HaltReport, RaftEffect, Role } from './effect.ts';
 export type { FilterContext, Judgement } from './filter.ts';
 export { judge } from './filter.ts';
-export { type HaltReason, isHaltReason } from './halt-reason.ts';
+export { HALT_REASONS, type HaltReason, isHaltReason } from './halt-reason.ts';
 export type {
   AcceptedState,
   AppendSettled,
