@@ -148,7 +148,9 @@ it('forwards from a halted replica, and says so at once when the whole shard is 
       expect(await refused.json()).toMatchObject({
         error: {
           code: 'KV_HALTED',
-          message: expect.stringContaining('its log contradicts this replica (unreadable-record)'),
+          message: expect.stringContaining(
+            'its log contradicts this replica (unreadable-record)',
+          ) as string,
         },
       });
     }
