@@ -291,9 +291,10 @@ export class SimMember {
     });
   }
 
-  /** The log with its appends in the trace. */
+  /** The log with its appends in the trace, and with what it says of itself noted. */
   #traced(log: SharedLog, shard: ShardId): SharedLog {
     const { trace } = this.#world;
+    const { life } = this;
     return {
       ...log,
       append: async (record) => {
@@ -301,6 +302,15 @@ export class SimMember {
         const outcome = await log.append(record);
         const offset = outcome.kind === 'appended' ? ` at ${outcome.offset}` : '';
         trace.line(this.name, `shard ${shard} append ${outcome.kind}${offset}`);
+        return outcome;
+      },
+      read: async (from, options) => {
+        const outcome = await log.read(from, options);
+        const lost = outcome.kind === 'out-of-range' && outcome.bounds.end < from;
+        if (lost && !options.signal.aborted) {
+          const atMs = this.#world.clock.nowMs();
+          this.#world.toldOfLoss.push({ member: this, life, shard, atMs });
+        }
         return outcome;
       },
     };

@@ -53,6 +53,13 @@ export type Stream = (typeof STREAMS)[number];
 /** How long a cluster may take for what it must do at once in a healthy world. */
 const SETTLE_MS_MAX = 30_000;
 
+export interface ToldOfLoss {
+  readonly member: SimMember;
+  readonly life: number | undefined;
+  readonly shard: ShardId;
+  readonly atMs: number;
+}
+
 /** Sees what leaves a member and what becomes of it; for checkers. */
 export interface WorldObserver {
   readonly sent?: (member: SimMember, shard: ShardId, payload: unknown, to: MemberId) => void;
@@ -73,6 +80,8 @@ export class World {
   readonly limits: Limits;
   /** Breaks and halts reported by replicas. A run in which neither log nor disks are damaged must have none. */
   readonly alarms: Alarm[] = [];
+  /** Replicas that were told that the log ends below what they have read: each must halt. */
+  toldOfLoss: ToldOfLoss[] = [];
   readonly #observers: WorldObserver[] = [];
   readonly #options: WorldOptions;
   readonly #streams: ReadonlyMap<Stream, Rng>;

@@ -2,9 +2,12 @@ import { type ShardId, toHex } from '@kvorum/base';
 import type { ReplicaStatus } from '@kvorum/replica';
 import type { SimMember } from '../member.ts';
 import type { Truth } from '../truth.ts';
-import type { World } from '../world.ts';
+import type { ToldOfLoss, World } from '../world.ts';
 import type { Problems } from './names.ts';
 import type { VoteChecker } from './votes.ts';
+
+/** What a replica takes at most to halt once it knows: it needs no waiting for that. */
+const HALT_MS = 1000;
 
 /** What was last seen of one replica in one life of its member. */
 interface Seen {
@@ -57,6 +60,19 @@ export class ReplicaChecker {
     for (const member of this.#world.members) member.dirty = true;
     this.step();
     for (const shard of this.#world.shards) this.#checkLogStart(shard);
+    this.#world.toldOfLoss = this.#world.toldOfLoss.filter((told) => !this.#checkTold(told));
+  }
+
+  /** Whoever was told that the log ends below what it has read halts at once. Returns whether the case is settled. */
+  #checkTold({ atMs, life, member, shard }: ToldOfLoss): boolean {
+    if (member.life !== life) return true;
+    if (member.paused || this.#world.clock.nowMs() - atMs < HALT_MS) return false;
+    const raft = member.replica(shard)?.status().raft;
+    if (raft !== undefined && raft.halted === undefined) {
+      const text = `${member.name} shard ${shard} goes on though it was told that the log lost records`;
+      this.#problems.add('detect-and-halt', text);
+    }
+    return true;
   }
 
   /** Takes one replica's state hash: equal to every other one ever taken at that index. */
