@@ -182,10 +182,7 @@ describe('openLevelStores', () => {
         Object.defineProperty(level, 'batch', { value: original });
         const batch = original();
         const write = batch.write.bind(batch);
-        batch.write = async (options) => {
-          await released;
-          return write(options);
-        };
+        batch.write = () => released.then(() => write({ sync: true }));
         return batch;
       },
     });
