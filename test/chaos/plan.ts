@@ -44,12 +44,11 @@ const WITH_RESTARTS: readonly DrawFault[] = [
   faults.killBroker,
   faults.killAllMembers,
 ];
-/** Those that take long. */
+/** Those that take long: a short run has one of them. */
 const SLOW: readonly DrawFault[] = [
   faults.killAllBrokers,
   faults.pauseAllBrokers,
   faults.restartMembersInTurn,
-  faults.restartBrokersInTurn,
 ];
 
 /** Draws episodes from a seed: every kind of fault comes before any comes again. */
@@ -95,7 +94,7 @@ export class Plan {
     const { longest, equipment } = this.#options;
     const { disk, clocks } = equipment;
     const kinds: DrawFault[] = [...WITHOUT_RESTARTS, ...WITH_RESTARTS];
-    if (longest === LONG) kinds.push(...SLOW);
+    if (longest === LONG) kinds.push(...SLOW, faults.restartBrokersInTurn);
     else kinds.push(SLOW[this.#rng.integer(0, SLOW.length)] ?? faults.killAllBrokers);
     if (disk !== undefined) kinds.push(faults.fillDisk);
     if (clocks !== undefined) kinds.push(faults.jumpClock);
