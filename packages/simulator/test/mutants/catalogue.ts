@@ -328,6 +328,7 @@ const READS: readonly Mutant[] = [
   },
   {
     name: 'ReadIndex without own-term barrier',
+    slow: true,
     edits: [
       {
         file: 'raft/src/read-index.ts',
@@ -416,6 +417,7 @@ const STATE: readonly Mutant[] = [
   },
   {
     name: 'sessions expire by the wall clock',
+    slow: true,
     edits: [
       {
         file: 'replica/src/shard-time.ts',
