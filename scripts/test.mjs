@@ -21,6 +21,7 @@ const failedChecks = await staticChecks();
 const total = { passed: 0, failed: failedChecks.length, skipped: 0 };
 mkdirSync(`${ROOT}${REPORTS}`, { recursive: true });
 await runProject('unit');
+await runSeeds(1000);
 await runProject('integration');
 
 if (failedChecks.length > 0) console.log(`\nFailed checks: ${failedChecks.join('; ')}`);
@@ -50,6 +51,15 @@ async function runProject(project) {
   total.skipped += counted.numPendingTests + counted.numTodoTests;
   // A file that does not load has no failed test, only a failed run.
   total.failed += Math.max(counted.numFailedTests, code === 0 ? 0 : 1);
+}
+
+/** Simulated clusters, one a seed; the unit tests have the planted bugs that they must catch. */
+async function runSeeds(count) {
+  const main = 'packages/simulator/src/main.ts';
+  const args = ['--conditions=@kvorum/source', main, '--seeds', `${count}`];
+  const code = await step(`simulation of ${count} seeds`, () => node('tsx/dist/cli.mjs', args));
+  if (code === 0) total.passed += 1;
+  else total.failed += 1;
 }
 
 function readReport(path) {
