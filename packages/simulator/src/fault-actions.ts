@@ -20,19 +20,25 @@ export type Heal = () => void;
 
 const DAY_MS = 86_400_000;
 const EFFECTS_MAX = 12;
+const GATHERED_WRITES_MAX = 8;
 
 function restart(member: SimMember): void {
   if (!member.running) member.start();
 }
 
-function kill({ member }: FaultScene): Heal {
-  member.crash();
+/** A killed process leaves at most its last writes in its own memory: the store gathers small ones for a moment. */
+function keepNearlyAll(rng: Rng): (unsynced: number) => number {
+  return (unsynced) => unsynced - rng.integer(0, Math.min(unsynced, GATHERED_WRITES_MAX) + 1);
+}
+
+function kill({ member, rng }: FaultScene): Heal {
+  member.crash(keepNearlyAll(rng));
   return () => restart(member);
 }
 
 function killAtEffect({ member, rng, world, faultMsMax, raging }: FaultScene): undefined {
   const downMs = rng.integer(1, faultMsMax + 1);
-  member.crashAt(rng.integer(1, EFFECTS_MAX), () => {
+  member.crashAt(rng.integer(1, EFFECTS_MAX), keepNearlyAll(rng), () => {
     world.clock.setTimer(downMs, () => {
       if (raging()) restart(member);
     });

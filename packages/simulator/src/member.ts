@@ -66,7 +66,13 @@ export class SimMember {
   readonly #rng: Rng;
   #life: Life | undefined;
   #boots = 0;
-  #crashIn: { effects: number; readonly died: () => void } | undefined;
+  #crashIn:
+    | {
+        effects: number;
+        readonly keep: (unsynced: number) => number;
+        readonly died: () => void;
+      }
+    | undefined;
 
   constructor(
     world: World,
@@ -164,7 +170,7 @@ export class SimMember {
     }
   }
 
-  /** kill -9 when `keep` keeps everything; else the machine dies and its stores lose what was not synced. */
+  /** kill -9, or the death of the whole machine: the stores lose the unsynced writes that `keep` does not keep. */
   crash(keep: (unsynced: number) => number = (unsynced) => unsynced): void {
     const life = this.#life;
     if (life === undefined) return;
@@ -180,8 +186,8 @@ export class SimMember {
   }
 
   /** Dies at its `effects`-th effect on a port from now on, just before or just after it. */
-  crashAt(effects: number, died: () => void): void {
-    this.#crashIn = { effects, died };
+  crashAt(effects: number, keep: (unsynced: number) => number, died: () => void): void {
+    this.#crashIn = { effects, keep, died };
   }
 
   /** Its disk goes bad; what is halted by it stays so until the process starts again. */
@@ -248,7 +254,7 @@ export class SimMember {
     if (crash === undefined || this.#life?.process !== process) return;
     crash.effects -= 1;
     if (crash.effects > 0) return;
-    this.crash();
+    this.crash(crash.keep);
     crash.died();
   }
 
