@@ -51,19 +51,27 @@ describe('kvd dev', () => {
   it('starts three members, tells what to try, does it, and removes its data at the end', async () => {
     const port = await freeDevPort(3);
     const cluster = await dev(port, '--ephemeral');
-    const suggested = [...cluster.output.matchAll(/^ {2}npx kvctl (.*)$/gm)].map(
-      ([, line]) => line,
+    const suggested = [...cluster.output.matchAll(/^ {2}npx kvctl ([^#\n]*)/gm)].map(
+      ([, line = '']) => line.trim(),
     );
-    expect(suggested).toHaveLength(3);
+    expect(suggested).toEqual([
+      'put greeting hello',
+      'get greeting',
+      'dev kill 2',
+      'dev start 2',
+      'status',
+    ]);
+    const [, endpoints = ''] = /^ {2}export KVCTL_ENDPOINTS=(\S+)/m.exec(cluster.output) ?? [];
     const answers: string[] = [];
     for (const line of suggested) {
-      const end = await new Command(KVCTL, (line ?? '').split(' ')).end();
+      const environment = { KVCTL_ENDPOINTS: endpoints };
+      const end = await new Command(KVCTL, line.split(' '), { environment }).end();
       expect(end.code, end.output).toBe(0);
       answers.push(end.output);
     }
     expect(answers[0]).toMatch(/^OK/);
     expect(answers[1]).toBe('greeting\nhello\n');
-    expect(answers[2]).toMatch(/m1[\s\S]*m2[\s\S]*m3/);
+    expect(answers.at(-1)).toMatch(/m1[\s\S]*m2[\s\S]*m3/);
     const [, directory = ''] = /^data in (\S+) \(removed at exit\)/m.exec(cluster.output) ?? [];
     expect((await cluster.kill('SIGTERM')).code).toBe(0);
     expect(() => rmSync(directory, { recursive: true })).toThrow(/ENOENT/);
