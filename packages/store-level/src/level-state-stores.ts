@@ -16,7 +16,7 @@ export interface LevelTuning {
   readonly blockCacheBytes: number;
   /**
    * Snappy: 2–6 times less on disk when values compress. Without it blocks are read where the file is mapped, neither inflated nor
-   * copied: a linearizable get of one key among a million costs the members 13 µs instead of 20, a put a tenth less.
+   * copied: a linearizable get of one key among a million cost the members 13 µs instead of 20 (values that compress).
    */
   readonly compression: boolean;
 }
