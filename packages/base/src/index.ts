@@ -85,4 +85,5 @@ export {
   SESSION_EVICTABLE_IDLE_MS,
   SESSION_RETRY_MS_MAX,
 } from './limits.ts';
+export { partitionPoint } from './partition-point.ts';
 export { err, ok, type Result } from './result.ts';

@@ -1,4 +1,4 @@
-import { isOpenEnd } from '@kvorum/base';
+import { isOpenEnd, partitionPoint } from '@kvorum/base';
 import { byteText } from './binary.ts';
 
 /** Above every key as byteText, whose characters end at 0xff. */
@@ -48,12 +48,5 @@ export class KeyIntervals {
 
 /** Index of the first of the ascending texts that is greater than `text`. */
 function firstAbove(texts: readonly string[], text: string): number {
-  let low = 0;
-  let high = texts.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((texts[middle] ?? '') > text) high = middle;
-    else low = middle + 1;
-  }
-  return low;
+  return partitionPoint(texts, (one) => one <= text);
 }

@@ -1,3 +1,4 @@
+import { partitionPoint } from '@kvorum/base';
 import { byteText } from './binary.ts';
 
 /** So few new keys are put into their places; of more, an eighth of what is there. Otherwise everything is sorted anew. */
@@ -49,13 +50,6 @@ export class KeyOrder<T extends { readonly key: Uint8Array }> {
   }
 
   private firstAtLeast(text: string): number {
-    let low = 0;
-    let high = this.texts.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.texts[middle] as string) < text) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return partitionPoint(this.texts, (one) => one < text);
   }
 }

@@ -4,6 +4,7 @@ import {
   EMPTY_BYTES,
   KvError,
   type Limits,
+  partitionPoint,
   type Revision,
   SESSION_EVICTABLE_IDLE_MS,
   type SessionTag,
@@ -119,14 +120,7 @@ class Session {
 
   /** Index of the last run that starts at or before `seq`; -1 = none. */
   private runBefore(seq: number): number {
-    let low = 0;
-    let high = this.runs.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.runs[middle] as Run).seqFrom <= seq) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
+    return partitionPoint(this.runs, (run) => run.seqFrom <= seq) - 1;
   }
 
   private dropOldest(bytesWanted: number): void {

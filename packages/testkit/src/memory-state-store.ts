@@ -1,4 +1,4 @@
-import { assert, compareBytes, EMPTY_BYTES, KvError } from '@kvorum/base';
+import { assert, compareBytes, EMPTY_BYTES, KvError, partitionPoint } from '@kvorum/base';
 import type {
   ReadView,
   ScanOptions,
@@ -16,16 +16,7 @@ const UNSYNCED_WRITES_MAX = 1024;
 
 /** Index of the first row whose key is >= `key`. */
 function lowerBound(rows: readonly StoreRow[], key: Uint8Array): number {
-  let low = 0;
-  let high = rows.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const row = rows[middle];
-    assert(row !== undefined, `no row at ${middle}`);
-    if (compareBytes(row[0], key) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  return partitionPoint(rows, ([rowKey]) => compareBytes(rowKey, key) < 0);
 }
 
 function applyChanges(rows: StoreRow[], changes: readonly Change[]): void {

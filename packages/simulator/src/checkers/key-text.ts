@@ -1,4 +1,4 @@
-import { isOpenEnd, tryUtf8 } from '@kvorum/base';
+import { isOpenEnd, partitionPoint, tryUtf8 } from '@kvorum/base';
 
 /**
  * Bytes as a text of one character a byte: cheap to hash and to compare, and ordered as the bytes are. The checkers
@@ -38,18 +38,8 @@ export function covers(range: KeyRange, key: string): boolean {
 
 /** The part of a sorted list of keys that lies in a range. */
 export function keysWithin(sorted: readonly string[], range: KeyRange): readonly string[] {
-  const start = lowerBound(sorted, range.from);
-  const end = range.to === undefined ? sorted.length : lowerBound(sorted, range.to);
+  const start = partitionPoint(sorted, (key) => key < range.from);
+  const { to } = range;
+  const end = to === undefined ? sorted.length : partitionPoint(sorted, (key) => key < to);
   return sorted.slice(start, end);
-}
-
-function lowerBound(sorted: readonly string[], key: string): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((sorted[middle] as string) < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -1,3 +1,4 @@
+import { partitionPoint } from '@kvorum/base';
 import { type KeyRange, keysWithin } from './key-text.ts';
 
 /** A key's content from `revision` on, until its next version. */
@@ -42,14 +43,8 @@ export class KeyVersions {
   at(key: string, revision: number): KeyVersion | undefined {
     const versions = this.#versions.get(key);
     if (versions === undefined) return undefined;
-    let low = 0;
-    let high = versions.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((versions[middle] as KeyVersion).revision <= revision) low = middle + 1;
-      else high = middle;
-    }
-    return versions[low - 1];
+    const after = partitionPoint(versions, (version) => version.revision <= revision);
+    return versions[after - 1];
   }
 
   /** As `at`, but undefined when the key is deleted then. */

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { equalBytes } from '@kvorum/base';
 import { decodeWriteSet, type WriteSet, writeSetEvents } from '@kvorum/mvcc';
 import { decodeLogRecord, type LogRecord } from '@kvorum/wire';
+import { sha256 } from '../sha256.ts';
 import { tombstone } from './execute.ts';
 import type { Findings } from './finding.ts';
 import { keyText, shown } from './key-text.ts';
@@ -138,10 +138,4 @@ class LogReplay implements ReplayedLog {
       this.versions.add(key, { revision, value, deleted: false, createRevision, version, lease });
     }
   }
-}
-
-function sha256(...parts: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return hash.digest();
 }

@@ -7,12 +7,14 @@ import { covers, type KeyRange, keyRange, keyText, shown } from './key-text.ts';
 import { KeyVersions } from './key-versions.ts';
 import { placeUnknown } from './matching.ts';
 import { type Placed, SeenRevisions, type Sighting } from './real-time.ts';
-import type {
-  RecordedEvents,
-  RecordedKeyValue,
-  RecordedOperation,
-  RecordedResponse,
+import {
+  type RecordedEvents,
+  type RecordedKeyValue,
+  type RecordedOperation,
+  type RecordedResponse,
+  whenOf,
 } from './recorded-history.ts';
+import { RevisionOwners } from './revision-owners.ts';
 import { Writers } from './writers.ts';
 
 /** A version of a key that somebody was told of. */
@@ -67,7 +69,7 @@ class Observer {
   readonly #seen: SeenRevisions;
   readonly #findings: Findings;
   readonly #claims = new Map<number, Map<string, Claim>>();
-  readonly #owners = new Map<number, RecordedOperation>();
+  readonly #owners: RevisionOwners;
   readonly #rangeDeletes: RangeDelete[] = [];
   readonly #placed: Placed[] = [];
   readonly #leased = new Set<string>();
@@ -79,6 +81,7 @@ class Observer {
     this.#operations = operations;
     this.#seen = seen;
     this.#findings = findings;
+    this.#owners = new RevisionOwners(findings);
   }
 
   addOperation(operation: RecordedOperation): void {
@@ -90,7 +93,7 @@ class Observer {
     const { response, revision } = result;
     this.#newest = Math.max(this.#newest, revision);
     const wrote = didWrite(request, response);
-    if (wrote === true) this.#own(operation, revision);
+    if (wrote === true) this.#owners.set(revision, operation);
     if (wrote !== 'undetermined') {
       this.#placed.push({ operation, revision, wrote });
     }
@@ -107,15 +110,6 @@ class Observer {
       }
       if (prevKv !== undefined) this.#see(prevKv, { by, at, operation: undefined });
     }
-  }
-
-  #own(operation: RecordedOperation, revision: number): void {
-    const other = this.#owners.get(revision);
-    if (other !== undefined) {
-      const text = `${describeOperation(operation)}: revision ${revision} is also that of #${other.id}`;
-      this.#findings.add('shared-revision', text, [operation.id, other.id], whenOf(operation));
-    }
-    this.#owners.set(revision, operation);
   }
 
   #addResponse(
@@ -368,8 +362,4 @@ function couldWrite(able: Writers, claim: Claim, owner: RecordedOperation): bool
 
 function sourceOf(operation: RecordedOperation): Pick<Claim, 'by' | 'at' | 'operation'> {
   return { by: `#${operation.id}`, at: whenOf(operation).at, operation: operation.id };
-}
-
-function whenOf(operation: RecordedOperation): { readonly at: number } {
-  return { at: operation.return ?? operation.call };
 }

@@ -159,6 +159,11 @@ export interface RecordedHistory {
   readonly notes: readonly RecordedNote[];
 }
 
+/** When an operation was over, or was asked when it never was: where a finding about it stands in time. */
+export function whenOf(operation: RecordedOperation): { readonly at: number } {
+  return { at: operation.return ?? operation.call };
+}
+
 /** Sorts lines by type. */
 export function collectHistory(
   header: HistoryHeader,

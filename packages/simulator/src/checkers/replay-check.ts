@@ -8,7 +8,8 @@ import type { KeyChange } from './key-versions.ts';
 import type { ReplayedLog } from './log-replay.ts';
 import { placeUnknown } from './matching.ts';
 import { checkRealTime, type Placed, SeenRevisions, type Sighting } from './real-time.ts';
-import type { RecordedOperation } from './recorded-history.ts';
+import { type RecordedOperation, whenOf } from './recorded-history.ts';
+import { RevisionOwners } from './revision-owners.ts';
 import { Writers } from './writers.ts';
 
 /**
@@ -34,7 +35,7 @@ class ReplayCheck {
   readonly #log: ReplayedLog;
   readonly #seen: SeenRevisions;
   readonly #findings: Findings;
-  readonly #owners = new Map<number, RecordedOperation>();
+  readonly #owners: RevisionOwners;
   readonly #placed: Placed[] = [];
 
   constructor(
@@ -49,6 +50,7 @@ class ReplayCheck {
     this.#log = from.log;
     this.#seen = from.seen;
     this.#findings = findings;
+    this.#owners = new RevisionOwners(findings);
   }
 
   run(): readonly Placed[] {
@@ -105,11 +107,6 @@ class ReplayCheck {
   }
 
   #own(operation: RecordedOperation, revision: number): void {
-    const other = this.#owners.get(revision);
-    if (other !== undefined) {
-      const text = `${describeOperation(operation)}: revision ${revision} is also that of #${other.id}`;
-      this.#findings.add('shared-revision', text, [operation.id, other.id], whenOf(operation));
-    }
     this.#owners.set(revision, operation);
     this.#placed.push({ operation, revision, wrote: true });
   }
@@ -192,8 +189,4 @@ function describeChanges(changes: readonly KeyChange[]): string {
     return `${shown(key)}=${version.deleted ? '(deleted)' : shown(version.value)}`;
   });
   return texts.length > 4 ? `${texts.slice(0, 4).join(', ')}, …` : texts.join(', ');
-}
-
-function whenOf(operation: RecordedOperation): { readonly at: number } {
-  return { at: operation.return ?? operation.call };
 }

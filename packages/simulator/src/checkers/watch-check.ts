@@ -1,4 +1,4 @@
-import type { WatchRequest } from '@kvorum/base';
+import { partitionPoint, type WatchRequest } from '@kvorum/base';
 import { keyValueDifference } from './differences.ts';
 import type { Findings, Rule } from './finding.ts';
 import { covers, type KeyRange, keyRange, keyText, shown } from './key-text.ts';
@@ -189,7 +189,7 @@ class StreamCheck {
   ): void {
     const { versions } = this.#truth;
     const revisions = versions.revisions();
-    for (let i = lowerBound(revisions, from); i < revisions.length; i += 1) {
+    for (let i = partitionPoint(revisions, (one) => one < from); i < revisions.length; i += 1) {
       const revision = revisions[i] as number;
       if (revision > to) break;
       const due = versions.changesAt(revision).filter(({ key, version }) => {
@@ -225,17 +225,6 @@ function contentDifference(
   const value = version.value ?? (recorded.value === undefined ? '' : keyText(recorded.value));
   const lease = version.lease === 0n ? (recorded.lease ?? 0n) : version.lease;
   return keyValueDifference(recorded, { ...version, key, value, lease }, { values: true });
-}
-
-function lowerBound(sorted: readonly number[], value: number): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((sorted[middle] as number) < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 function showEvent({ kv, type }: RecordedEvent): string {
