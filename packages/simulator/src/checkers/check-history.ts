@@ -71,7 +71,7 @@ export function checkHistory(history: RecordedHistory, options: CheckOptions = {
     };
     const { logRecords, placed } = checkByRevision(shard, make);
     totals.logRecords += logRecords;
-    const hints = new Map(placed.map(({ operation, revision }) => [operation.id, revision]));
+    const hints = new Map(placed.map((one) => [one.operation.id, placeOf(one)]));
     startMs = now();
     const search = checkLinearizability(
       shard.operations,
@@ -95,6 +95,11 @@ export function checkHistory(history: RecordedHistory, options: CheckOptions = {
     unverified,
     counts: { ...countsOf(history), shards: shards.size, ...totals },
   };
+}
+
+/** What was answered with a revision stands behind what wrote it. */
+function placeOf({ revision, wrote }: Placed): number {
+  return wrote ? revision : revision + 0.5;
 }
 
 interface ShardHistory {

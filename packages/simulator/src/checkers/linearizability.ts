@@ -6,6 +6,7 @@ import { type KeyRange, keyRange, keysWithin, keyText, shown } from './key-text.
 import type { RecordedKeyValue, RecordedOperation, RecordedResponse } from './recorded-history.ts';
 import { type KeyGroup, type RegisterStep, registerStep } from './register-model.ts';
 import { type SearchLimits, searchOrder } from './register-search.ts';
+import { isWitness } from './witness-order.ts';
 
 /** Ranges join the groups of keys that they read up to so many operations; above, each key is judged alone. */
 const JOINED_OPERATIONS_MAX = 400;
@@ -26,7 +27,8 @@ export interface LinearizabilityOutcome {
  * Whether the operations on one shard's keys can be put in one order that their calls and returns allow and that explains every
  * answer, by values alone: nothing here believes a revision. Keys are judged apart (linearizability is local), except
  * that what writes several keys joins them.
- * @param hintOf - in which order to try what is open: where others say that an operation stands. A help, never a verdict.
+ * @param hintOf - where others say that an operation stands: tried as a whole first, then in which order to try what is open. A
+ * help, never a verdict.
  */
 export function checkLinearizability(
   operations: readonly RecordedOperation[],
@@ -82,7 +84,9 @@ class GroupSearch {
 
   run(steps: readonly RegisterStep[] = this.#steps): ReturnType<typeof searchOrder> {
     const hintOf = ({ operation }: RegisterStep): number => this.#hintOf(operation);
-    return searchOrder(steps, this.#group.keys.length, hintOf, this.#limits);
+    const keyCount = this.#group.keys.length;
+    if (isWitness(steps, keyCount, hintOf)) return { verdict: 'linearizable', steps: steps.length };
+    return searchOrder(steps, keyCount, hintOf, this.#limits);
   }
 
   /** Says by which answer it became impossible, and which reads are needed to see it. */
