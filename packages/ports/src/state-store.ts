@@ -40,14 +40,34 @@ export interface StoreBatch {
  */
 export interface StateStore extends StateReader {
   write(fill: (batch: StoreBatch) => void, options: { readonly sync: boolean }): Promise<void>;
+  /** Resolves when everything written before this call survives a crash of the machine. */
+  sync(): Promise<void>;
   readView(): ReadView;
   /** Bytes on disk, approximately. */
   sizeBytes(): Promise<number>;
   close(): Promise<void>;
 }
 
-/** Opens one store per name below a data directory; refuses one that is locked or damaged with KV_DATA_DIR. */
+/**
+ * Opens one store per name below a data directory; refuses one that is locked or damaged with KV_DATA_DIR.
+ *
+ * A store has room for a second one beside it, its *side store*, in which a snapshot is put together while the first goes on. The side
+ * store outlives crashes until it is adopted or removed.
+ */
 export interface StateStores {
   open(name: string): Promise<StateStore>;
+  /** Opens the side store of a name, as an interrupted process left it, else empty. */
+  openSide(name: string): Promise<StateStore>;
+  /**
+   * Makes the side store of a name its store, in place of the former one, which is deleted. Both must be closed. After a crash at any
+   * moment the next `open` finds the former store whole or the adopted one whole and synced; when this resolves, the adopted one.
+   */
+  adoptSide(name: string): Promise<void>;
+  /** Deletes the side store of a name, which must be closed. Harmless when there is none. */
+  removeSide(name: string): Promise<void>;
+  /** Deletes the store and the side store of a name, which must be closed. Harmless when there is none. */
+  remove(name: string): Promise<void>;
+  /** The names of the stores there are, open or not, in no order. */
+  list(): Promise<readonly string[]>;
   close(): Promise<void>;
 }

@@ -12,4 +12,5 @@ export type {
 export { haltError, haltText } from './halt-error.ts';
 export { openReplica, type Replica } from './replica.ts';
 export type { ReplicaLogger, ReplicaOptions, ShardTransport } from './replica-options.ts';
+export type { SnapshotView } from './snapshot-view.ts';
 export type { SpaceAccount } from './space.ts';

@@ -1,5 +1,4 @@
 import {
-  assert,
   KvError,
   type LogIndex,
   type MemberId,
@@ -8,11 +7,11 @@ import {
   type TxnRequest,
   type WatchRequest,
 } from '@kvorum/base';
-import { HARD_STATE_KEY, isSerializable, MEMBERSHIP_KEY, validate } from '@kvorum/mvcc';
+import { HARD_STATE_KEY, isSerializable, validate } from '@kvorum/mvcc';
 import {
-  decodeMembership,
   type HaltReport,
   type HardState,
+  type Membership,
   parseRaftMessage,
   Raft,
   type RaftMessage,
@@ -34,6 +33,12 @@ import { haltError, haltText } from './halt-error.ts';
 import { decodeHardState } from './hard-state-codec.ts';
 import { emptyGroup, ReadPath } from './read-path.ts';
 import type { ReplicaOptions } from './replica-options.ts';
+import {
+  bootstrapOf,
+  openSnapshotView,
+  readMembership,
+  type SnapshotView,
+} from './snapshot-view.ts';
 import { growsStore } from './space.ts';
 import { StateMachine } from './state-machine.ts';
 import { Transfers } from './transfers.ts';
@@ -44,14 +49,16 @@ export interface Replica extends ReplicaPort {
   /** A message from the shard's replica on another member; anything malformed is dropped with a warning. */
   deliver(from: MemberId, payload: unknown): void;
   peerReachability(peer: MemberId, reachable: boolean): void;
+  /** A consistent view of everything the replica holds, with its position. Errors: KV_STOPPED, KV_HALTED, KV_CORRUPT. */
+  snapshotView(): Promise<SnapshotView>;
 }
 
 /** Opens a replica on its store and log and starts following, voting and serving. */
 export async function openReplica(options: ReplicaOptions): Promise<Replica> {
-  const [hardRow, membershipRow] = await options.store.getMany([HARD_STATE_KEY, MEMBERSHIP_KEY]);
+  const [hardRow] = await options.store.getMany([HARD_STATE_KEY]);
   const machine = await StateMachine.open(options);
   const hard = decodeHardState(hardRow);
-  const membership = membershipOf(options, membershipRow);
+  const membership = await readMembership(options.store, bootstrapOf(options));
   const replica = new ReplicaShell({ options, hard, membership, machine });
   replica.start();
   return replica;
@@ -60,19 +67,6 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
 /** Quiet watchers that asked for progress hear of it so often: the age of a revision that they may resume from. */
 const PROGRESS_MS = 10_000;
 const MEASURE_MS = 5000;
-
-interface Membership {
-  readonly voters: readonly MemberId[];
-  readonly learners: readonly MemberId[];
-}
-
-/** What the log said last; before the first change what the shard was created with. */
-function membershipOf(options: ReplicaOptions, row: Uint8Array | undefined): Membership {
-  if (row === undefined) return { voters: options.voters, learners: [] };
-  const membership = decodeMembership(row);
-  assert(membership.ok, 'the membership row is damaged');
-  return membership.value;
-}
 
 interface ReplicaParts {
   readonly options: ReplicaOptions;
@@ -242,6 +236,12 @@ class ReplicaShell implements Replica {
 
   stateHash(): ReturnType<ReplicaPort['stateHash']> {
     return this.#machine.stateHash();
+  }
+
+  async snapshotView(): Promise<SnapshotView> {
+    const refusal = this.#readRefusal();
+    if (refusal !== undefined) throw refusal;
+    return openSnapshotView(this.#options, await this.#machine.view());
   }
 
   onChange(listener: (status: ReplicaStatus) => void): void {

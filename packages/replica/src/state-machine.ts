@@ -15,7 +15,7 @@ import {
   validate,
   type WriteSet,
 } from '@kvorum/mvcc';
-import type { StateReader, StateStore, StoreBatch } from '@kvorum/ports';
+import type { ReadView, StateReader, StateStore, StoreBatch } from '@kvorum/ports';
 import type { AcceptedState } from '@kvorum/raft';
 import type { CommandResult } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
@@ -178,15 +178,26 @@ export class StateMachine {
     }
   }
 
+  /** A view of the store with the position it belongs to. The caller closes it. */
+  async view(): Promise<{ readonly view: ReadView; readonly meta: EngineMeta }> {
+    const view = this.#store.readView();
+    try {
+      return { view, meta: await readMeta(view, this.#options.shard) };
+    } catch (error) {
+      await view.close();
+      throw error;
+    }
+  }
+
   /** A digest of the whole logical state with the index it belongs to, from one view of the store. */
   async stateHash(): Promise<{
     readonly index: AcceptedState['index'];
     readonly revision: Revision;
     readonly hash: string;
   }> {
-    const view = this.#store.readView();
+    const { view, meta } = await this.view();
     try {
-      const { index, revision, compactRevision } = await readMeta(view, this.#options.shard);
+      const { index, revision, compactRevision } = meta;
       const { hash } = await drive(
         Engine.load(
           { ...initialMeta(), revision, compactRevision },

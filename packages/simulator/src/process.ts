@@ -154,6 +154,7 @@ export class SimProcess {
           ),
         );
       },
+      sync: () => this.seen(slow('write', () => inner.sync())),
       readView: () => inner.readView(),
       sizeBytes: () => this.seen(inner.sizeBytes()),
       close: () => inner.close(),

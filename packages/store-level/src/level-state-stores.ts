@@ -1,9 +1,18 @@
-import { join } from 'node:path';
 import { assert, KvError } from '@kvorum/base';
 import type { StateStore, StateStores } from '@kvorum/ports';
 import { Level } from 'level';
 import { openError } from './level-errors.ts';
 import { LevelStateStore } from './level-state-store.ts';
+import {
+  adoptSideDirectory,
+  finishAdoption,
+  listStores,
+  mainDirectory,
+  RESERVED_NAME,
+  removeDirectories,
+  removeSideDirectory,
+  sideDirectory,
+} from './store-directories.ts';
 
 /**
  * Sizes of one store. Measured with 8 and 16 stores in one process, 1 M puts of 256 B with two rows each (2 cores, Node 20):
@@ -43,7 +52,8 @@ export function openLevelStores(options: LevelStoresOptions): StateStores {
 class LevelStateStores implements StateStores {
   readonly #directory: string;
   readonly #tuning: LevelTuning;
-  readonly #open = new Set<LevelStateStore>();
+  /** By directory. */
+  readonly #open = new Map<string, LevelStateStore>();
   /** Opening is asynchronous: a close meanwhile must not leave a database open behind. */
   readonly #opening = new Set<Promise<StateStore>>();
   #closed = false;
@@ -54,9 +64,39 @@ class LevelStateStores implements StateStores {
   }
 
   open(name: string): Promise<StateStore> {
-    assert(STORE_NAME.test(name), `store name must be a plain file name: ${name}`);
+    return this.#track(name, async () => {
+      await finishAdoption(this.#directory, name);
+      return this.#openLevel(mainDirectory(this.#directory, name));
+    });
+  }
+
+  openSide(name: string): Promise<StateStore> {
+    return this.#track(name, async () => {
+      await finishAdoption(this.#directory, name);
+      return this.#openLevel(sideDirectory(this.#directory, name));
+    });
+  }
+
+  adoptSide(name: string): Promise<void> {
+    return this.#change(name, 'both', () => adoptSideDirectory(this.#directory, name));
+  }
+
+  removeSide(name: string): Promise<void> {
+    return this.#change(name, 'side', () => removeSideDirectory(this.#directory, name));
+  }
+
+  remove(name: string): Promise<void> {
+    return this.#change(name, 'both', () => removeDirectories(this.#directory, name));
+  }
+
+  list(): Promise<readonly string[]> {
+    return listStores(this.#directory);
+  }
+
+  #track(name: string, open: () => Promise<StateStore>): Promise<StateStore> {
+    checkName(name);
     if (this.#closed) return Promise.reject(new KvError('KV_STOPPED', 'the stores are closed'));
-    const opening = this.#openLevel(name);
+    const opening = open();
     this.#opening.add(opening);
     const forget = (): void => {
       this.#opening.delete(opening);
@@ -65,8 +105,7 @@ class LevelStateStores implements StateStores {
     return opening;
   }
 
-  async #openLevel(name: string): Promise<StateStore> {
-    const directory = join(this.#directory, name);
+  async #openLevel(directory: string): Promise<StateStore> {
     const level = new Level<Uint8Array, Uint8Array>(directory, {
       keyEncoding: 'view',
       valueEncoding: 'view',
@@ -79,14 +118,32 @@ class LevelStateStores implements StateStores {
     } catch (error) {
       throw openError(directory, error);
     }
-    const store = new LevelStateStore(level, () => this.#open.delete(store));
-    this.#open.add(store);
+    const store = new LevelStateStore(level, () => this.#open.delete(directory));
+    this.#open.set(directory, store);
     return store;
+  }
+
+  async #change(name: string, which: 'side' | 'both', change: () => Promise<void>): Promise<void> {
+    checkName(name);
+    const side = sideDirectory(this.#directory, name);
+    assert(!this.#open.has(side), `the side store of ${name} is open`);
+    const isMainOpen = this.#open.has(mainDirectory(this.#directory, name));
+    assert(which === 'side' || !isMainOpen, `the store ${name} is open`);
+    try {
+      await change();
+    } catch (error) {
+      throw openError(side, error);
+    }
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled([...this.#opening]);
-    await Promise.all([...this.#open].map((store) => store.close()));
+    await Promise.all([...this.#open.values()].map((store) => store.close()));
   }
+}
+
+function checkName(name: string): void {
+  const plain = STORE_NAME.test(name) && !RESERVED_NAME.test(name);
+  assert(plain, `store name must be a plain file name: ${name}`);
 }

@@ -11,6 +11,10 @@ import type {
 
 type Change = readonly [key: Uint8Array, value: Uint8Array | undefined];
 
+/** The side store of a name is kept under the name with this behind it. */
+const SIDE = '.side';
+const sideOf = (name: string): string => `${name}${SIDE}`;
+
 /** Writes that a crash may lose; older ones count as written back by the operating system. */
 const UNSYNCED_WRITES_MAX = 1024;
 
@@ -98,6 +102,11 @@ class Disk {
     this.shared = false;
   }
 
+  /** Everything is on the disk. */
+  settle(): void {
+    this.#writeBack(this.unsynced.length);
+  }
+
   wipe(): void {
     this.rows = [];
     this.durable = [];
@@ -151,6 +160,10 @@ class MemoryStateStore implements StateStore {
       delete: (key) => changes.push([key.slice(), undefined]),
     });
     this.#disk.write(changes, options.sync);
+  }
+
+  async sync(): Promise<void> {
+    await this.write(() => undefined, { sync: true });
   }
 
   readView(): ReadView {
@@ -232,18 +245,41 @@ export function memoryStateStores(options: MemoryStateStoresOptions = {}): Memor
   const stopAll = (): void => {
     for (const store of [...open.values()]) store.stop();
   };
+  const openDisk = async (name: string): Promise<StateStore> => {
+    if (open.has(name)) {
+      throw new KvError('KV_DATA_DIR', `the store "${name}" is open already`);
+    }
+    const disk = disks.get(name) ?? new Disk();
+    disks.set(name, disk);
+    const onClose = (): boolean => open.delete(name);
+    const store = new MemoryStateStore(disk, { onClose, isFull: () => full });
+    open.set(name, store);
+    return store;
+  };
+  const checkClosed = (...names: readonly string[]): void => {
+    for (const name of names) assert(!open.has(name), `the store "${name}" is open`);
+  };
   return {
-    async open(name: string): Promise<StateStore> {
-      if (open.has(name)) {
-        throw new KvError('KV_DATA_DIR', `the store "${name}" is open already`);
-      }
-      const disk = disks.get(name) ?? new Disk();
-      disks.set(name, disk);
-      const onClose = (): boolean => open.delete(name);
-      const store = new MemoryStateStore(disk, { onClose, isFull: () => full });
-      open.set(name, store);
-      return store;
+    open: (name) => openDisk(name),
+    openSide: (name) => openDisk(sideOf(name)),
+    async adoptSide(name: string): Promise<void> {
+      checkClosed(name, sideOf(name));
+      const side = disks.get(sideOf(name));
+      assert(side !== undefined, `the store "${name}" has no side store`);
+      side.settle();
+      disks.set(name, side);
+      disks.delete(sideOf(name));
     },
+    async removeSide(name: string): Promise<void> {
+      checkClosed(sideOf(name));
+      disks.delete(sideOf(name));
+    },
+    async remove(name: string): Promise<void> {
+      checkClosed(name, sideOf(name));
+      disks.delete(name);
+      disks.delete(sideOf(name));
+    },
+    list: async () => [...disks.keys()].filter((name) => !name.endsWith(SIDE)),
     async close(): Promise<void> {
       stopAll();
     },

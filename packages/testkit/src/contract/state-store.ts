@@ -50,6 +50,7 @@ export function describeStateStoreContract(
     describe('scans', () => describeScans(() => store));
     describe('views', () => describeViews(() => store));
     describe('lifecycle', () => describeLifecycle(() => ({ fixture, store })));
+    describe('side stores', () => describeSideStores(() => ({ fixture, store })));
     describe('model', () => describeModel(() => store));
   });
 }
@@ -250,6 +251,87 @@ function describeLifecycle(opened: () => Opened): void {
     const before = await store.sizeBytes();
     await put(store, { a: 'x'.repeat(100_000) }, true);
     expect(await store.sizeBytes()).toBeGreaterThan(before);
+  });
+}
+
+function describeSideStores(opened: () => Opened): void {
+  it('keeps a side store apart from its store, and as it was left', async () => {
+    const { fixture, store } = opened();
+    await put(store, { a: 'main' });
+    const side = await fixture.stores.openSide('shard-0');
+    expect(await getText(side, 'a')).toEqual([undefined]);
+    await put(side, { a: 'side' });
+    await side.close();
+    expect(await getText(store, 'a')).toEqual(['main']);
+    const stores = await fixture.reopen();
+    expect(await getText(await stores.openSide('shard-0'), 'a')).toEqual(['side']);
+    expect(await getText(await stores.open('shard-0'), 'a')).toEqual(['main']);
+  });
+
+  it('adopts a side store in place of its store, for good', async () => {
+    const { fixture, store } = opened();
+    await put(store, { a: 'main', gone: '1' }, true);
+    const side = await fixture.stores.openSide('shard-0');
+    await put(side, { a: 'side' });
+    await side.close();
+    await store.close();
+    await fixture.stores.adoptSide('shard-0');
+    const adopted = await fixture.stores.open('shard-0');
+    expect(await getText(adopted, 'a', 'gone')).toEqual(['side', undefined]);
+    const empty = await fixture.stores.openSide('shard-0');
+    expect(await empty.scan(ALL, NO_LIMIT)).toEqual([]);
+    const stores = await fixture.reopen();
+    expect(await getText(await stores.open('shard-0'), 'a')).toEqual(['side']);
+  });
+
+  it('adopts a side store where no store was', async () => {
+    const { fixture } = opened();
+    const side = await fixture.stores.openSide('shard-1');
+    await put(side, { a: 'side' });
+    await side.close();
+    await fixture.stores.adoptSide('shard-1');
+    expect(await getText(await fixture.stores.open('shard-1'), 'a')).toEqual(['side']);
+  });
+
+  it('removes a side store alone, and a store with its side store', async () => {
+    const { fixture, store } = opened();
+    await put(store, { a: 'main' });
+    await put(await fixture.stores.openSide('shard-1'), { a: 'side' });
+    const side = await fixture.stores.openSide('shard-0');
+    await put(side, { a: 'side' });
+    await side.close();
+    await fixture.stores.removeSide('shard-0');
+    expect(await getText(store, 'a')).toEqual(['main']);
+    await store.close();
+    await fixture.stores.remove('shard-0');
+    expect(await fixture.stores.list()).not.toContain('shard-0');
+    expect(await (await fixture.stores.open('shard-0')).scan(ALL, NO_LIMIT)).toEqual([]);
+    await fixture.stores.remove('never-there');
+    await fixture.stores.removeSide('never-there');
+  });
+
+  it('lists its stores, open or not, without side stores', async () => {
+    const { fixture, store } = opened();
+    await put(store, { a: '1' });
+    await store.close();
+    await fixture.stores.open('shard-7');
+    await (await fixture.stores.openSide('shard-7')).close();
+    expect([...(await fixture.stores.list())].sort()).toEqual(['shard-0', 'shard-7']);
+  });
+
+  it('refuses to adopt or remove what is open', async () => {
+    const { fixture } = opened();
+    await expect(fixture.stores.remove('shard-0')).rejects.toThrow('is open');
+    await expect(fixture.stores.adoptSide('shard-0')).rejects.toThrow('is open');
+    await fixture.stores.openSide('shard-0');
+    await expect(fixture.stores.removeSide('shard-0')).rejects.toThrow('is open');
+  });
+
+  it('syncs what was written before', async () => {
+    const { store } = opened();
+    await put(store, { a: '1' });
+    await store.sync();
+    expect(await getText(store, 'a')).toEqual(['1']);
   });
 }
 

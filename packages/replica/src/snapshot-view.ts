@@ -1,0 +1,54 @@
+import { assert, type MemberId, type ShardId } from '@kvorum/base';
+import { type EngineMeta, MEMBERSHIP_KEY } from '@kvorum/mvcc';
+import type { ReadView, StateReader } from '@kvorum/ports';
+import { decodeMembership, type Membership } from '@kvorum/raft';
+import type { ReplicaOptions } from './replica-options.ts';
+
+/**
+ * Everything a replica holds at one applied position: what a snapshot, a backup or a slot move copies. An open view keeps old files on
+ * the disk, so close it.
+ */
+export interface SnapshotView {
+  readonly shard: ShardId;
+  readonly shardUid: Uint8Array;
+  readonly generation: number;
+  /** The position; everything up to `meta.offset` of the log is in the view and nothing above it. */
+  readonly meta: EngineMeta;
+  readonly membership: Membership;
+  /** Rows of the store. `HARD_STATE_KEY` is the replica's own and must not be copied. */
+  readonly view: ReadView;
+  close(): Promise<void>;
+}
+
+/** The membership as of a store's applied position; before the first `config` record the one the shard was created with. */
+export async function readMembership(
+  reader: StateReader,
+  bootstrap: Membership,
+): Promise<Membership> {
+  const [row] = await reader.getMany([MEMBERSHIP_KEY]);
+  if (row === undefined) return bootstrap;
+  const membership = decodeMembership(row);
+  assert(membership.ok, 'the membership row is damaged');
+  return membership.value;
+}
+
+/** What the shard was created with. */
+export function bootstrapOf(options: { readonly voters: readonly MemberId[] }): Membership {
+  return { voters: options.voters, learners: [] };
+}
+
+/** Takes over `view`: closes it with itself, and when this fails. */
+export async function openSnapshotView(
+  options: Pick<ReplicaOptions, 'shard' | 'shardUid' | 'generation' | 'voters'>,
+  { view, meta }: Pick<SnapshotView, 'view' | 'meta'>,
+): Promise<SnapshotView> {
+  const { shard, shardUid, generation } = options;
+  const close = (): Promise<void> => view.close();
+  try {
+    const membership = await readMembership(view, bootstrapOf(options));
+    return { shard, shardUid, generation, meta, membership, view, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
