@@ -27,6 +27,7 @@ export {
   isRow,
   MEMBERSHIP_KEY,
   META_KEY,
+  REVISION_TIMES_KEY,
   type RowFields,
   revisionKey,
   rowKeyValue,

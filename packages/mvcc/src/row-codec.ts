@@ -61,6 +61,8 @@ export const HARD_STATE_KEY: Uint8Array = new Uint8Array([0x68]); // h
 export const MEMBERSHIP_KEY: Uint8Array = new Uint8Array([0x67]); // g
 /** The shard's time after the last applied batch, u64 ms; as above. */
 export const SHARD_TIME_KEY: Uint8Array = new Uint8Array([0x74]); // t
+/** Samples of the shard's time by revision: local to a replica, not part of its logical state. */
+export const REVISION_TIMES_KEY: Uint8Array = new Uint8Array([0x69]); // i
 /** Progress of the background removal of compacted rows: local to a replica, not part of its logical state. */
 export const COMPACTION_KEY: Uint8Array = new Uint8Array([0x63]); // c
 /** Prefix of leases (`l`), their attachments (`a`), sessions (`s`) and transaction intents (`x`). */

@@ -104,4 +104,8 @@ export interface ReplicaMetrics {
   readonly fenced: (shard: ShardId) => void;
   readonly readRound: (shard: ShardId) => void;
   readonly unknownOutcome: (shard: ShardId) => void;
+  /** The leader compacted by itself. */
+  readonly autoCompacted: (shard: ShardId) => void;
+  /** Store rows that a compaction removed. */
+  readonly compactedRows: (shard: ShardId, rows: number) => void;
 }

@@ -9,6 +9,7 @@ export type {
   WatchHandle,
   WatchSink,
 } from './api.ts';
+export type { AutoCompactionPolicy } from './auto-compaction.ts';
 export { haltError, haltText } from './halt-error.ts';
 export { openReplica, type Replica } from './replica.ts';
 export type { ReplicaLogger, ReplicaOptions, ShardTransport } from './replica-options.ts';

@@ -1,6 +1,7 @@
 import type { LeaderId, Limits, MemberId, ShardId } from '@kvorum/base';
 import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
 import type { ReplicaMetrics } from './api.ts';
+import type { AutoCompactionPolicy } from './auto-compaction.ts';
 import type { SpaceAccount } from './space.ts';
 
 /** Structured log of a replica; fields never hold keys or values. */
@@ -35,5 +36,7 @@ export interface ReplicaOptions {
   readonly logger: ReplicaLogger;
   /** Absent: no quota. */
   readonly space?: SpaceAccount;
+  /** Absent: history is kept until somebody compacts. */
+  readonly autoCompaction?: AutoCompactionPolicy;
   readonly sha256: (...parts: readonly Uint8Array[]) => Uint8Array;
 }

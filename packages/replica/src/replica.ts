@@ -27,6 +27,7 @@ import type {
   WatchSink,
 } from './api.ts';
 import { ApplyLoop } from './apply-loop.ts';
+import { type AutoCompaction, autoCompactionOf } from './auto-compaction.ts';
 import { answerFailed } from './command-queue.ts';
 import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
 import { haltError, haltText } from './halt-error.ts';
@@ -92,6 +93,7 @@ class ReplicaShell implements Replica {
   readonly #writes: WritePath;
   readonly #reads: ReadPath;
   readonly #listeners: ((status: ReplicaStatus) => void)[] = [];
+  readonly #autoCompaction: AutoCompaction | undefined;
   readonly #transfers: Transfers = new Transfers();
   #cancelTick: () => void = () => undefined;
   #stopped = false;
@@ -153,6 +155,7 @@ class ReplicaShell implements Replica {
       limits,
     );
     this.#writes = new WritePath(this.#writeHost(), limits);
+    this.#autoCompaction = autoCompactionOf(options, machine, (command) => this.submit(command));
     this.#runner = new EffectRunner({
       ...options,
       raft: this.#raft,
@@ -455,6 +458,7 @@ class ReplicaShell implements Replica {
       this.#reads.expire(nowMs);
       // Whatever kept a batch back (a transfer that failed, a late answer) may be over.
       this.#writes.pump();
+      if (this.#writes.serving) this.#autoCompaction?.tick(nowMs);
       if (nowMs >= this.#measureAtMs) {
         this.#measureAtMs = nowMs + MEASURE_MS;
         this.#measureStore();

@@ -11,6 +11,7 @@ import {
   MEMBERSHIP_KEY,
   META_KEY,
   type Proposal,
+  REVISION_TIMES_KEY,
   SHARD_TIME_KEY,
   validate,
   type WriteSet,
@@ -19,8 +20,15 @@ import type { ReadView, StateReader, StateStore, StoreBatch } from '@kvorum/port
 import type { AcceptedState } from '@kvorum/raft';
 import type { CommandResult } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
+import type { AutoCompactionPolicy, AutoCompactionView } from './auto-compaction.ts';
 import type { PendingRead, ReadGroup } from './read-path.ts';
 import { drive, driveWhile } from './reading.ts';
+import {
+  decodeRevisionTimes,
+  encodeRevisionTimes,
+  type RevisionTime,
+  RevisionTimes,
+} from './revision-times.ts';
 import { decodeShardTime, encodeShardTime, ShardTime } from './shard-time.ts';
 import { WatchService } from './watch-service.ts';
 import type { ExecutedBatch } from './write-path.ts';
@@ -28,9 +36,18 @@ import type { ExecutedBatch } from './write-path.ts';
 export interface StateMachineOptions {
   readonly store: StateStore;
   readonly limits: Limits;
-  readonly metrics: { readonly applyMs: (shard: ShardId, ms: number) => void };
+  readonly metrics: {
+    readonly applyMs: (shard: ShardId, ms: number) => void;
+    readonly compactedRows: (shard: ShardId, rows: number) => void;
+  };
+  readonly autoCompaction?: AutoCompactionPolicy;
   readonly shard: ShardId;
   readonly clock: { readonly nowMs: () => number; readonly wallMs: () => number };
+}
+
+interface Times {
+  readonly shard: ShardTime;
+  readonly revisions: RevisionTimes | undefined;
 }
 
 /**
@@ -46,12 +63,15 @@ export class StateMachine {
   readonly #store: StateStore;
   readonly #engine: Engine;
   readonly #time: ShardTime;
+  /** Kept for compaction by age alone. */
+  readonly #times: RevisionTimes | undefined;
   #broken: (error: unknown) => void = () => undefined;
   #compactionPending = true;
   #compactionCursor: CompactionCursor | undefined;
 
-  private constructor(options: StateMachineOptions, meta: EngineMeta, time: ShardTime) {
-    this.#time = time;
+  private constructor(options: StateMachineOptions, meta: EngineMeta, times: Times) {
+    this.#time = times.shard;
+    this.#times = times.revisions;
     this.#options = options;
     this.#store = options.store;
     this.#engine = Engine.load(meta, options.limits);
@@ -65,8 +85,7 @@ export class StateMachine {
   /** Errors: KV_DATA_DIR when the position row is damaged or of a newer format. */
   static async open(options: StateMachineOptions): Promise<StateMachine> {
     const meta = await readMeta(options.store, options.shard);
-    const [timeRow] = await options.store.getMany([SHARD_TIME_KEY]);
-    return new StateMachine(options, meta, new ShardTime(decodeShardTime(timeRow)));
+    return new StateMachine(options, meta, await readTimes(options));
   }
 
   get revision(): Revision {
@@ -115,6 +134,7 @@ export class StateMachine {
       revision: revision as Revision,
       compactRevision,
     };
+    const newTimes = end === undefined ? undefined : this.#dueTimes(end.leaderTimeMs);
     await this.#store.write(
       (batch) => {
         for (const writeSet of writeSets) applyWriteSet(writeSet, batch);
@@ -125,10 +145,12 @@ export class StateMachine {
             encodeShardTime(Math.max(end.leaderTimeMs, this.#time.lastMs ?? 0)),
           );
         }
+        if (newTimes !== undefined) batch.put(REVISION_TIMES_KEY, encodeRevisionTimes(newTimes));
         batch.put(META_KEY, encodeMeta(meta));
       },
       { sync: false },
     );
+    if (newTimes !== undefined) this.#times?.take(newTimes);
     for (const writeSet of writeSets) {
       this.#time.applied(writeSet.leaderTimeMs);
       const applied = this.#engine.take(writeSet);
@@ -136,6 +158,27 @@ export class StateMachine {
       await this.watches.applied(applied);
     }
     this.#options.metrics.applyMs(this.#options.shard, this.#options.clock.nowMs() - startedMs);
+  }
+
+  /** What automatic compaction decides on; a leader's. Undefined while an earlier compaction is being carried out. */
+  autoCompactionView(): Omit<AutoCompactionView, 'sinceMs'> | undefined {
+    if (this.#compactionPending) return undefined;
+    const { revision, compactRevision } = this;
+    const newest = this.#newest();
+    const nowMs = this.#time.next(this.#options.clock);
+    const expiredRevision = newest === undefined ? undefined : this.#times?.expired(newest, nowMs);
+    return { revision, compactRevision, expiredRevision };
+  }
+
+  /** The newest revision with its time; undefined before the first batch of the shard. */
+  #newest(): RevisionTime | undefined {
+    const { lastMs } = this.#time;
+    return lastMs === undefined ? undefined : { timeMs: lastMs, revision: this.revision };
+  }
+
+  #dueTimes(nowMs: number): readonly RevisionTime[] | undefined {
+    const before = this.#newest();
+    return before === undefined ? undefined : this.#times?.due(before, nowMs);
   }
 
   /** Whether removed history waits to be deleted from disk. */
@@ -157,6 +200,7 @@ export class StateMachine {
       },
       { sync: false },
     );
+    this.#options.metrics.compactedRows(this.#options.shard, deletes.length);
   }
 
   /**
@@ -235,6 +279,15 @@ export class StateMachine {
         : await drive(this.#engine.readTxn(request), this.#store);
     return result.ok ? { ok: true, response: result.value } : { ok: false, error: result.error };
   }
+}
+
+async function readTimes({ store, autoCompaction }: StateMachineOptions): Promise<Times> {
+  const [shardRow, revisionsRow] = await store.getMany([SHARD_TIME_KEY, REVISION_TIMES_KEY]);
+  const revisions =
+    autoCompaction?.mode === 'periodic'
+      ? new RevisionTimes(decodeRevisionTimes(revisionsRow), autoCompaction.retentionMs)
+      : undefined;
+  return { shard: new ShardTime(decodeShardTime(shardRow)), revisions };
 }
 
 async function readMeta(reader: StateReader, shard: ShardId): Promise<EngineMeta> {

@@ -73,6 +73,11 @@ export class WritePath {
     return this.#busy;
   }
 
+  /** This replica leads, with its barrier applied. */
+  get serving(): boolean {
+    return this.#serving;
+  }
+
   submit(command: Command): void {
     if (!this.#queue.push(command)) {
       const error = new KvError('KV_TOO_MANY_REQUESTS', 'the write queue of this shard is full', {

@@ -4,6 +4,7 @@ import { describe, expect } from 'vitest';
 import { COUNT, fuzz, mutationSeeds, SEED, triedThrowing } from '../../../test/fuzz/fuzz.ts';
 import { mutateBytes } from '../../../test/fuzz/mutate.ts';
 import { decodeHardState, encodeHardState } from '../src/hard-state-codec.ts';
+import { decodeRevisionTimes, encodeRevisionTimes } from '../src/revision-times.ts';
 import { decodeShardTime, encodeShardTime } from '../src/shard-time.ts';
 
 const MUTANTS = 16;
@@ -25,6 +26,25 @@ describe('rows of a replica', () => {
         if (found !== undefined) encodeHardState(found);
         const timeFound = triedThrowing(() => decodeShardTime(mutateBytes(time, hard, mutation)));
         if (timeFound !== undefined) expect(Number.isSafeInteger(timeFound)).toBe(true);
+      }
+    }),
+  );
+
+  fuzz(
+    'revision times: read back as written, a damaged row is KV_CORRUPT or samples in order',
+    200,
+    fc.property(fc.array(fc.nat({ max: 1e9 }), { maxLength: 24 }), SEED, (steps, seed) => {
+      let timeMs = 0;
+      const samples = steps.map((step, i) => {
+        timeMs += step;
+        return { timeMs, revision: i + 2 };
+      });
+      const row = encodeRevisionTimes(samples);
+      expect(decodeRevisionTimes(row)).toEqual(samples);
+      for (const mutation of mutationSeeds(seed, MUTANTS)) {
+        const found = triedThrowing(() => decodeRevisionTimes(mutateBytes(row, row, mutation)));
+        if (found !== undefined)
+          expect(decodeRevisionTimes(encodeRevisionTimes(found))).toEqual(found);
       }
     }),
   );

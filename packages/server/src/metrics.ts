@@ -135,6 +135,16 @@ function replicaMetrics(registry: Registry): ReplicaMetrics {
     'kv_unknown_outcome_total',
     'Appends whose outcome had to be read back.',
   );
+  const autoCompacted = counter(
+    registry,
+    'kv_auto_compactions_total',
+    'Compactions that this leader made by itself.',
+  );
+  const compactedRows = counter(
+    registry,
+    'etcd_debugging_mvcc_db_compaction_keys_total',
+    'Store rows removed by compactions.',
+  );
   const append = histogram(
     registry,
     'etcd_disk_wal_fsync_duration_seconds',
@@ -154,6 +164,8 @@ function replicaMetrics(registry: Registry): ReplicaMetrics {
     fenced: (shard) => fenced.inc({ shard }),
     readRound: (shard) => rounds.inc({ shard }),
     unknownOutcome: (shard) => unknown.inc({ shard }),
+    autoCompacted: (shard) => autoCompacted.inc({ shard }),
+    compactedRows: (shard, rows) => compactedRows.inc({ shard }, rows),
     appendMs: (shard, ms) => append.observe({ shard }, ms / 1000),
     applyMs: (shard, ms) => apply.observe({ shard }, ms / 1000),
     batchCommands: (shard, commands) => batch.observe({ shard }, commands),

@@ -12,6 +12,7 @@ import {
   schemaText,
 } from '@kvorum/server';
 import { afterAll, describe, expect, it } from 'vitest';
+import { autoCompactionPolicy } from '../src/config/auto-compaction.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'kvorum-config-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -85,6 +86,30 @@ describe('sources', () => {
     expect(config.limits.txnOpsMax).toBe(7);
   });
 
+  it('takes the retention of automatic compaction as etcd does', () => {
+    const policy = (mode: string, retention: string) =>
+      autoCompactionPolicy(
+        load({ flags: { 'autoCompaction.mode': mode, 'autoCompaction.retention': retention } })
+          .config.autoCompaction,
+      );
+    expect(autoCompactionPolicy(load({}).config.autoCompaction)).toEqual({
+      mode: 'periodic',
+      retentionMs: 3_600_000,
+    });
+    expect(policy('periodic', '2')).toEqual({ mode: 'periodic', retentionMs: 7_200_000 });
+    expect(policy('periodic', '1h30m')).toEqual({ mode: 'periodic', retentionMs: 5_400_000 });
+    expect(policy('periodic', '250ms')).toEqual({ mode: 'periodic', retentionMs: 250 });
+    expect(policy('revision', '1000')).toEqual({ mode: 'revision', retention: 1000 });
+    for (const [mode, retention] of [
+      ['off', '1h'],
+      ['periodic', '0'],
+      ['periodic', '0s'],
+      ['revision', '0'],
+    ] as const) {
+      expect(policy(mode, retention)).toBeUndefined();
+    }
+  });
+
   it('accepts an empty file', () => {
     expect(load({ yaml: '# nothing\n' }).config.shards).toBe(4);
   });
@@ -100,6 +125,8 @@ describe('what is refused, with the place it came from', () => {
     ['shards: many', /shards must be of type integer, found "many" \(file .*kvd\.yaml\)/],
     ['shards: 0', /shards must be at least 1, found 0/],
     ['log:\n  kind: kafak', /log\.kind must be one of local, kafka, found "kafak"/],
+    ['autoCompaction: {mode: revision}', /retention is "1h": mode revision takes a number/],
+    ['autoCompaction: {retention: 1d}', /autoCompaction\.retention must be text matching/],
     ['log: 5', /log must be a mapping, found 5/],
     ['dev: "yes"', /dev must be of type boolean, found "yes"/],
     ['listenClient: nowhere', /listenClient must be host:port, found "nowhere"/],

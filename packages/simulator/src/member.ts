@@ -289,6 +289,7 @@ export class SimMember {
       limits: world.limits,
       metrics: quietMetrics,
       logger: this.#logger(shard, process),
+      ...(world.autoCompaction === undefined ? {} : { autoCompaction: world.autoCompaction }),
       sha256,
     });
     life.replicas.set(shard, replica);
@@ -365,4 +366,6 @@ const quietMetrics: ReplicaMetrics = {
   fenced: () => undefined,
   readRound: () => undefined,
   unknownOutcome: () => undefined,
+  autoCompacted: () => undefined,
+  compactedRows: () => undefined,
 };

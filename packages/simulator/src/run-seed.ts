@@ -107,6 +107,7 @@ class Run {
       storeMsMax: swarm.storeMsMax,
       driftMax: swarm.driftMax,
       limits: swarm.limits,
+      autoCompaction: swarm.autoCompaction,
       ...(options.print === undefined ? {} : { print: options.print }),
       ...(options.plant === undefined ? {} : { plant: options.plant }),
     });

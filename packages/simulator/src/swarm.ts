@@ -1,5 +1,6 @@
 import type { Limits } from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
+import type { AutoCompactionPolicy } from '@kvorum/replica';
 import type { AppendFaultRates, PeerLinkFaults } from '@kvorum/testkit';
 
 /** What the nemesis may do to a cluster. */
@@ -59,6 +60,7 @@ export interface Swarm {
   /** How many of a hundred faults are aimed at a leader. */
   readonly leaderPercent: number;
   readonly damage: Damage | undefined;
+  readonly autoCompaction: AutoCompactionPolicy | undefined;
 }
 
 /** off, low or high. */
@@ -166,6 +168,12 @@ function drawPeerFaults(rng: Rng): PeerLinkFaults {
   };
 }
 
+function drawAutoCompaction(rng: Rng): AutoCompactionPolicy | undefined {
+  const roll = rng.integer(0, 4);
+  if (roll === 0) return { mode: 'periodic', retentionMs: rng.integer(200, 5000) };
+  return roll === 1 ? { mode: 'revision', retention: rng.integer(1, 60) } : undefined;
+}
+
 /** One seed's own mix. */
 export function drawSwarm(rng: Rng): Swarm {
   return {
@@ -187,5 +195,7 @@ export function drawSwarm(rng: Rng): Swarm {
     faultMsMax: pick(rng, 300, 2000, 6000),
     leaderPercent: 50,
     damage: rng.integer(0, 15) === 0 ? oneOf(rng, DAMAGES) : undefined,
+    // Drawn last: the mixes of earlier versions stay those of their seeds.
+    autoCompaction: drawAutoCompaction(rng),
   };
 }

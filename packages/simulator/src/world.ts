@@ -8,7 +8,7 @@ import {
   shardId,
 } from '@kvorum/base';
 import type { LogEntry, LogName, Rng } from '@kvorum/ports';
-import type { Replica } from '@kvorum/replica';
+import type { AutoCompactionPolicy, Replica } from '@kvorum/replica';
 import {
   MemoryLogBroker,
   MemoryPeerNetwork,
@@ -27,6 +27,7 @@ export interface WorldOptions {
   readonly members?: number;
   readonly shards?: number;
   readonly limits?: Partial<Limits>;
+  readonly autoCompaction?: AutoCompactionPolicy | undefined;
   /** Time until an append lands, [min, max] ms. */
   readonly appendMs?: readonly [number, number];
   /** Time until a landed record is committed, [min, max] ms. */
@@ -78,6 +79,7 @@ export class World {
   readonly members: readonly SimMember[];
   readonly shards: readonly ShardId[];
   readonly limits: Limits;
+  readonly autoCompaction: AutoCompactionPolicy | undefined;
   /** Breaks and halts reported by replicas. A run in which neither log nor disks are damaged must have none. */
   readonly alarms: Alarm[] = [];
   /** Replicas that were told that the log ends below what they have read: each must halt. */
@@ -91,6 +93,7 @@ export class World {
   constructor(options: WorldOptions) {
     this.#options = options;
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.autoCompaction = options.autoCompaction;
     this.trace = new Trace(() => this.clock.nowMs(), options.print);
     const root = seededRng(options.seed);
     this.#streams = new Map(STREAMS.map((name) => [name, seededRng(root.integer(0, 2 ** 48))]));

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { KvError, SESSION_EVICTABLE_IDLE_MS } from '@kvorum/base';
 import { parseDocument } from 'yaml';
+import { autoCompactionPolicy } from './auto-compaction.ts';
 import { nearestName } from './nearest.ts';
 import {
   CONFIG_SCHEMA,
@@ -213,6 +214,7 @@ function checkMeaning(config: KvdConfig, oneProcess: boolean): KvdConfig {
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw configError(`members names "${twice}" twice`);
   checkKafka(config.log);
+  autoCompactionPolicy(config.autoCompaction);
   if (config.log.kind === 'local' && members.length > 1 && !oneProcess) {
     throw configError(
       'log.kind local serves one process, but members lists several',

@@ -1,4 +1,5 @@
 import { DEFAULT_LIMITS, type Limits } from '@kvorum/base';
+import type { AutoCompactionConfig } from './auto-compaction.ts';
 
 export interface MemberConfig {
   readonly name: string;
@@ -55,6 +56,7 @@ export interface KvdConfig {
   readonly listenPeer: string;
   readonly log: LogConfig;
   readonly store: { readonly compression: 'none' | 'snappy' };
+  readonly autoCompaction: AutoCompactionConfig;
   readonly dev: boolean;
   readonly insecure: boolean;
   readonly peerTls?: PeerTlsConfig;
@@ -253,6 +255,16 @@ export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum mem
     compression: text(
       'none: a linearizable get costs a third less CPU. snappy: compressible values take 2 to 6 times less disk. May be changed at any restart.',
       { enum: ['none', 'snappy'], default: 'none' },
+    ),
+  }),
+  autoCompaction: section('History that every shard forgets by itself, as etcd.', {
+    mode: text(
+      'periodic: what has been superseded for longer than `retention`. revision: all but the newest `retention` revisions. off: nothing.',
+      { enum: ['periodic', 'revision', 'off'], default: 'periodic' },
+    ),
+    retention: text(
+      'periodic: a duration such as 30m or 1h30m; without a unit, hours. revision: how many revisions of each shard. 0 = off.',
+      { pattern: '^([0-9]+|([0-9]+(ms|s|m|h))+)$', default: '1h' },
     ),
   }),
   dev: flag('Accept an unsafe log (fewer than 3 copies). Never where data matters.'),

@@ -13,6 +13,7 @@ import { openReplica, type Replica } from '@kvorum/replica';
 import type { ShardEntry, ShardMap } from '@kvorum/shard';
 import { openLevelStores } from '@kvorum/store-level';
 import { isLoopback } from '../config/address.ts';
+import { autoCompactionPolicy } from '../config/auto-compaction.ts';
 import type { KvdConfig } from '../config/schema.ts';
 import type { DevControl } from '../http/dev-routes.ts';
 import { type ClientServer, startClientServer } from '../http/server.ts';
@@ -226,6 +227,7 @@ class RunningMember implements Member {
     const log = await openLogWhenReachable({ shard, generation }, waiting);
     await checkLogOwner(log, { shardUid: spec.uid, generation }, waiting);
     const self = this.#cluster.self.id;
+    const autoCompaction = autoCompactionPolicy(config.autoCompaction);
     const replica = await openReplica({
       shard,
       shardUid: spec.uid,
@@ -243,6 +245,7 @@ class RunningMember implements Member {
       metrics: this.#metrics.replica,
       logger,
       space: this.#space,
+      ...(autoCompaction === undefined ? {} : { autoCompaction }),
       sha256,
     });
     this.#cleanups.push(() => replica.stop());
