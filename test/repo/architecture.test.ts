@@ -31,6 +31,7 @@ const ALLOWED: Readonly<Record<string, Row>> = {
   'log-kafka': { workspace: ['ports'], libraries: ['kafkajs'] },
   'store-level': { workspace: ['ports'], libraries: ['level'] },
   'peer-tcp': { workspace: ['ports', 'wire'] },
+  'snapshot-store': { workspace: ['ports'], libraries: ['@aws-sdk/client-s3'] },
   replica: { workspace: ['raft', 'mvcc', 'shard', 'wire', 'ports'] },
   server: {
     workspace: [

@@ -59,7 +59,12 @@ const BANNED_NAMES: readonly {
     write: 'memberId',
     except: ['packages/log-kafka/'],
   },
-  { name: /\b(?:regionId|RegionId|regions?)\b/, write: 'shard' },
+  {
+    name: /\b(?:regionId|RegionId|regions?)\b/,
+    write: 'shard',
+    // AWS's own word there.
+    except: ['packages/snapshot-store/'],
+  },
   {
     name: /\b(?:transactions?|Transaction\w*|transactionId)\b/,
     write: 'txn (Kafka: producerTxn)',

@@ -60,6 +60,7 @@ export const ERROR_TABLE = {
   KV_UNAVAILABLE: { grpc: 'UNAVAILABLE', http: 503, retry: 'backoff', outcome: 'not-applied', message: 'kv: no member answers' },
   KV_CONFIG: { grpc: 'FAILED_PRECONDITION', http: 500, retry: 'operator', outcome: 'not-applied', message: 'kv: invalid configuration' },
   KV_DATA_DIR: { grpc: 'FAILED_PRECONDITION', http: 500, retry: 'operator', outcome: 'not-applied', message: 'kv: the data directory cannot be used' },
+  KV_BACKUP: { grpc: 'FAILED_PRECONDITION', http: 500, retry: 'operator', outcome: 'not-applied', message: 'kv: the backup cannot be made or used' },
   KV_LOG_MISCONFIGURED: { grpc: 'FAILED_PRECONDITION', http: 500, retry: 'operator', outcome: 'not-applied', message: 'kv: the shared log is not safe to use' },
 } as const;
 

@@ -16,6 +16,7 @@ export {
   tryUtf8,
   utf8,
 } from './bytes.ts';
+export { crc32c } from './crc32c.ts';
 export {
   ERROR_TABLE,
   type ErrorCode,

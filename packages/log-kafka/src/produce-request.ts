@@ -1,5 +1,4 @@
-import { crc32c } from './crc32c.ts';
-
+import { crc32c } from '@kvorum/base';
 /** Bytes that a record costs beyond its own, at most: batch header, record header. */
 export const RECORD_OVERHEAD_BYTES = 128;
 

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
+import { crc32c } from '@kvorum/base';
 import { seededRng } from '@kvorum/testkit';
 import { describe, expect, it } from 'vitest';
-import { crc32c } from '../src/crc32c.ts';
 import { encodeProduce, RECORD_OVERHEAD_BYTES } from '../src/produce-request.ts';
 
 const require = createRequire(import.meta.url);

@@ -3,6 +3,10 @@ export {
   type PeerTransportFixture,
 } from './contract/peer-transport.ts';
 export { describeSharedLogContract, type SharedLogFixture } from './contract/shared-log.ts';
+export {
+  describeSnapshotStoreContract,
+  type SnapshotStoreFixture,
+} from './contract/snapshot-store.ts';
 export { describeStateStoreContract, type StateStoreFixture } from './contract/state-store.ts';
 export { type DataDrivenCommand, runDataDriven } from './datadriven.ts';
 export {
@@ -16,6 +20,7 @@ export {
   MemoryLogBroker,
   type MemoryLogBrokerOptions,
 } from './memory-shared-log.ts';
+export { memorySnapshotStore } from './memory-snapshot-store.ts';
 export {
   type MemoryStateStores,
   type MemoryStateStoresOptions,

@@ -56,3 +56,13 @@ export {
   type PeerItem,
   type PeerMessage,
 } from './peer-frames.ts';
+export {
+  type Sha256,
+  SNAPSHOT_FILE_VERSION,
+  SNAPSHOT_FRAME_BYTES_MAX,
+  SnapshotDecoder,
+  SnapshotEncoder,
+  type SnapshotPart,
+  type SnapshotRow,
+} from './snapshot-file.ts';
+export type { SnapshotHeader, SnapshotPosition, SnapshotTrailer } from './snapshot-header.ts';
