@@ -4,6 +4,7 @@ import type { ReplicaPort } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
 import type { MemberInfo } from '@kvorum/wire';
 import type { Logger } from './logger.ts';
+import type { MapEditor } from './member/map-editor.ts';
 import type { MemberMetrics } from './metrics.ts';
 import type { Router } from './router/router.ts';
 
@@ -27,6 +28,8 @@ export interface Host {
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
   readonly router: Router;
+  /** Changes the shard map, from any member. */
+  readonly mapEditor: MapEditor;
   /** All members of the cluster, in the order of their names. */
   readonly members: readonly MemberInfo[];
   /** The shard map this member holds; plain data. Errors: KV_UNAVAILABLE before the first one is known. */

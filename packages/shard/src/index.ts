@@ -10,9 +10,11 @@ export { type Route, routeRequest } from './route-request.ts';
 export { type RoutingRule, routingPart, SLOT_COUNT, slotOf } from './routing-part.ts';
 export {
   type MemberEntry,
+  type MemberState,
   parseShardMap,
   type ShardEntry,
   type ShardMap,
   type SlotRange,
 } from './shard-map.ts';
 export { shardOfKey, shardOfSlot, shardsOfRange, shardsWithSlots } from './shards-of-range.ts';
+export { initialVotersOf, keepInitialVoters, shardEntryOf } from './voters.ts';

@@ -14,9 +14,23 @@ export interface ShardEntry {
   readonly uid: string;
   /** Generation of the shard's log. */
   readonly generation: number;
-  /** Member ids (16 lower-case hex digits); the order is the preference for leadership, best first. */
+  /**
+   * The voters wanted, as member ids (16 lower-case hex digits); the order is the preference for leadership, best first. Who votes
+   * now stands in the `config` records of the shard's own log: its leader drives those towards this.
+   */
   readonly voters: readonly string[];
+  /**
+   * Who voted before the first `config` record of the log's generation, member ids; may name members that are gone. Absent: `voters`,
+   * which have never changed then (of `meta`: all members of the map).
+   */
+  readonly initialVoters?: readonly string[];
 }
+
+/**
+ * `draining`: gives its replicas and leaderships away, and gets none. `leaving`: the same, and it is taken out of the map once no
+ * shard has it any more.
+ */
+export type MemberState = 'active' | 'draining' | 'leaving';
 
 export interface MemberEntry {
   /** 16 lower-case hex digits. */
@@ -26,6 +40,12 @@ export interface MemberEntry {
   readonly peer: string;
   /** Address for clients. */
   readonly client: string;
+  /** Where its machine stands: the replicas of a shard are spread over different zones. */
+  readonly zone?: string;
+  /** Identity of its disk, 32 lower-case hex digits, registered at its first start. With another disk it is not this member. */
+  readonly diskId?: string;
+  /** Absent: `active`. */
+  readonly state?: MemberState;
 }
 
 /** Where every key lives. Plain data: the same shape in memory, in JSON and in msgpack. */
@@ -40,6 +60,8 @@ export interface ShardMap {
   readonly shards: readonly ShardEntry[];
   readonly members: readonly MemberEntry[];
   readonly rules: readonly RoutingRule[];
+  /** Voters wanted of every data shard; absent or 0: one on every member. */
+  readonly replicas?: number;
 }
 
 const ID = /^[0-9a-f]{16}$/;
@@ -96,17 +118,38 @@ function slotRange(value: unknown, path: string): SlotRange {
   };
 }
 
+/** Members of the version before do not write these fields. */
+const isAbsent = (value: unknown): boolean => value === undefined || value === null;
+
+function memberIds(value: unknown, path: string): string[] {
+  const ids = list(value, path, memberIdText);
+  check(ids.length > 0, `${path} must name at least one member`);
+  check(new Set(ids).size === ids.length, `${path} names a member twice`);
+  return ids;
+}
+
 function shardEntry(value: unknown, path: string): ShardEntry {
   const from = object(value, path);
-  const voters = list(from['voters'], `${path}.voters`, memberIdText);
-  check(voters.length > 0, `${path}.voters must name at least one member`);
-  check(new Set(voters).size === voters.length, `${path}.voters names a member twice`);
+  const voters = memberIds(from['voters'], `${path}.voters`);
+  const initial = from['initialVoters'];
   return {
     id: shardIdText(from['id'], `${path}.id`),
     uid: text(from['uid'], `${path}.uid`, UID, '32 lower-case hex digits'),
     generation: integer(from['generation'], `${path}.generation`, 0),
     voters,
+    ...(isAbsent(initial) ? {} : { initialVoters: memberIds(initial, `${path}.initialVoters`) }),
   };
+}
+
+const MEMBER_STATES: readonly MemberState[] = ['active', 'draining', 'leaving'];
+
+function memberState(value: unknown, path: string): MemberState {
+  const state = MEMBER_STATES.find((known) => known === value);
+  check(
+    state !== undefined,
+    `${path} must be one of ${MEMBER_STATES.join(', ')}: ${String(value)}`,
+  );
+  return state;
 }
 
 function memberEntry(value: unknown, path: string): MemberEntry {
@@ -116,6 +159,11 @@ function memberEntry(value: unknown, path: string): MemberEntry {
     name: text(from['name'], `${path}.name`),
     peer: text(from['peer'], `${path}.peer`),
     client: text(from['client'], `${path}.client`),
+    ...(isAbsent(from['zone']) ? {} : { zone: text(from['zone'], `${path}.zone`) }),
+    ...(isAbsent(from['diskId'])
+      ? {}
+      : { diskId: text(from['diskId'], `${path}.diskId`, UID, '32 lower-case hex digits') }),
+    ...(isAbsent(from['state']) ? {} : { state: memberState(from['state'], `${path}.state`) }),
   };
 }
 
@@ -158,6 +206,11 @@ function checkReferences(map: ShardMap): void {
     map.members.map(({ id }) => id),
     'member',
   );
+  // One that is replaced leaves while its successor has its name already.
+  checkUnique(
+    map.members.filter(({ state }) => state !== 'leaving').map(({ name }) => name),
+    'the member name',
+  );
   checkUnique(
     map.rules.map(({ prefix }) => prefix),
     'the rule for prefix',
@@ -186,6 +239,9 @@ export function parseShardMap(value: unknown): Result<ShardMap, string> {
       shards: list(from['shards'], 'shardMap.shards', shardEntry),
       members: list(from['members'], 'shardMap.members', memberEntry),
       rules: list(from['rules'], 'shardMap.rules', routingRule),
+      ...(isAbsent(from['replicas'])
+        ? {}
+        : { replicas: integer(from['replicas'], 'shardMap.replicas', 0) }),
     };
     checkCoverage(map.slots);
     checkReferences(map);

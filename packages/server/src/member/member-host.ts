@@ -24,6 +24,7 @@ import {
 import { votersOf } from '../router/place.ts';
 import { Router } from '../router/router.ts';
 import { type Cluster, findMember, memberInfos } from './cluster.ts';
+import { MapEditor } from './map-editor.ts';
 import { HeldShards } from './placement.ts';
 import { readinessChecks } from './readiness.ts';
 import type { ReplicaSet } from './replica-set.ts';
@@ -63,6 +64,7 @@ export class MemberHost implements Host {
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
   readonly router: Router;
+  readonly mapEditor: MapEditor;
   readonly members: readonly MemberInfo[];
   /** Leaderships that somebody moved here by hand. */
   readonly held: HeldShards;
@@ -115,6 +117,7 @@ export class MemberHost implements Host {
       isHalted: (shard) => this.#replicas.haltOf(shard) !== undefined,
       shardHalt: (shard) => this.#halts.of(shard),
     });
+    this.mapEditor = new MapEditor({ clock: this.clock, router: this.router });
     this.#replicas.onChange(() => this.#scheduleNotify());
   }
 

@@ -1,19 +1,10 @@
-import {
-  assert,
-  fromHex,
-  KvError,
-  META_SHARD,
-  type MemberId,
-  memberId,
-  type ShardId,
-} from '@kvorum/base';
+import { KvError, META_SHARD } from '@kvorum/base';
 import { openPeerTransport } from '@kvorum/peer-tcp';
-import type { PeerTransport, SharedLogs, StateStore, StateStores } from '@kvorum/ports';
-import { openReplica, type Replica } from '@kvorum/replica';
-import type { ShardEntry, ShardMap } from '@kvorum/shard';
+import type { PeerTransport, SharedLogs, StateStores } from '@kvorum/ports';
+import { type Replica, ReplicaStores } from '@kvorum/replica';
+import type { ShardMap } from '@kvorum/shard';
 import { openLevelStores } from '@kvorum/store-level';
 import { isLoopback } from '../config/address.ts';
-import { autoCompactionPolicy } from '../config/auto-compaction.ts';
 import type { KvdConfig } from '../config/schema.ts';
 import type { DevControl } from '../http/dev-routes.ts';
 import { type ClientServer, startClientServer } from '../http/server.ts';
@@ -23,20 +14,18 @@ import { type Cluster, describeCluster } from './cluster.ts';
 import { type DataDirectory, openMemberDirectory } from './data-directory.ts';
 import { checkMap, firstMap } from './first-map.ts';
 import { deriveMetaUid, freshLeaderId } from './identity.ts';
-import { checkLogOwner } from './log-owner.ts';
 import { MemberHost } from './member-host.ts';
-import { openLogWhenReachable } from './open-log.ts';
 import { peerOptions } from './peer-options.ts';
 import { startPlacement } from './placement.ts';
+import { ReplicaManager } from './replica-manager.ts';
 import { ReplicaSet } from './replica-set.ts';
 import { ShardMapSource } from './shard-map-source.ts';
 import { SpaceQuota } from './space-quota.ts';
-import { sha256, systemClock, systemRng } from './system.ts';
+import { systemClock, systemRng } from './system.ts';
 
 const GRACE_MS = 5000;
 const TRANSFER_MS = 2500;
 const VERIFY_MS = 60_000;
-const OPEN_AT_ONCE = 16;
 
 export interface MemberOptions {
   readonly config: KvdConfig;
@@ -50,16 +39,6 @@ export interface MemberOptions {
   readonly signal: AbortSignal;
   /** Of a development cluster. */
   readonly dev?: DevControl;
-}
-
-interface ReplicaSpec {
-  readonly shard: ShardId;
-  readonly uid: Uint8Array;
-  readonly generation: number;
-  /** Best leader first. */
-  readonly voters: readonly MemberId[];
-  readonly store: StateStore;
-  readonly peers: PeerTransport;
 }
 
 /** A running member. */
@@ -142,7 +121,7 @@ class RunningMember implements Member {
     const { config } = this.#options;
     this.#cleanups.push(() => this.#stores.close());
     // The meta store first: its lock tells at once whether another process uses the directory.
-    const metaStore = await this.#stores.open(META_SHARD);
+    await (await this.#stores.open(META_SHARD)).close();
     const peers = await openPeerTransport(
       peerOptions({
         config,
@@ -162,7 +141,8 @@ class RunningMember implements Member {
     }
     this.#client = await startClientServer(this.host, config.listenClient, this.#options.dev);
     this.host.setStarting(`opening its log at ${this.#options.logWhere}`);
-    const meta = await this.#openMeta(metaStore, peers);
+    const manager = this.#startManager(peers, new Set(await this.#stores.list()));
+    const meta = await this.#openMeta(manager);
     this.host.setStarting('waiting for the shard map: needs a majority of the members');
     const source = new ShardMapSource(meta, systemClock, this.#logger);
     const map = await source.first(
@@ -171,11 +151,36 @@ class RunningMember implements Member {
     );
     checkMap(map, config, this.#cluster);
     this.host.setStarting('opening its shards');
-    await this.#openShards(map, peers);
+    await manager.start(map);
     this.host.setMap(map);
-    this.#cleanups.push(source.follow((next) => this.host.setMap(next)));
+    const follow = (next: ShardMap): void => {
+      this.host.setMap(next);
+      manager.follow(next);
+    };
+    this.#cleanups.push(source.follow(follow));
     this.#startTasks(peers);
     this.#logger.info({ shards: config.shards, client: this.clientAddress }, 'member serves');
+  }
+
+  #startManager(peers: PeerTransport, onDisk: ReadonlySet<string>): ReplicaManager {
+    const { config, logs, logWhere } = this.#options;
+    const manager = new ReplicaManager({
+      self: this.#cluster.self.id,
+      leaderId: this.#leaderId,
+      config,
+      logs,
+      logWhere,
+      logger: this.#logger,
+      metrics: this.#metrics,
+      space: this.#space,
+      stores: new ReplicaStores(this.#stores),
+      onDisk,
+      peers,
+      replicas: this.#replicas,
+      signal: this.#abort.signal,
+    });
+    this.#cleanups.push(() => manager.stop());
+    return manager;
   }
 
   #wirePeers(peers: PeerTransport): void {
@@ -189,71 +194,15 @@ class RunningMember implements Member {
     peers.onRequest((_from, payload) => this.host.onPeerRequest(payload));
   }
 
-  async #openMeta(store: StateStore, peers: PeerTransport): Promise<Replica> {
-    const uid = deriveMetaUid(this.#cluster.id);
-    const voters = this.#cluster.members.map((member) => member.id);
-    return this.#openReplica({ shard: META_SHARD, uid, generation: 0, voters, store, peers });
-  }
-
-  async #openShards(map: ShardMap, peers: PeerTransport): Promise<void> {
-    const entries = map.shards.filter((entry) => entry.id !== META_SHARD);
-    for (let i = 0; i < entries.length; i += OPEN_AT_ONCE) {
-      const group = entries.slice(i, i + OPEN_AT_ONCE);
-      await Promise.all(group.map((entry) => this.#openShard(entry, peers)));
-    }
-  }
-
-  async #openShard(entry: ShardEntry, peers: PeerTransport): Promise<void> {
-    const { id: shard, generation } = entry;
-    const uid = fromHex(entry.uid);
-    assert(uid !== undefined, `shard ${shard} has a checked uid`);
-    const voters = entry.voters.map((id) => memberId(BigInt(`0x${id}`)));
-    const store = await this.#stores.open(shard);
-    await this.#openReplica({ shard, uid, generation, voters, store, peers });
-  }
-
-  async #openReplica(spec: ReplicaSpec): Promise<Replica> {
-    const { shard, generation, voters, store, peers } = spec;
-    const { config, logs, logWhere } = this.#options;
-    const logger = this.#logger.child({ shard });
-    const waiting = {
-      logs,
-      clock: systemClock,
-      logger,
-      startupTimeoutMs: config.log.startupTimeoutMs,
-      where: logWhere,
-      signal: this.#abort.signal,
-    };
-    const log = await openLogWhenReachable({ shard, generation }, waiting);
-    await checkLogOwner(log, { shardUid: spec.uid, generation }, waiting);
-    const self = this.#cluster.self.id;
-    const autoCompaction = autoCompactionPolicy(config.autoCompaction);
-    const replica = await openReplica({
-      shard,
-      shardUid: spec.uid,
-      generation,
-      self,
-      leaderId: this.#leaderId,
-      voters,
-      preferenceRank: Math.max(0, voters.indexOf(self)),
-      log,
-      store,
-      transport: { send: (to, payload) => peers.send(to, { shard, payload }) },
-      clock: systemClock,
-      rng: systemRng,
-      limits: config.limits,
-      metrics: this.#metrics.replica,
-      logger,
-      space: this.#space,
-      ...(autoCompaction === undefined ? {} : { autoCompaction }),
-      sha256,
+  #openMeta(manager: ReplicaManager): Promise<Replica> {
+    const initialVoters = this.#cluster.members.map((member) => member.id);
+    return manager.open({
+      shard: META_SHARD,
+      uid: deriveMetaUid(this.#cluster.id),
+      generation: 0,
+      initialVoters,
+      preferenceRank: Math.max(0, initialVoters.indexOf(this.#cluster.self.id)),
     });
-    this.#cleanups.push(() => replica.stop());
-    this.#replicas.add(replica);
-    for (const voter of voters) {
-      if (voter !== self) replica.peerReachability(voter, peers.isReachable(voter));
-    }
-    return replica;
   }
 
   #startTasks(peers: PeerTransport): void {

@@ -26,9 +26,7 @@ export class ReplicaSet {
       halt: raft.halted,
     };
     this.#hosted.set(replica.shard, hosted);
-    this.#sorted = [...this.#hosted.keys()]
-      .sort(byShard)
-      .flatMap((shard) => this.#hosted.get(shard)?.replica ?? []);
+    this.#sort();
     replica.onChange((status: ReplicaStatus) => {
       const { leader, role, halted } = status.raft;
       const leads = role === 'leader' && halted === undefined;
@@ -38,6 +36,19 @@ export class ReplicaSet {
       hosted.leads = leads;
       this.notify();
     });
+  }
+
+  /** Its replica is closed by whoever takes it out. */
+  remove(shard: string): void {
+    this.#hosted.delete(shard);
+    this.#sort();
+    this.notify();
+  }
+
+  #sort(): void {
+    this.#sorted = [...this.#hosted.keys()]
+      .sort(byShard)
+      .flatMap((shard) => this.#hosted.get(shard)?.replica ?? []);
   }
 
   get(shard: string): Replica | undefined {

@@ -17,7 +17,11 @@ interface Found {
   readonly revision: Revision;
 }
 
-function decode(value: Uint8Array): ShardMap {
+/** The map in a value of {@link SHARD_MAP_KEY}. Errors: KV_CORRUPT. */
+export function decodeShardMap(value: Uint8Array): {
+  readonly map: ShardMap;
+  readonly text: string;
+} {
   const text = tryUtf8(value);
   let plain: unknown;
   try {
@@ -26,8 +30,9 @@ function decode(value: Uint8Array): ShardMap {
     plain = undefined; // refused below with one message for every kind of damage
   }
   const map = parseShardMap(plain);
-  if (map.ok) return map.value;
-  throw new KvError('KV_CORRUPT', `the shard map in the meta shard cannot be read: ${map.error}`);
+  if (map.ok && text !== undefined) return { map: map.value, text };
+  const why = map.ok ? '' : map.error;
+  throw new KvError('KV_CORRUPT', `the shard map in the meta shard cannot be read: ${why}`);
 }
 
 /**
@@ -87,7 +92,10 @@ export class ShardMapSource {
     if (!result.ok) throw result.error;
     const { response } = result;
     const [kv] = response.op === 'range' ? response.kvs : [];
-    return { map: kv === undefined ? undefined : decode(kv.value), revision: response.revision };
+    return {
+      map: kv === undefined ? undefined : decodeShardMap(kv.value).map,
+      revision: response.revision,
+    };
   }
 
   /** Whoever is first wins; a failed attempt is repeated by the caller's loop. */
@@ -130,7 +138,8 @@ export class ShardMapSource {
         {
           created: () => {},
           events: (events) => {
-            for (const event of events) if (event.type === 'put') changed(decode(event.kv.value));
+            for (const event of events)
+              if (event.type === 'put') changed(decodeShardMap(event.kv.value).map);
             return true;
           },
           cancelled: () => {

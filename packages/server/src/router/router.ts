@@ -126,6 +126,11 @@ export class Router {
     return { response: mergeRanges(request, parts), shards: Object.fromEntries(revisions) };
   }
 
+  /** A request to the meta group, whose keys are the cluster's own. Errors as of `execute`. */
+  onMeta(request: KvRequest, options: RouteOptions): Promise<KvResponse> {
+    return this.#onShard(META_SHARD, request, options);
+  }
+
   /** One shard's answer; waits for a leader until the deadline as long as nothing can have happened. */
   async #onShard(shard: ShardId, request: KvRequest, options: RouteOptions): Promise<KvResponse> {
     const { clock } = this.#parts;
