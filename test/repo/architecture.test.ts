@@ -28,7 +28,7 @@ const ALLOWED: Readonly<Record<string, Row>> = {
   wire: { workspace: [], libraries: ['msgpackr'] },
   ports: { workspace: [] },
   'log-local': { workspace: ['ports'], libraries: ['level'] },
-  'log-kafka': { workspace: ['ports'], libraries: ['kafkajs'] },
+  'log-kafka': { workspace: ['ports', 'wire'], libraries: ['kafkajs'] },
   'store-level': { workspace: ['ports'], libraries: ['level'] },
   'peer-tcp': { workspace: ['ports', 'wire'] },
   'snapshot-store': { workspace: ['ports'], libraries: ['@aws-sdk/client-s3'] },

@@ -8,7 +8,7 @@ import apiKeys from 'kafkajs/src/protocol/requests/apiKeys.js';
 import protocol from 'kafkajs/src/protocol/requests/index.js';
 import './request-queue-timer.ts';
 import type { KafkaApi, ProduceAnswer } from './kafka-api.ts';
-import { encodeProduce } from './produce-request.ts';
+import { encodeProduce, type ProduceRequest } from './produce-request.ts';
 import { RIGHTS_VERSION, rightsRequest } from './topic-rights.ts';
 
 export interface BrokerAddress {
@@ -34,6 +34,9 @@ export interface ConnectionOptions {
 export function usesTls({ ssl }: ConnectionOptions): boolean {
   return ssl !== undefined && ssl !== false;
 }
+
+/** One record on its way to a topic. */
+export type Produced = Pick<ProduceRequest, 'topic' | 'record' | 'key' | 'acks' | 'timeoutMs'>;
 
 /** The record left this process, so it may be in the log whatever this error says. */
 export class SentError extends KvError {}
@@ -122,10 +125,11 @@ export class BrokerConnection {
   /**
    * Produces one record to partition 0. Throws a SentError once the request was handed to the socket, another error before.
    */
-  async produce(topic: string, record: Uint8Array, timeoutMs: number): Promise<ProduceAnswer> {
+  async produce(produced: Produced): Promise<ProduceAnswer> {
+    const { timeoutMs, acks } = produced;
     const connection = this.#connection;
     if (connection.sasl !== null && !connection.isAuthenticated()) await connection.authenticate();
-    const { request, response } = this.#lookup('Produce')({ topicData: [], acks: -1 });
+    const { request, response } = this.#lookup('Produce')({ topicData: [], acks });
     const { socket } = connection;
     if (socket === undefined || !connection.isConnected()) {
       throw new KvError('KV_LOG_UNAVAILABLE', 'the connection is closed');
@@ -136,10 +140,8 @@ export class BrokerConnection {
       apiVersion,
       correlationId,
       clientId: connection.clientId,
-      topic,
-      timeoutMs,
       timestampMs: Date.now(),
-      record,
+      ...produced,
     });
     try {
       const { payload } = await new Promise<{ payload: Uint8Array }>((resolve, reject) => {

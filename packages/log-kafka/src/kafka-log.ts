@@ -67,7 +67,13 @@ export class KafkaLog implements SharedLog {
     if (this.#isClosed) return absent(stopped());
     let answer: ProduceAnswer;
     try {
-      answer = await connection.produce(this.name, record, produceTimeoutMs);
+      answer = await connection.produce({
+        topic: this.name,
+        record,
+        key: undefined,
+        acks: -1,
+        timeoutMs: produceTimeoutMs,
+      });
     } catch (cause) {
       this.#producer.drop();
       const error = this.#unavailable(reasonOf(cause), cause, cause instanceof SentError);

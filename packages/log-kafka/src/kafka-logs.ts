@@ -1,36 +1,20 @@
 import { DEFAULT_LIMITS, KvError, type Limits, logTopic } from '@kvorum/base';
 import type { LogName, LogSpec, SharedLog, SharedLogs } from '@kvorum/ports';
-import type { KafkaConfig, SASLOptions } from 'kafkajs';
-import type { ConnectionOptions, KafkaLogger } from './broker-connection.ts';
+import type { ConnectionOptions } from './broker-connection.ts';
 import { ClusterView } from './cluster-view.ts';
 import { Fetcher } from './fetcher.ts';
 import { KafkaLog } from './kafka-log.ts';
+import { connectionOptions, type KafkaOptions, saslUser } from './kafka-options.ts';
 import { RECORD_OVERHEAD_BYTES } from './produce-request.ts';
 import { TopicAdmin } from './topic-admin.ts';
+import { LOG_PROFILE } from './topic-settings.ts';
 
-export interface KafkaLogsOptions {
-  /** Some brokers of the cluster, `host:port`; the others are found through them. */
-  readonly brokers: readonly string[];
+export interface KafkaLogsOptions extends KafkaOptions {
   /** Default `raft-log-`. */
   readonly topicPrefix?: string;
-  /** Shown in Kafka's logs and quotas. */
-  readonly clientId: string;
-  /** TLS: true, or Node's TLS options (`ca`, `cert`, `key`, …). */
-  readonly ssl?: KafkaConfig['ssl'];
-  /** As kafkajs takes it: mechanism `plain`, `scram-sha-256`, `scram-sha-512`, `oauthbearer`, `aws`. */
-  readonly sasl?: SASLOptions;
-  /** Accepts topics with fewer replicas than 3 and any min.insync.replicas. Nothing else becomes laxer. */
-  readonly dev?: boolean;
   readonly limits?: Pick<Limits, 'recordBytesMax' | 'logReadBytesMax' | 'logPollMs'>;
   /** How long the partition's leader may wait for its replicas; a leader that is dead is noticed 0.5 s later. Default 2000. */
   readonly produceTimeoutMs?: number;
-  /** Default 1000. */
-  readonly connectTimeoutMs?: number;
-  /** Of every request but produce and long polls. Default 2000. */
-  readonly requestTimeoutMs?: number;
-  /** Makes the socket to a broker, for proxies; default TCP, or TLS with `ssl`. */
-  readonly socketFactory?: KafkaConfig['socketFactory'];
-  readonly logger?: KafkaLogger;
 }
 
 const DEFAULT_PREFIX = 'raft-log-';
@@ -57,15 +41,7 @@ class KafkaLogs implements SharedLogs {
     if (options.brokers.length === 0) throw new KvError('KV_CONFIG', 'log.brokers is empty');
     this.#options = options;
     this.#limits = options.limits ?? DEFAULT_LIMITS;
-    this.#connection = {
-      clientId: options.clientId,
-      ssl: options.ssl,
-      sasl: options.sasl,
-      socketFactory: options.socketFactory,
-      connectTimeoutMs: options.connectTimeoutMs ?? 1000,
-      requestTimeoutMs: options.requestTimeoutMs ?? 2000,
-      logger: options.logger,
-    };
+    this.#connection = connectionOptions(options);
     const { recordBytesMax, logReadBytesMax, logPollMs } = this.#limits;
     this.#view = new ClusterView(options.brokers, this.#connection);
     this.#fetcher = new Fetcher(this.#view, {
@@ -74,12 +50,12 @@ class KafkaLogs implements SharedLogs {
       bytesMax: Math.max(logReadBytesMax, recordBytesMax + RECORD_OVERHEAD_BYTES),
       topicBytesMax: recordBytesMax + RECORD_OVERHEAD_BYTES,
     });
-    const { sasl } = options;
     this.#admin = new TopicAdmin(this.#view, {
+      profile: LOG_PROFILE,
       dev: options.dev ?? false,
       recordBytesMax,
       bootstrap: options.brokers.join(','),
-      user: sasl !== undefined && 'username' in sasl ? sasl.username : undefined,
+      user: saslUser(options),
       topicPrefix: options.topicPrefix ?? DEFAULT_PREFIX,
     });
   }

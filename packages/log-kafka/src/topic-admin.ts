@@ -13,7 +13,7 @@ import {
   TOPIC_AUTHORIZATION_FAILED,
   UNKNOWN_TOPIC_OR_PARTITION,
 } from './kafka-errors.ts';
-import { ALL_RIGHTS, lacksRights, missingRights } from './topic-rights.ts';
+import { lacksRights, missingRights, type Operation } from './topic-rights.ts';
 import { newTopic, type TopicRules, topicProblems } from './topic-settings.ts';
 
 const TOPIC_RESOURCE = 2;
@@ -92,7 +92,7 @@ export class TopicAdmin {
     }
     const description = await this.#describe(topic);
     const { errorCode } = description;
-    const lacking = missingRights(await this.#rights(topic));
+    const lacking = missingRights(await this.#rights(topic), this.#rules.profile.needed);
     const problems = lacking.length === 0 ? [] : [lacksRights(lacking, this.#rules)];
     if (errorCode === NO_ERROR) {
       problems.push(...topicProblems(metadata, description, this.#rules));
@@ -133,7 +133,7 @@ export class TopicAdmin {
     while (this.#view.leaderOf(topic) === undefined) {
       const code = this.#view.topic(topic)?.topicErrorCode ?? NO_ERROR;
       if (!IN_THE_MAKING.has(code)) {
-        const what = isForbidden(code) ? lacksRights(ALL_RIGHTS, this.#rules) : errorName(code);
+        const what = isForbidden(code) ? lacksRights(this.#allRights(), this.#rules) : errorName(code);
         throw new KvError('KV_LOG_MISCONFIGURED', `topic ${topic}: ${what}`);
       }
       if (performance.now() > deadlineMs) {
@@ -153,6 +153,11 @@ export class TopicAdmin {
     const found = answer.resources.find(({ resourceName }) => resourceName === topic);
     if (found !== undefined) return found;
     throw new KvError('KV_LOG_UNAVAILABLE', `${topic}: an answer without its settings`);
+  }
+
+  /** What a member needs where it creates its topics. */
+  #allRights(): readonly Operation[] {
+    return ['Create', ...this.#rules.profile.needed];
   }
 
   #rights(topic: string): Promise<number | undefined> {

@@ -2,7 +2,10 @@ import { KvError } from '@kvorum/base';
 import Decoder from 'kafkajs/src/protocol/decoder.js';
 import Encoder from 'kafkajs/src/protocol/encoder.js';
 
-/** Kafka's numbers of operations on a topic (AclOperation), as bits of an answer. */
+/**
+ * Kafka's numbers of operations on a topic (AclOperation), as bits of an answer. Delete is Kafka's name for the right to delete old
+ * records. Read, Write and Delete include Describe, so who may not Describe has none of these.
+ */
 const OPERATIONS = {
   Read: 3,
   Write: 4,
@@ -14,16 +17,13 @@ const OPERATIONS = {
 
 export type Operation = keyof typeof OPERATIONS;
 
-/** What a member does with a topic that exists. Delete is Kafka's name for the right to delete old records. */
-const NEEDED: readonly Operation[] = ['Describe', 'DescribeConfigs', 'Read', 'Write', 'Delete'];
-
-/** What a member needs where it creates its topics. Read, Write and Delete include Describe, so who may not Describe has none of these. */
-export const ALL_RIGHTS: readonly Operation[] = ['Create', ...NEEDED];
-
-/** Operations that a member needs and may not do; none when the broker did not say what it may do. */
-export function missingRights(allowed: number | undefined): readonly Operation[] {
+/** Operations of `needed` that a member may not do; none when the broker did not say what it may do. */
+export function missingRights(
+  allowed: number | undefined,
+  needed: readonly Operation[],
+): readonly Operation[] {
   if (allowed === undefined) return [];
-  return NEEDED.filter((name) => ((allowed >> OPERATIONS[name]) & 1) === 0);
+  return needed.filter((name) => ((allowed >> OPERATIONS[name]) & 1) === 0);
 }
 
 export interface AclSubject {

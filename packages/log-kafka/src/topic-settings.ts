@@ -1,15 +1,27 @@
 import type { DescribeConfigsAnswer, TopicMetadata } from './kafka-api.ts';
 import { RECORD_OVERHEAD_BYTES } from './produce-request.ts';
-import type { AclSubject } from './topic-rights.ts';
+import type { AclSubject, Operation } from './topic-rights.ts';
 
 const MIB = 1024 * 1024;
 /** Kafka's default of 1 GiB would free nothing for a long time: only whole closed segments are deleted. */
 const SEGMENT_BYTES = 128 * MIB;
 const REPLICAS_MIN = 3;
-const IN_SYNC_MIN = 2;
+
+/** What a kind of topic is for, as settings. */
+export interface TopicProfile {
+  /** Settings that must have exactly this value, whatever their source. */
+  readonly exact: Readonly<Record<string, string>>;
+  /** Set when a member creates the topic, and not looked at afterwards. */
+  readonly initial: Readonly<Record<string, string>>;
+  /** Least `min.insync.replicas`; with 1 any value will do. */
+  readonly inSyncMin: number;
+  /** What a member does with a topic that exists. */
+  readonly needed: readonly Operation[];
+}
 
 /** What topics must be like, and what the commands in the messages need. */
 export interface TopicRules extends AclSubject {
+  readonly profile: TopicProfile;
   /** Development: any replication factor and min.insync.replicas will do. */
   readonly dev: boolean;
   readonly recordBytesMax: number;
@@ -26,11 +38,12 @@ export interface NewTopic {
 /** What a topic is created with on a cluster of `brokerCount` brokers. */
 export function newTopic(topic: string, rules: TopicRules, brokerCount: number): NewTopic {
   const replicas = rules.dev ? Math.min(REPLICAS_MIN, Math.max(1, brokerCount)) : REPLICAS_MIN;
+  const { exact, initial, inSyncMin } = rules.profile;
   const settings: Readonly<Record<string, string | number>> = {
-    ...exactSettings,
-    'min.insync.replicas': Math.min(IN_SYNC_MIN, Math.max(1, replicas - 1)),
+    ...initial,
+    ...exact,
+    'min.insync.replicas': Math.min(inSyncMin, Math.max(1, replicas - 1)),
     'max.message.bytes': maxMessageBytes(rules),
-    'segment.bytes': SEGMENT_BYTES,
   };
   return {
     topic,
@@ -40,18 +53,23 @@ export function newTopic(topic: string, rules: TopicRules, brokerCount: number):
   };
 }
 
-/** Settings that must have exactly this value, whatever their source. */
-const exactSettings: Readonly<Record<string, string>> = {
-  // Compaction would drop records, retention would drop the log behind the snapshots' back.
-  'cleanup.policy': 'delete',
-  'retention.ms': '-1',
-  'retention.bytes': '-1',
-  // A replica that missed acknowledged records must not become the leader.
-  'unclean.leader.election.enable': 'false',
-  // With CreateTime a broker refuses records of a member whose clock is off.
-  'message.timestamp.type': 'LogAppendTime',
-  // Anything else makes brokers recompress what is packed already.
-  'compression.type': 'producer',
+/** Of a shard's log: every record counts, and only members delete any. */
+export const LOG_PROFILE: TopicProfile = {
+  exact: {
+    // Compaction would drop records, retention would drop the log behind the snapshots' back.
+    'cleanup.policy': 'delete',
+    'retention.ms': '-1',
+    'retention.bytes': '-1',
+    // A replica that missed acknowledged records must not become the leader.
+    'unclean.leader.election.enable': 'false',
+    // With CreateTime a broker refuses records of a member whose clock is off.
+    'message.timestamp.type': 'LogAppendTime',
+    // Anything else makes brokers recompress what is packed already.
+    'compression.type': 'producer',
+  },
+  initial: { 'segment.bytes': String(SEGMENT_BYTES) },
+  inSyncMin: 2,
+  needed: ['Describe', 'DescribeConfigs', 'Read', 'Write', 'Delete'],
 };
 
 function maxMessageBytes({ recordBytesMax }: TopicRules): number {
@@ -75,13 +93,14 @@ export function topicProblems(
     problems.push(`${setting} is ${found}, must be ${needed}; fix: ${fix}`);
   };
   problems.push(...layoutProblems(metadata, rules));
-  for (const [setting, value] of Object.entries(exactSettings)) {
+  for (const [setting, value] of Object.entries(rules.profile.exact)) {
     if (settings.get(setting) !== value) report(setting, value, value);
   }
   const isBelow = (setting: string, least: number): boolean =>
     !(Number(settings.get(setting)) >= least);
-  if (!rules.dev && isBelow('min.insync.replicas', IN_SYNC_MIN)) {
-    report('min.insync.replicas', `at least ${IN_SYNC_MIN}`, `${IN_SYNC_MIN}`);
+  const { inSyncMin } = rules.profile;
+  if (!rules.dev && isBelow('min.insync.replicas', inSyncMin)) {
+    report('min.insync.replicas', `at least ${inSyncMin}`, `${inSyncMin}`);
   }
   const bytes = maxMessageBytes(rules);
   if (isBelow('max.message.bytes', bytes)) {

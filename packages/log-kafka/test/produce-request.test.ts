@@ -53,6 +53,8 @@ describe('encodeProduce', () => {
       topic: 'raft-log-3',
       timeoutMs: 1234,
       timestampMs,
+      acks: -1,
+      key: undefined,
       record,
     });
     const messages = [{ key: null, value: record, timestamp: timestampMs }];
@@ -76,6 +78,38 @@ describe('encodeProduce', () => {
     expect(Buffer.concat(ours).equals(expected)).toBe(true);
   });
 
+  it('with a key and acks=1: the same bytes as kafkajs', async () => {
+    const [record, key] = [Buffer.from('record'), Buffer.from('00000000000000ab')];
+    const common = { correlationId: 7, clientId: 'c' };
+    const ours = encodeProduce({
+      ...common,
+      apiVersion: 7,
+      topic: 'raft-leader',
+      timeoutMs: 500,
+      timestampMs: 5,
+      acks: 1,
+      key,
+      record,
+    });
+    const messages = [{ key, value: record, timestamp: 5 }];
+    const partitions = [{ partition: 0, firstSequence: -1, messages }];
+    const theirs = await createRequest({
+      ...common,
+      request: requestV7({
+        acks: 1,
+        timeout: 500,
+        producerId: Long.fromValue(-1),
+        producerEpoch: -1,
+        compression: 0,
+        topicData: [{ topic: 'raft-leader', partitions }],
+      }),
+    });
+    const expected = Buffer.from(theirs.buffer);
+    const leaderEpochAt = expected.length - (batchTailBytes(record.length, key.length) + 4 + 1 + 4);
+    new Encoder().writeInt32(-1).buffer.copy(expected, leaderEpochAt);
+    expect(Buffer.concat(ours).equals(expected)).toBe(true);
+  });
+
   it('does not copy the record, and adds less than the overhead that topics allow for', () => {
     const record = new Uint8Array(4 * 1024 * 1024);
     const pieces = encodeProduce({
@@ -85,6 +119,8 @@ describe('encodeProduce', () => {
       topic: '',
       timeoutMs: 1,
       timestampMs: 1,
+      acks: -1,
+      key: undefined,
       record,
     });
     expect(pieces).toContain(record);
@@ -100,6 +136,8 @@ describe('encodeProduce', () => {
       topic: 't',
       timeoutMs: 1,
       timestampMs: 1,
+      acks: -1,
+      key: undefined,
       record: new Uint8Array(0),
     });
     const none = Buffer.alloc(8 + 2 + 4, 0xff);
@@ -110,8 +148,8 @@ describe('encodeProduce', () => {
 });
 
 /** Bytes of a batch from its attributes to the end. */
-function batchTailBytes(size: number): number {
+function batchTailBytes(size: number, keyBytes = 0): number {
   const varint = (value: number): number => Math.max(1, Math.ceil(Math.log2(2 * value + 1) / 7));
-  const record = 4 + varint(size) + size + 1;
+  const record = 4 + keyBytes + varint(size) + size + 1;
   return 36 + 4 + varint(record) + record;
 }

@@ -11,20 +11,24 @@ export interface PeerEnvelope {
  * the event loop travels in one frame, so heartbeats of many shards cost one message. The contract suite is
  * `testkit/src/contract/peer-transport.ts`.
  */
-export interface PeerTransport {
+export interface PeerMessages {
   readonly self: MemberId;
   /** Queues a message; dropped silently when the peer is unreachable or its queue is full. */
   send(to: MemberId, envelope: PeerEnvelope): void;
+  onMessage(handler: (from: MemberId, envelope: PeerEnvelope) => void): void;
+  /** Called when a member is heard for the first time or again, or is known to be gone: a hint, never proof. */
+  onReachability(handler: (peer: MemberId, reachable: boolean) => void): void;
+  isReachable(peer: MemberId): boolean;
+  close(): Promise<void>;
+}
+
+/** Messages and requests over a network path of the members' own. */
+export interface PeerTransport extends PeerMessages {
   /** A request to a member with one answer (forwarded client requests); rejects with KV_UNAVAILABLE or on abort. */
   request(
     to: MemberId,
     payload: unknown,
     options: { readonly signal: AbortSignal },
   ): Promise<unknown>;
-  onMessage(handler: (from: MemberId, envelope: PeerEnvelope) => void): void;
   onRequest(handler: (from: MemberId, payload: unknown) => Promise<unknown>): void;
-  /** Called when a member's connection is established, or refused or broken: a hint, never proof. */
-  onReachability(handler: (peer: MemberId, reachable: boolean) => void): void;
-  isReachable(peer: MemberId): boolean;
-  close(): Promise<void>;
 }

@@ -1,5 +1,7 @@
 export {
+  describePeerMessagesContract,
   describePeerTransportContract,
+  type PeerMessagesFixture,
   type PeerTransportFixture,
 } from './contract/peer-transport.ts';
 export { describeSharedLogContract, type SharedLogFixture } from './contract/shared-log.ts';

@@ -33,6 +33,15 @@ export {
   type TransferParams,
 } from './control.ts';
 export {
+  type Addressee,
+  type AddressedMessage,
+  decodeElectionFrame,
+  ELECTION_FRAME_VERSION,
+  type ElectionFrame,
+  type ElectionFrameError,
+  encodeElectionFrame,
+} from './election-frames.ts';
+export {
   errorFromPlain,
   hasLease,
   type PlainError,

@@ -1,15 +1,20 @@
 import { KvError, type MemberId, shardId, utf8 } from '@kvorum/base';
-import type { PeerEnvelope, PeerTransport } from '@kvorum/ports';
+import type { PeerEnvelope, PeerMessages, PeerTransport } from '@kvorum/ports';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 /** Two members that can reach each other, and a third id that nobody has. */
-export interface PeerTransportFixture {
-  readonly a: PeerTransport;
-  readonly b: PeerTransport;
+export interface PeerMessagesFixture {
+  readonly a: PeerMessages;
+  readonly b: PeerMessages;
   readonly absent: MemberId;
   /** Lets time pass (virtual or real) until `condition` holds; rejects when it never does. */
   readonly until: (condition: () => boolean) => Promise<void>;
   dispose(): Promise<void>;
+}
+
+export interface PeerTransportFixture extends PeerMessagesFixture {
+  readonly a: PeerTransport;
+  readonly b: PeerTransport;
 }
 
 const SHARD = shardId(3);
@@ -22,22 +27,42 @@ export function describePeerTransportContract(
   createFixture: () => Promise<PeerTransportFixture>,
 ): void {
   describe(`PeerTransport contract: ${name}`, () => {
-    let fixture: PeerTransportFixture;
-    beforeEach(async () => {
-      fixture = await createFixture();
-      const { a, b } = fixture;
-      await fixture.until(() => a.isReachable(b.self) && b.isReachable(a.self));
-    });
-    afterEach(() => fixture.dispose());
-
-    describeMessages(() => fixture);
-    describeRequests(() => fixture);
-    describeReachability(() => fixture);
+    const fixture = eachFixture(createFixture);
+    describeMessages(fixture);
+    describeRequests(fixture);
+    describeReachability(fixture);
+    describeOpenRequests(fixture);
   });
 }
 
+/** The part of the contract that a transport of messages alone must keep. */
+export function describePeerMessagesContract(
+  name: string,
+  createFixture: () => Promise<PeerMessagesFixture>,
+): void {
+  describe(`PeerMessages contract: ${name}`, () => {
+    const fixture = eachFixture(createFixture);
+    describeMessages(fixture);
+    describeReachability(fixture);
+  });
+}
+
+/** A fixture of its own for each test, in which both members have heard each other. */
+function eachFixture<Fixture extends PeerMessagesFixture>(
+  createFixture: () => Promise<Fixture>,
+): () => Fixture {
+  let fixture: Fixture;
+  beforeEach(async () => {
+    fixture = await createFixture();
+    const { a, b } = fixture;
+    await fixture.until(() => a.isReachable(b.self) && b.isReachable(a.self));
+  });
+  afterEach(() => fixture.dispose());
+  return () => fixture;
+}
+
 /** Settles the request while `until` moves the time. */
-async function settled(fixture: PeerTransportFixture, request: Promise<unknown>): Promise<unknown> {
+async function settled(fixture: PeerMessagesFixture, request: Promise<unknown>): Promise<unknown> {
   let done = false;
   const outcome = request.then(
     (value) => value,
@@ -50,7 +75,7 @@ async function settled(fixture: PeerTransportFixture, request: Promise<unknown>)
   return outcome;
 }
 
-function describeMessages(fixture: () => PeerTransportFixture): void {
+function describeMessages(fixture: () => PeerMessagesFixture): void {
   it('delivers plain data unchanged, with its sender and shard', async () => {
     const { a, b, until } = fixture();
     const payload = {
@@ -152,12 +177,30 @@ function describeRequests(fixture: () => PeerTransportFixture): void {
   });
 }
 
-function describeReachability(fixture: () => PeerTransportFixture): void {
-  it('tells when a member goes, and rejects its open requests with an unknown outcome', async () => {
+function describeReachability(fixture: () => PeerMessagesFixture): void {
+  it('tells when a member goes, and takes messages for it all the same', async () => {
     const { a, b, until } = fixture();
     const events: unknown[] = [];
-    let arrived = false;
     a.onReachability((peer, reachable) => events.push([peer, reachable]));
+    await b.close();
+    await until(() => !a.isReachable(b.self));
+    expect(events[0]).toEqual([b.self, false]);
+    a.send(b.self, envelope('into the void'));
+  });
+
+  it('closes twice without harm, and reaches nobody after', async () => {
+    const { a, b } = fixture();
+    await a.close();
+    await a.close();
+    a.send(b.self, envelope('x'));
+    expect(a.isReachable(b.self)).toBe(false);
+  });
+}
+
+function describeOpenRequests(fixture: () => PeerTransportFixture): void {
+  it('rejects the open requests to a member that goes with an unknown outcome', async () => {
+    const { a, b, until } = fixture();
+    let arrived = false;
     b.onRequest(() => {
       arrived = true;
       return new Promise(() => undefined);
@@ -168,18 +211,13 @@ function describeReachability(fixture: () => PeerTransportFixture): void {
     await b.close();
     await until(() => !a.isReachable(b.self));
     expect(await outcome).toMatchObject({ code: 'KV_UNAVAILABLE', outcome: 'unknown' });
-    expect(events[0]).toEqual([b.self, false]);
-    a.send(b.self, envelope('into the void'));
   });
 
-  it('closes twice without harm and refuses requests after', async () => {
+  it('refuses requests once closed', async () => {
     const { a, b } = fixture();
     await a.close();
-    await a.close();
-    a.send(b.self, envelope('x'));
     await expect(a.request(b.self, 'x', { signal: signal() })).rejects.toMatchObject({
       code: 'KV_UNAVAILABLE',
     });
-    expect(a.isReachable(b.self)).toBe(false);
   });
 }
