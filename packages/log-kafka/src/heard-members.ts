@@ -21,10 +21,7 @@ export class HeardMembers {
   readonly #onReachability: (member: MemberId, reachable: boolean) => void;
 
   /** `silenceMs`: how long a member may say nothing before it counts as unreachable. */
-  constructor(
-    silenceMs: number,
-    onReachability: (member: MemberId, reachable: boolean) => void,
-  ) {
+  constructor(silenceMs: number, onReachability: (member: MemberId, reachable: boolean) => void) {
     this.#silenceMs = silenceMs;
     this.#onReachability = onReachability;
   }

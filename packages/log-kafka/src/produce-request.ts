@@ -112,7 +112,13 @@ export function encodeProduce(request: ProduceRequest): readonly Uint8Array[] {
   const checkedFrom = head.at;
   head.int16(0).int32(0).int64(request.timestampMs).int64(request.timestampMs);
   head.int64(-1).int16(-1).int32(-1); // producer id, epoch and sequence: none
-  head.int32(1).varint(recordBytes).int8(0).varint(0).varint(0).varint(key?.length ?? -1);
+  head
+    .int32(1)
+    .varint(recordBytes)
+    .int8(0)
+    .varint(0)
+    .varint(0)
+    .varint(key?.length ?? -1);
   if (key !== undefined) head.raw(key);
   head.varint(record.length);
   const tail = NO_HEADERS;

@@ -133,7 +133,9 @@ export class TopicAdmin {
     while (this.#view.leaderOf(topic) === undefined) {
       const code = this.#view.topic(topic)?.topicErrorCode ?? NO_ERROR;
       if (!IN_THE_MAKING.has(code)) {
-        const what = isForbidden(code) ? lacksRights(this.#allRights(), this.#rules) : errorName(code);
+        const what = isForbidden(code)
+          ? lacksRights(this.#allRights(), this.#rules)
+          : errorName(code);
         throw new KvError('KV_LOG_MISCONFIGURED', `topic ${topic}: ${what}`);
       }
       if (performance.now() > deadlineMs) {

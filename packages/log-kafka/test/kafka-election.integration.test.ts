@@ -198,9 +198,9 @@ describe.skipIf(kafka === undefined)('election topics on a real Kafka', () => {
     expect(await a.verify()).toEqual([]);
     const names = [`${prefix}vote`, `${prefix}leader`];
     const { topics } = await admin.fetchTopicMetadata({ topics: names });
-    expect(topics.map(({ partitions }) => partitions.map(({ replicas }) => replicas.length))).toEqual(
-      [[3], [3]],
-    );
+    expect(
+      topics.map(({ partitions }) => partitions.map(({ replicas }) => replicas.length)),
+    ).toEqual([[3], [3]]);
     const { resources } = await admin.describeConfigs({
       includeSynonyms: false,
       resources: names.map((name) => ({ type: kafkajs.ConfigResourceTypes.TOPIC, name })),

@@ -46,9 +46,10 @@ function requestVotes(core: Core, pre: boolean, transfer: boolean): void {
   const { index, chainHash } = core.accepted;
   const term = pre ? toTerm(core.hard.term + 1) : core.hard.term;
   const history = { index, chainHash };
+  const request: RaftMessage = { kind: 'vote-request', pre, term, transfer, history };
   for (const id of core.voters) {
     if (id === core.config.self) continue;
-    send(core, id, { kind: 'vote-request', pre, term, transfer, history }, 'persist');
+    send(core, id, request, 'persist');
   }
 }
 

@@ -18,9 +18,9 @@ export function broadcastHeartbeat(core: Core, round: number): void {
   const { term } = core.hard;
   core.heartbeatAtMs = nextBeatMs(core);
   core.toldIndex = index;
-  for (const id of core.peers.keys()) {
-    send(core, id, { kind: 'heartbeat', term, round, history: { index, chainHash } });
-  }
+  // One object: a transport that many members read writes it once.
+  const beat: RaftMessage = { kind: 'heartbeat', term, round, history: { index, chainHash } };
+  for (const id of core.peers.keys()) send(core, id, beat);
 }
 
 /**

@@ -3,6 +3,7 @@ import { logIndex } from '@kvorum/base';
 import type { Core } from './core.ts';
 import { emit, send } from './core.ts';
 import type { RaftEffect } from './effect.ts';
+import type { RaftMessage } from './message.ts';
 
 export type AcceptEffect = Extract<RaftEffect, { kind: 'accept' }>;
 
@@ -48,7 +49,6 @@ export function tellEagerPeers(core: Core): void {
   const { index } = core.accepted;
   if (core.role !== 'leader' || core.toldIndex >= index) return;
   core.toldIndex = index;
-  for (const [id, peer] of core.peers) {
-    if (peer.eager) send(core, id, { kind: 'accepted', term: core.hard.term, index });
-  }
+  const accepted: RaftMessage = { kind: 'accepted', term: core.hard.term, index };
+  for (const [id, peer] of core.peers) if (peer.eager) send(core, id, accepted);
 }

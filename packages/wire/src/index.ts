@@ -33,8 +33,8 @@ export {
   type TransferParams,
 } from './control.ts';
 export {
-  type Addressee,
   type AddressedMessage,
+  type Addressee,
   decodeElectionFrame,
   ELECTION_FRAME_VERSION,
   type ElectionFrame,
