@@ -6,6 +6,7 @@ import { emit, halt, isLeading, isVoter, setMembership } from './core.ts';
 import { judge } from './filter.ts';
 import type { ReadRecord, UnreadableRecord } from './input.ts';
 import { handOn } from './prove.ts';
+import { isQuorum } from './quorum.ts';
 import { becomeFollower, becomeLeader } from './role.ts';
 
 /** Records read from the log, in offset order; offsets judged before are only compared. */
@@ -103,6 +104,7 @@ export function admit(core: Core, record: ReadRecord | UnreadableRecord): void {
   }
   if (membership !== undefined) {
     setMembership(core, membership.value.voters, membership.value.learners);
+    core.configIndex = state.index;
     const out = isLeading(core) && !isVoter(core, core.config.self);
     if (out) becomeFollower(core, core.hard.term);
   }
@@ -127,7 +129,10 @@ function onBarrierAccepted(core: Core, record: ReadRecord): void {
   }
   const own = record.leaderId === core.config.leaderId;
   if (own && core.barrier?.record.term === record.term) {
-    becomeLeader(core);
+    // Who voted was asked under the membership known then; only a majority of the one in force at the barrier makes an earlier leader's
+    // reads impossible. See docs/adr/0014-membership-by-the-log.md.
+    if (isQuorum(core.voters, (id) => core.votes.get(id) === true)) becomeLeader(core);
+    else becomeFollower(core, record.term);
   } else if (record.term > core.hard.term) {
     becomeFollower(core, record.term);
   } else if (record.term === core.hard.term && !own && core.role !== 'follower') {

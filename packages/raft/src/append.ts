@@ -1,11 +1,12 @@
-import type { LogOffset } from '@kvorum/base';
+import type { LogOffset, MemberId } from '@kvorum/base';
 import { assert } from '@kvorum/base';
 import { admit } from './accept.ts';
 import { changedVoterCount, decodeMembership } from './conf-change.ts';
 import type { Core, OpenAppend } from './core.ts';
-import { emit, halt } from './core.ts';
+import { emit, halt, isVoter } from './core.ts';
 import { ensureFollowing } from './follow.ts';
 import type { AppendSettled } from './input.ts';
+import { isQuorum } from './quorum.ts';
 import { becomeFollower } from './role.ts';
 
 /**
@@ -21,13 +22,28 @@ export function canPropose(core: Core): boolean {
   );
 }
 
+/**
+ * Whether a `config` record may be proposed. Besides what every proposal needs, a majority of the voters must have accepted the present
+ * one: whoever stands for election with an older membership then meets a voter who knows better and refuses.
+ */
+export function canChangeMembership(core: Core): boolean {
+  const { configIndex, config, peers, voters } = core;
+  return (
+    canPropose(core) &&
+    isQuorum(voters, (id) => id === config.self || (peers.get(id)?.index ?? 0) >= configIndex)
+  );
+}
+
 export function onPropose(core: Core, kind: 'batch' | 'config', payload: Uint8Array): void {
   assert(canPropose(core), 'propose while canPropose() is false');
   if (kind === 'config') {
     const next = decodeMembership(payload);
     assert(next.ok, 'proposed membership does not decode');
+    assert(canChangeMembership(core), 'config change while canChangeMembership() is false');
     const changed = changedVoterCount(core.voters, next.value.voters);
     assert(changed <= 1, `one voter may change at a time, not ${changed}`);
+    const isKnown = (id: MemberId): boolean => isVoter(core, id) || core.learners.includes(id);
+    assert(next.value.voters.every(isKnown), 'a new voter must be a learner first');
   }
   const { term, seq, chainHash } = core.accepted;
   core.proposal = {

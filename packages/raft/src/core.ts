@@ -18,6 +18,8 @@ export interface RaftConfig {
    */
   readonly voters: readonly MemberId[];
   readonly learners: readonly MemberId[];
+  /** Index of that `config` record; absent or 0 = the bootstrap one. */
+  readonly configIndex?: LogIndex;
   readonly heartbeatMs: number;
   readonly electionMsMin: number;
   readonly electionMsMax: number;
@@ -112,6 +114,8 @@ export interface Core {
   announced: { readonly role: Role; readonly term: Term; readonly leader: MemberId | undefined };
   voters: readonly MemberId[];
   learners: readonly MemberId[];
+  /** Index of the `config` record that set them; 0 = none yet. */
+  configIndex: LogIndex;
   readonly peers: Map<MemberId, Peer>;
   halted: HaltReport | undefined;
 
@@ -180,6 +184,7 @@ export function createCore(
     announced: { role: 'follower', term: term(hard.term), leader: undefined },
     voters: config.voters,
     learners: config.learners,
+    configIndex: config.configIndex ?? logIndex(0),
     peers: new Map(),
     halted: undefined,
     electionAtMs: nowMs + config.firstElectionMs,

@@ -69,7 +69,11 @@ export function onVoteRequest(core: Core, from: MemberId, message: VoteRequest):
   }
   if (!pre && term > core.hard.term) becomeFollower(core, term);
   // A candidate with another history must not lead; and one term has at most one accepted barrier.
-  const barred = core.ring.contradicts(message.history) || term <= core.accepted.term;
+  const barred =
+    core.ring.contradicts(message.history) ||
+    term <= core.accepted.term ||
+    // Its idea of who votes is older than this one's: two of its steps ago majorities need not have met.
+    message.history.index < core.configIndex;
   const free = pre ? term > core.hard.term : term === core.hard.term && isVoteFreeFor(core, from);
   if (barred || !free) {
     refuse(core, from, pre);
@@ -109,8 +113,9 @@ export function onVoteResponse(core: Core, from: MemberId, message: VoteResponse
     becomeFollower(core, term);
     return;
   }
-  if (core.role !== (pre ? 'pre-candidate' : 'candidate')) return;
   if (granted && term !== core.hard.term + (pre ? 1 : 0)) return;
+  if (core.role === 'leader-elect' && !pre) core.votes.set(from, granted);
+  if (core.role !== (pre ? 'pre-candidate' : 'candidate')) return;
   core.votes.set(from, granted);
   tally(core);
 }

@@ -1,7 +1,13 @@
 import type { MemberId } from '@kvorum/base';
 import { unreachable } from '@kvorum/base';
 import { onRecords } from './accept.ts';
-import { canPropose, onAppendSettled, onPropose, pumpAppends } from './append.ts';
+import {
+  canChangeMembership,
+  canPropose,
+  onAppendSettled,
+  onPropose,
+  pumpAppends,
+} from './append.ts';
 import type { Core, RaftConfig } from './core.ts';
 import { createCore, halt, isLeading } from './core.ts';
 import type { RaftEffect } from './effect.ts';
@@ -91,6 +97,11 @@ export class Raft {
   /** Whether `propose` is allowed now. */
   canPropose(): boolean {
     return canPropose(this.#core);
+  }
+
+  /** Whether `propose` of a `config` record is allowed now. */
+  canChangeMembership(): boolean {
+    return canChangeMembership(this.#core);
   }
 
   status(): RaftStatus {

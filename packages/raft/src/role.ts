@@ -39,7 +39,6 @@ export function becomePatientFollower(core: Core): void {
 export function becomeLeaderElect(core: Core): void {
   core.role = 'leader-elect';
   core.leader = undefined;
-  core.votes.clear();
   core.heartbeatAtMs = core.nowMs;
   for (const peer of core.peers.values()) {
     peer.answeredMs = core.nowMs;
@@ -63,6 +62,7 @@ export function becomeLeaderElect(core: Core): void {
 /** The own barrier is accepted: everything older is decided. */
 export function becomeLeader(core: Core): void {
   core.barrier = undefined;
+  core.votes.clear();
   core.role = 'leader';
   core.leader = core.config.self;
   announce(core);

@@ -19,6 +19,8 @@ export interface RaftStatus {
   readonly accepted: AcceptedState;
   readonly voters: readonly MemberId[];
   readonly learners: readonly MemberId[];
+  /** Index of the `config` record that set them; 0 = none yet. */
+  readonly configIndex: LogIndex;
   /** Index and log reachability of the others are known to a leader only. */
   readonly peers: readonly PeerStatus[];
   readonly halted: HaltReport | undefined;
@@ -46,6 +48,7 @@ export function statusOf(core: Core): RaftStatus {
     accepted: core.accepted,
     voters: core.voters,
     learners: core.learners,
+    configIndex: core.configIndex,
     peers,
     halted: core.halted,
     logReachable: core.logUnreachableSinceMs === undefined,

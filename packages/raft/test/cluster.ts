@@ -4,8 +4,10 @@ import {
   equalBytes,
   fromUtf8,
   type LeaderId,
+  type LogIndex,
   type LogOffset,
   leaderId,
+  logIndex,
   logOffset,
   type MemberId,
   memberId,
@@ -41,6 +43,7 @@ interface Disk {
   hard: HardState;
   accepted: AcceptedState;
   membership: { readonly voters: readonly MemberId[]; readonly learners: readonly MemberId[] };
+  configIndex: LogIndex;
 }
 
 export interface SimMember {
@@ -93,7 +96,12 @@ export class Cluster {
 
   addMember(id: number, membership: Disk['membership']): void {
     const hard = { term: term(0), vote: undefined };
-    const disk: Disk = { hard, accepted: emptyAcceptedState(), membership };
+    const disk: Disk = {
+      hard,
+      accepted: emptyAcceptedState(),
+      membership,
+      configIndex: logIndex(0),
+    };
     const boot = leaderIdOf(id, 1);
     const member: SimMember = {
       id,
@@ -223,6 +231,7 @@ export class Cluster {
       shardUid: SHARD_UID,
       generation: 0,
       ...disk.membership,
+      configIndex: disk.configIndex,
       heartbeatMs: HEARTBEAT_MS,
       electionMsMin: ELECTION_MS_MIN,
       electionMsMax: ELECTION_MS_MAX,
@@ -268,6 +277,7 @@ export class Cluster {
           const decoded = decodeMembership(effect.record.payload);
           assert(decoded.ok, 'accepted config decodes');
           member.disk.membership = decoded.value;
+          member.disk.configIndex = effect.state.index;
         }
         return;
       case 'halted':

@@ -110,6 +110,9 @@ export class TraceHarness {
       case 'state':
         for (const member of cluster.members.values()) this.#out.push(describeMember(member));
         return;
+      case 'can-change':
+        this.#out.push(String(cluster.member(number(args, 'member')).raft.canChangeMembership()));
+        return;
       case 'log':
         this.#out.push(...describeLog(cluster));
         return;
