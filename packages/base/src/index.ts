@@ -86,5 +86,6 @@ export {
   SESSION_EVICTABLE_IDLE_MS,
   SESSION_RETRY_MS_MAX,
 } from './limits.ts';
+export { ORIGIN_NAME_BYTES_MAX, type Origin, originOf } from './origin.ts';
 export { partitionPoint } from './partition-point.ts';
 export { err, ok, type Result } from './result.ts';

@@ -20,7 +20,10 @@ export interface ConnectOptions {
    * themselves.
    */
   readonly endpoints: readonly string[];
-  /** Shown in the members' logs. */
+  /**
+   * What this program calls itself, at most 64 bytes, e.g. `billing@host7`: stored with each of its writes, for `kvctl audit`. Default:
+   * nothing is stored.
+   */
   readonly name?: string | undefined;
   /** Default time of a call, milliseconds; 7000. */
   readonly timeoutMs?: number | undefined;
@@ -103,7 +106,7 @@ export function settingsOf(options: ConnectOptions): Settings {
   }
   return {
     endpoints: [...new Set(options.endpoints.map(normalEndpoint))],
-    name: options.name ?? 'kvorum-client',
+    name: options.name ?? '',
     timeoutMs: positive('timeoutMs', options.timeoutMs ?? DEFAULT_LIMITS.requestTimeoutMs),
     session: options.session ?? true,
     inflightMax: positive('inflightMax', options.inflightMax ?? 16_384),

@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os';
 import { type ConnectOptions, KvorumClient, stateOf } from '@kvorum/client';
 import { type Command, Option } from 'commander';
 import { EXIT, Exit, InputError } from './exit.ts';
@@ -118,7 +119,7 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
   const connectOptions = (): ConnectOptions & { readonly timeoutMs: number } => ({
     endpoints: globals().endpoints,
     timeoutMs: Math.min(globals().timeoutMs, DIAL_MS_MAX),
-    name: 'kvctl',
+    name: `kvctl@${userName()}`,
     tls: tlsOf(program, readFile),
   });
   const use = async <T>(client: KvorumClient, run: () => Promise<T>): Promise<T> => {
@@ -150,6 +151,15 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
       return use(client, () => run(client, { signal: io.signal, timeoutMs: options.timeoutMs }));
     },
   };
+}
+
+/** Who the audit says it was. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return 'unknown'; // a container may run under a number that has no name
+  }
 }
 
 async function untilServed(

@@ -65,6 +65,8 @@ export class Executor {
   /** Bytes of the record that sessions take, set by the caller: of earlier commands, and of the one that runs. */
   sessionBytes = 0;
   ownSessionBytes = 0;
+  /** Bytes that the names of the clients take, set by the caller. */
+  originBytes = 0;
 
   constructor(state: BatchState, limits: Limits) {
     this.state = state;
@@ -74,9 +76,8 @@ export class Executor {
 
   /** Bytes still free in the record. */
   get room(): number {
-    return (
-      this.recordBytesMax - this.state.builder.length - this.sessionBytes - this.ownSessionBytes
-    );
+    const beside = this.sessionBytes + this.ownSessionBytes + this.originBytes;
+    return this.recordBytesMax - this.state.builder.length - beside;
   }
 
   /** Nothing of this batch takes room in the record yet. */

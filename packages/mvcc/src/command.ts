@@ -1,9 +1,11 @@
-import type { KvError, KvResponse, SessionTag, WriteRequest } from '@kvorum/base';
+import type { KvError, KvResponse, Origin, SessionTag, WriteRequest } from '@kvorum/base';
 
 /** A write as it waits in the leader's queue; already validated (see validate.ts). */
 export interface Proposal {
   readonly request: WriteRequest;
-  readonly session?: SessionTag;
+  readonly session?: SessionTag | undefined;
+  /** Who asks for it; goes into the record for audit. */
+  readonly origin?: Origin | undefined;
 }
 
 /** What became of one command. An error here means that the command changed nothing. */

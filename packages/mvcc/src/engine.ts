@@ -20,6 +20,7 @@ import { byteText } from './binary.ts';
 import type { CommandResult, Proposal } from './command.ts';
 import { type CompactionChunk, type CompactionCursor, compactionChunk } from './compaction.ts';
 import type { EngineMeta } from './engine-meta.ts';
+import { OriginRecorder } from './origins.ts';
 import { readRange } from './range.ts';
 import { getMany, keyAfter, type Reading, scanChunk } from './reading.ts';
 import {
@@ -71,6 +72,14 @@ export interface Applied {
   writeTo(sink: StoreSink): void;
   /** Events in revision order, made on demand, without previous values. */
   events(): Iterable<WatchEvent>;
+}
+
+/** What executing a batch leaves beside the working state. */
+interface Executed {
+  readonly sessions: SessionBatch | undefined;
+  readonly origins: OriginRecorder | undefined;
+  readonly results: readonly CommandResult[];
+  readonly leaderTimeMs: number;
 }
 
 /** Newest values of many keys; `revision` is that of the state they were read from. */
@@ -147,23 +156,32 @@ export class Engine {
    * Errors, per command: what etcd answers; KV_TOO_MANY_REQUESTS when the record has no room left for its effects.
    */
   *execute(batch: readonly Proposal[], leaderTimeMs: number): Reading<Execution> {
-    const before = this.snapshot();
-    const state = new BatchState(before, payloadCapacity(batch));
+    const base = this.snapshot();
+    const state = new BatchState(base, payloadCapacity(batch));
     for (const { request } of batch) if (request.op !== 'compact') prefetchOp(state, request);
     yield* state.prefetch();
     const tagged = batch.some(({ session }) => session !== undefined);
     const sessions = tagged ? this.sessions.beginBatch(this.limits, leaderTimeMs) : undefined;
+    const named = batch.some(({ origin }) => origin !== undefined);
+    const origins = named ? new OriginRecorder() : undefined;
     const executor = new Executor(state, this.limits);
     const results: CommandResult[] = [];
-    for (const { request, session } of batch) {
+    for (const { request, session, origin } of batch) {
+      const before = state.revision;
+      if (origins !== undefined) {
+        origins.begin(origin);
+        executor.originBytes = origins.bytesMax;
+      }
       if (session !== undefined && sessions !== undefined) {
         results.push(yield* executeTagged(executor, sessions, request, session));
       } else {
         results.push(request.op === 'put' ? executor.put(request) : yield* executor.run(request));
       }
+      if (state.revision !== before) origins?.madeRevision();
+      else if (request.op === 'compact' && results.at(-1)?.ok === true) origins?.compacted();
     }
-    assert(this.currentRevision === before.revision, 'a batch must not overlap an apply');
-    return this.finish(state, sessions, results, leaderTimeMs);
+    assert(this.currentRevision === base.revision, 'a batch must not overlap an apply');
+    return this.finish(state, { sessions, origins, results, leaderTimeMs });
   }
 
   /**
@@ -273,9 +291,7 @@ export class Engine {
 
   private finish(
     state: BatchState,
-    sessions: SessionBatch | undefined,
-    results: readonly CommandResult[],
-    leaderTimeMs: number,
+    { sessions, origins, results, leaderTimeMs }: Executed,
   ): Execution {
     const { baseRevision, revision, compactedTo, builder, leaseChanges } = state;
     const sessionChanges = sessions?.finish() ?? [];
@@ -294,6 +310,7 @@ export class Engine {
     const payload = builder.finish({
       ...frame,
       sessions: sessionChanges,
+      origins: origins?.encode(),
       ...(compacted ? { compactRevision: compactedTo } : {}),
     });
     return { payload, results, changed };

@@ -16,6 +16,7 @@ export {
   type LeaseRow,
   leaseKey,
 } from './lease-codec.ts';
+export { decodeOrigins, type Origins } from './origins.ts';
 export type { ReadAnswer, Reading, ReadRequest, StoredRow, StoredValue } from './reading.ts';
 export {
   COMPACTION_KEY,
@@ -48,7 +49,6 @@ export {
   type WriteSet,
   WriteSetBuilder,
   type WriteSetFrame,
-  type WriteSetMetadata,
   writeSetEvents,
   writeSetRows,
 } from './write-set.ts';

@@ -2,14 +2,12 @@ import {
   assert,
   EMPTY_BYTES,
   err,
-  fromUtf8,
   type KeyValue,
   KvError,
   NO_LEASE,
   ok,
   type Result,
   type Revision,
-  utf8,
   type WatchEvent,
 } from '@kvorum/base';
 import { ByteReader, ByteWriter, readU32, writeU32, writeU64 } from './binary.ts';
@@ -33,19 +31,23 @@ import {
  * The payload of one log record: the effects of one batch, as bytes that every replica applies by slicing.
  *
  * ```
- *  0 u8  version (1)          1 u8  flags: 1 = metadata
+ *  0 u8  version (1 or 2)     1 u8  flags: 2 = origins
  *  2 u64 leader time ms      10 u64 base revision      18 u32 revision count
  * 22 u64 compact revision + 1, 0 = unchanged
  * 30 u32 change count        34 u32 bytes of the changes
  * 38 u32 session updates     42 u32 lease updates
  * 46 changes: u32 length, revision row (row-codec.ts)
  *    sessions, leases: blob store key, u8 kind (1 put, 2 delete), put: blob value
- *    metadata: blob user, blob client
+ *    origins: blob (origins.ts)
  * ```
+ * A payload has the lowest version that knows all its parts, so that a member of the version before reads what it can and names
+ * what it cannot: 2 with origins, else 1.
  */
-export const WRITE_SET_VERSION = 1;
+export const WRITE_SET_VERSION = 2;
+const VERSION_PLAIN = 1;
+const VERSION_ORIGINS = 2;
 const HEADER_BYTES = 46;
-const FLAG_METADATA = 1;
+const FLAG_ORIGINS = 2;
 const KIND_PUT = 1;
 const KIND_DELETE = 2;
 
@@ -53,12 +55,6 @@ const KIND_DELETE = 2;
 export interface StateChange {
   readonly storeKey: Uint8Array;
   readonly value: Uint8Array | undefined;
-}
-
-/** Who caused the batch, for audit. */
-export interface WriteSetMetadata {
-  readonly user: string;
-  readonly client: string;
 }
 
 export interface WriteSet {
@@ -71,7 +67,8 @@ export interface WriteSet {
   readonly changeCount: number;
   readonly sessions: readonly StateChange[];
   readonly leases: readonly StateChange[];
-  readonly metadata: WriteSetMetadata | undefined;
+  /** Who asked for what, for {@link decodeOrigins}: of no effect on the state. */
+  readonly origins: Uint8Array | undefined;
   /** The encoded form; the changes lie in [changesAt, changesEnd). */
   readonly bytes: Uint8Array;
   readonly changesAt: number;
@@ -92,7 +89,7 @@ export interface WriteSetFrame {
   readonly compactRevision?: number;
   readonly sessions?: readonly StateChange[];
   readonly leases?: readonly StateChange[];
-  readonly metadata?: WriteSetMetadata;
+  readonly origins?: Uint8Array | undefined;
 }
 
 /** Builds a payload in one buffer: rows first, as the batch executes, then the rest. */
@@ -154,13 +151,10 @@ export class WriteSetBuilder {
     const leases = frame.leases ?? [];
     writeStateChanges(out, sessions);
     writeStateChanges(out, leases);
-    if (frame.metadata !== undefined) {
-      out.blob(utf8(frame.metadata.user));
-      out.blob(utf8(frame.metadata.client));
-    }
+    if (frame.origins !== undefined) out.blob(frame.origins);
     const { bytes } = out;
-    bytes[0] = WRITE_SET_VERSION;
-    bytes[1] = frame.metadata === undefined ? 0 : FLAG_METADATA;
+    bytes[0] = frame.origins === undefined ? VERSION_PLAIN : VERSION_ORIGINS;
+    bytes[1] = frame.origins === undefined ? 0 : FLAG_ORIGINS;
     writeU64(bytes, 2, frame.leaderTimeMs);
     writeU64(bytes, 10, frame.baseRevision);
     writeU32(bytes, 18, frame.revisionCount);
@@ -188,7 +182,9 @@ export function encodeWriteSet(rows: readonly RowFields[], frame: WriteSetFrame)
 export function decodeWriteSet(bytes: Uint8Array): Result<WriteSet, KvError> {
   const input = new ByteReader(bytes);
   const version = input.u8();
-  if (version !== WRITE_SET_VERSION) return malformed(`unknown version ${version}`);
+  if (version !== VERSION_PLAIN && version !== VERSION_ORIGINS) {
+    return malformed(`unknown version ${version}`);
+  }
   const flags = input.u8();
   const leaderTimeMs = input.u64();
   const baseRevision = input.u64();
@@ -199,16 +195,14 @@ export function decodeWriteSet(bytes: Uint8Array): Result<WriteSet, KvError> {
   const sessionCount = input.u32();
   const leaseCount = input.u32();
   input.raw(changesBytes);
-  if (input.failed || flags > FLAG_METADATA) return malformed('header');
+  if (input.failed || flags !== (version === VERSION_PLAIN ? 0 : FLAG_ORIGINS))
+    return malformed('header');
   const changesEnd = HEADER_BYTES + changesBytes;
   const revisions = { baseRevision, revisionCount, changeCount };
   if (!rowsAreSound(bytes, changesEnd, revisions)) return malformed('changes');
   const sessions = readStateChanges(input, sessionCount, isSessionKey);
   const leases = readStateChanges(input, leaseCount, isLeaseKey);
-  const metadata =
-    flags === FLAG_METADATA
-      ? { user: fromUtf8(input.blob()), client: fromUtf8(input.blob()) }
-      : undefined;
+  const origins = version === VERSION_ORIGINS ? input.blob() : undefined;
   if (sessions === undefined || leases === undefined || !input.finished()) return malformed('rows');
   return ok({
     leaderTimeMs,
@@ -218,7 +212,7 @@ export function decodeWriteSet(bytes: Uint8Array): Result<WriteSet, KvError> {
     changeCount,
     sessions,
     leases,
-    metadata,
+    origins,
     bytes,
     changesAt: HEADER_BYTES,
     changesEnd,

@@ -1,4 +1,5 @@
 import {
+  DEFAULT_LIMITS,
   ERROR_TABLE,
   type ErrorCode,
   type KeyValue,
@@ -7,6 +8,9 @@ import {
   leaseId,
   logIndex,
   logOffset,
+  ORIGIN_NAME_BYTES_MAX,
+  type Origin,
+  originOf,
   type Revision,
   revision,
   type TxnOpResponse,
@@ -19,6 +23,7 @@ import {
   decodeHead,
   decodeLease,
   decodeMeta,
+  decodeOrigins,
   decodeWriteSet,
   encodeLease,
   encodeMeta,
@@ -43,6 +48,7 @@ import {
   triedThrowing,
 } from '../../../test/fuzz/fuzz.ts';
 import { mutateBytes } from '../../../test/fuzz/mutate.ts';
+import { OriginRecorder } from '../src/origins.ts';
 import { decodeResult, encodeResult } from '../src/result-codec.ts';
 import { rowKeyValue } from '../src/row-codec.ts';
 import { TestReplica } from './harness.ts';
@@ -222,6 +228,77 @@ describe('stored and logged bytes', () => {
         for (const mutation of mutationSeeds(seed, MUTANTS)) {
           tried(() => decodeResult(mutateBytes(bytes, bytes, mutation)));
         }
+      },
+    ),
+  );
+});
+
+const origin: fc.Arbitrary<Origin | undefined> = fc
+  .tuple(
+    fc.constantFrom('', 'root', 'ünïcode'),
+    fc.oneof(fc.constantFrom('', 'a', 'b'), fc.string({ unit: 'grapheme', maxLength: 90 })),
+  )
+  .map(([user, client]) => originOf(user, client));
+
+describe('origins', () => {
+  fuzz(
+    'read back by revision, never take more room than claimed; damage is KV_CORRUPT or a value',
+    200,
+    fc.property(
+      fc.array(fc.tuple(origin, fc.boolean()), { maxLength: 40 }),
+      SEED,
+      (steps, seed) => {
+        const recorder = new OriginRecorder();
+        const made: (Origin | undefined)[] = [];
+        for (const [who, writes] of steps) {
+          recorder.begin(who);
+          if (writes) recorder.madeRevision();
+          if (writes) made.push(who);
+          for (const text of [who?.user, who?.client]) {
+            expect(utf8(text ?? '').length).toBeLessThanOrEqual(ORIGIN_NAME_BYTES_MAX);
+            expect(text ?? '').not.toMatch(/\p{Cc}/u);
+          }
+        }
+        const bytes = recorder.encode();
+        expect(bytes === undefined).toBe(made.every((who) => who === undefined));
+        if (bytes === undefined) return;
+        expect(bytes.length).toBeLessThanOrEqual(recorder.bytesMax);
+        const read = decodeOrigins(bytes);
+        if (!read.ok) throw read.error;
+        expect(made.map((_, nth) => read.value.of(nth))).toEqual(made);
+        expect(read.value.of(made.length)).toBeUndefined();
+        for (const mutation of mutationSeeds(seed, MUTANTS)) {
+          const damaged = tried(() => decodeOrigins(mutateBytes(bytes, bytes, mutation)));
+          if (damaged?.ok === true) damaged.value.of(0);
+        }
+      },
+    ),
+  );
+
+  fuzz(
+    'a batch of named clients stays within a record and names who made each revision',
+    40,
+    fc.property(
+      fc.array(fc.tuple(origin, fc.integer({ min: 0, max: 3000 }), fc.constantFrom('a', 'b')), {
+        minLength: 1,
+        maxLength: 20,
+      }),
+      (commands) => {
+        const limits = { ...DEFAULT_LIMITS, recordBytesMax: 16_384 };
+        const replica = new TestReplica(limits);
+        const proposals = commands.map(([who, size, key]): Proposal => {
+          const request = { op: 'put' as const, key: utf8(key), value: new Uint8Array(size) };
+          return { request, origin: who };
+        });
+        const results = replica.batch(proposals);
+        const payload = replica.lastPayload ?? new Uint8Array(0);
+        expect(payload.length).toBeLessThanOrEqual(limits.recordBytesMax);
+        const writeSet = decodeWriteSet(payload);
+        if (!writeSet.ok) throw writeSet.error;
+        const origins = decodeOrigins(writeSet.value.origins ?? new Uint8Array([0, 0]));
+        if (!origins.ok) throw origins.error;
+        const done = commands.filter((_, i) => results[i]?.ok === true);
+        expect(done.map((_, nth) => origins.value.of(nth))).toEqual(done.map(([who]) => who));
       },
     ),
   );

@@ -15,6 +15,7 @@ import {
   decodeHead,
   decodeLease,
   decodeMeta,
+  decodeOrigins,
   decodeWriteSet,
   Engine,
   encodeLease,
@@ -30,6 +31,7 @@ import {
 } from '@kvorum/mvcc';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { OriginRecorder } from '../src/origins.ts';
 import { decodeResult, encodeResult } from '../src/result-codec.ts';
 import { MemoryStore, TestReplica } from './harness.ts';
 
@@ -58,7 +60,7 @@ const tombstone: RowFields = {
   value: new Uint8Array(0),
 };
 
-function sample(): Uint8Array {
+function sample(origins?: Uint8Array): Uint8Array {
   return encodeWriteSet([put, tombstone], {
     leaderTimeMs: 1_700_000_000_000,
     baseRevision: 2 ** 40,
@@ -69,8 +71,16 @@ function sample(): Uint8Array {
       { storeKey: sessionKey('f'.repeat(32)), value: undefined },
     ],
     leases: [{ storeKey: utf8('l1234567'), value: new Uint8Array(0) }],
-    metadata: { user: 'alice', client: '10.0.0.1' },
+    origins,
   });
+}
+
+function sampleOrigins(): Uint8Array | undefined {
+  const recorder = new OriginRecorder();
+  recorder.begin({ user: 'alice', client: 'billing@h1' });
+  recorder.madeRevision();
+  recorder.compacted();
+  return recorder.encode();
 }
 
 /** Compares with checked-in bytes: what a version wrote stays readable for ever. */
@@ -83,24 +93,38 @@ function expectGolden(name: string, bytes: Uint8Array): void {
 describe('write set', () => {
   it('keeps its bytes', () => {
     expectGolden('write-set-v1.hex', sample());
+    expectGolden('write-set-v2.hex', sample(sampleOrigins()));
   });
 
   it('applies by slices: heads, rows, sessions, leases', () => {
     const decoded = decodeWriteSet(sample());
     if (!decoded.ok) throw decoded.error;
-    const { leaderTimeMs, baseRevision, revisionCount, compactRevision, metadata } = decoded.value;
-    expect({ leaderTimeMs, baseRevision, revisionCount, compactRevision, metadata }).toEqual({
+    const { leaderTimeMs, baseRevision, revisionCount, compactRevision } = decoded.value;
+    expect({ leaderTimeMs, baseRevision, revisionCount, compactRevision }).toEqual({
       leaderTimeMs: 1_700_000_000_000,
       baseRevision: 2 ** 40,
       revisionCount: 1,
       compactRevision: 12,
-      metadata: { user: 'alice', client: '10.0.0.1' },
     });
     const events = [...writeSetEvents(decoded.value)];
     expect(events.map(({ type, kv }) => [type, kv.modRevision, kv.lease])).toEqual([
       ['put', 2 ** 40 + 1, -5n],
       ['delete', 2 ** 40 + 1, 0n],
     ]);
+  });
+
+  it('names who asked in version 2, which changes nothing else', () => {
+    const decoded = decodeWriteSet(sample(sampleOrigins()));
+    if (!decoded.ok) throw decoded.error;
+    const origins = decodeOrigins(decoded.value.origins ?? new Uint8Array(0));
+    if (!origins.ok) throw origins.error;
+    const alice = { user: 'alice', client: 'billing@h1' };
+    expect([origins.value.of(0), origins.value.of(1)]).toEqual([alice, undefined]);
+    expect(origins.value.compactedBy).toEqual(alice);
+    const plain = decodeWriteSet(sample());
+    if (!plain.ok) throw plain.error;
+    expect(plain.value.origins).toBeUndefined();
+    expect([...writeSetEvents(decoded.value)]).toEqual([...writeSetEvents(plain.value)]);
   });
 
   it('reads heads back, with revisions above 2^32 and negative leases', () => {
@@ -130,9 +154,9 @@ describe('write set', () => {
     expect(decodeWriteSet(good.slice(0, -1)).ok).toBe(false);
     expect(decodeWriteSet(new Uint8Array([...good, 0])).ok).toBe(false);
     const newer = good.slice();
-    newer[0] = 2;
+    newer[0] = 3;
     const refused = decodeWriteSet(newer);
-    expect(!refused.ok && refused.error.message).toContain('unknown version 2');
+    expect(!refused.ok && refused.error.message).toContain('unknown version 3');
     const flip = fc.tuple(fc.nat(good.length - 1), fc.integer({ min: 1, max: 255 }));
     fc.assert(
       fc.property(

@@ -3,6 +3,7 @@ import type {
   KvError,
   LogIndex,
   MemberId,
+  Origin,
   RangeRequest,
   Revision,
   SessionTag,
@@ -21,6 +22,8 @@ export type { CommandResult };
 export interface Command {
   readonly request: WriteRequest;
   readonly session: SessionTag | undefined;
+  /** Who asks; absent = unknown. One object for all commands of a client, which makes it cheap. */
+  readonly origin?: Origin | undefined;
   readonly deadlineMs: number;
   /** About how many bytes it holds in the queue. */
   readonly bytes: number;

@@ -243,8 +243,6 @@ export class WritePath {
   }
 }
 
-function asProposal(command: Command): Proposal {
-  return command.session === undefined
-    ? { request: command.request }
-    : { request: command.request, session: command.session };
+function asProposal({ request, session, origin }: Command): Proposal {
+  return { request, session, origin };
 }

@@ -1,6 +1,8 @@
 import {
   formatId,
   type KvError,
+  type Origin,
+  originOf,
   type SessionTag,
   type ShardId,
   utf8,
@@ -81,10 +83,14 @@ export class SimClient {
   #issuing = true;
   #busyLanes = 0;
 
+  /** Every other one has a name: both forms of a record are replayed everywhere. */
+  readonly #origin: Origin | undefined;
+
   constructor(parts: ClientParts, index: number, rng: Rng) {
     this.#parts = parts;
     this.#rng = rng;
     this.name = `c${index}`;
+    this.#origin = index % 2 === 0 ? originOf('', this.name) : undefined;
     const withSession = rng.integer(0, 3) > 0;
     const clientId = (index + 1).toString(16).padStart(32, '0');
     const sessions = parts.world.shards.map((shard) => [shard, new Session(clientId)] as const);
@@ -213,6 +219,7 @@ export class SimClient {
     done: (answer: Answer) => void,
   ): void {
     replica.submit({
+      origin: this.#origin,
       ...command,
       deadlineMs: member.nowMs() + this.#timeout(),
       bytes: 64,

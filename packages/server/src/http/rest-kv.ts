@@ -1,4 +1,4 @@
-import { fromBase64, KvError, type KvRequest } from '@kvorum/base';
+import { fromBase64, KvError, type KvRequest, type Origin, originOf } from '@kvorum/base';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Host } from '../host.ts';
 import type { RouteOptions } from '../router/router.ts';
@@ -28,11 +28,20 @@ function pathKey(request: FastifyRequest): Uint8Array {
   return bytes;
 }
 
+/** REST clients name themselves in a header, for the audit. */
+const CLIENT_NAME_HEADER = 'kvorum-client-name';
+
+function originFrom(request: FastifyRequest): Origin | undefined {
+  const name = request.headers[CLIENT_NAME_HEADER];
+  return typeof name === 'string' ? originOf('', name) : undefined;
+}
+
 function routeOptions(host: Host, request: FastifyRequest, shard?: string): RouteOptions {
   const timeoutMs = (request.query as Query)['timeoutMs'];
   const wanted = typeof timeoutMs === 'number' ? timeoutMs : host.limits.requestTimeoutMs;
   return {
     deadlineMs: host.clock.nowMs() + wanted,
+    origin: originFrom(request),
     ...(shard === undefined ? {} : { shard }),
   };
 }

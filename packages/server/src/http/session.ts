@@ -1,5 +1,13 @@
 import type { Duplex } from 'node:stream';
-import { err, KvError, type KvRequest, type Result, type SessionTag } from '@kvorum/base';
+import {
+  err,
+  KvError,
+  type KvRequest,
+  type Origin,
+  originOf,
+  type Result,
+  type SessionTag,
+} from '@kvorum/base';
 import type { ReplicaPort } from '@kvorum/replica';
 import {
   CLIENT_PROTOCOL_VERSION,
@@ -60,6 +68,8 @@ export class Session {
   readonly #watches: SessionWatches;
   readonly #watchBytesMax: number;
   #clientId: string | undefined;
+  /** Who this client is; users are not known yet. */
+  #origin: Origin | undefined;
   #inflight = 0;
   #alive = true;
   #closed = false;
@@ -142,6 +152,7 @@ export class Session {
       return;
     }
     this.#clientId = frame.clientId;
+    this.#origin = originOf('', frame.name);
     this.#cancelHello();
     const host = this.#host;
     const welcome: Welcome = {
@@ -258,6 +269,7 @@ export class Session {
     context.replica.submit({
       request: { op: 'put', key, value },
       session: this.#tag(context, clientId, seq, retry),
+      origin: this.#origin,
       deadlineMs: context.deadlineMs,
       bytes: bytes + 64,
       done: (result) => {
@@ -322,6 +334,7 @@ export class Session {
     context.replica.submit({
       request,
       session: this.#tag(context, clientId, seq, retry),
+      origin: this.#origin,
       deadlineMs: context.deadlineMs,
       bytes: requestBytes(request) + 64,
       done,

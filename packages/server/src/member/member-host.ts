@@ -254,12 +254,13 @@ export class MemberHost implements Host {
     if (request.kind === 'transfer') return this.#serveTransfer(request.shard, request.member);
     if (request.kind === 'halts') return haltsAnswer(this.#replicas);
     if (request.kind === 'hold') return { holdMs: this.held.hold(request.shard) };
-    const { shard, request: command, timeoutMs, session } = request.forwarded;
+    const { shard, request: command, timeoutMs, session, origin } = request.forwarded;
     const refusal = this.refusal();
     if (refusal !== undefined)
       return { error: plainError(new KvError('KV_NO_LEADER', refusal.message)) };
     const result = await this.router.serveForwarded(shard, command, {
       deadlineMs: this.clock.nowMs() + timeoutMs,
+      origin,
       ...(session === undefined ? {} : { session }),
     });
     return encodeForwardAnswer(result);

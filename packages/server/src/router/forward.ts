@@ -4,7 +4,9 @@ import {
   KvError,
   type KvRequest,
   type KvResponse,
+  type Origin,
   ok,
+  originOf,
   type Result,
   type SessionTag,
   type ShardId,
@@ -19,6 +21,8 @@ export interface ForwardedRequest {
   /** What was left of the deadline when it was sent. */
   readonly timeoutMs: number;
   readonly session: SessionTag | undefined;
+  /** Who asks; a member of an older version neither sends nor reads it. */
+  readonly origin?: Origin | undefined;
 }
 
 /**
@@ -38,6 +42,7 @@ export function encodeForward(from: ForwardedRequest): unknown {
     request: from.request,
     timeoutMs: from.timeoutMs,
     session: from.session ?? null,
+    ...(from.origin === undefined ? {} : { origin: from.origin }),
   };
 }
 
@@ -65,6 +70,14 @@ function parseSession(value: unknown): Result<SessionTag | undefined, KvError> {
     return malformed('session');
   }
   return ok({ clientId, seq, ackedThrough, retry });
+}
+
+function parseOrigin(value: unknown): Result<Origin | undefined, KvError> {
+  if (value === null || value === undefined) return ok(undefined);
+  if (typeof value !== 'object') return malformed('origin');
+  const { user, client } = value as Readonly<Record<string, unknown>>;
+  if (typeof user !== 'string' || typeof client !== 'string') return malformed('origin');
+  return ok(originOf(user, client));
 }
 
 const CLIENT_ID = /^[0-9a-f]{32}$/;
@@ -99,10 +112,10 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
   if (!request.ok) return request;
   const session = parseSession(from['session']);
   if (!session.ok) return session;
-  return ok({
-    kind: 'kv',
-    forwarded: { shard, request: request.value, timeoutMs, session: session.value },
-  });
+  const origin = parseOrigin(from['origin']);
+  if (!origin.ok) return origin;
+  const parts = { request: request.value, session: session.value, origin: origin.value };
+  return ok({ kind: 'kv', forwarded: { shard, timeoutMs, ...parts } });
 }
 
 export function encodeForwardAnswer(result: CommandResult): unknown {

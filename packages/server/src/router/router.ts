@@ -9,6 +9,7 @@ import {
   type Limits,
   META_SHARD,
   type MemberId,
+  type Origin,
   type RangeRequest,
   type SessionTag,
   type ShardId,
@@ -48,6 +49,8 @@ export interface RouteOptions {
   /** On the member's monotonic clock. */
   readonly deadlineMs: number;
   readonly session?: SessionTag;
+  /** Who asks, for the record's metadata. */
+  readonly origin?: Origin | undefined;
   /** Names the data shard instead of the keys: for a compaction. */
   readonly shard?: string;
 }
@@ -171,8 +174,8 @@ export class Router {
       });
     }
     const timeoutMs = Math.max(1, Math.ceil(options.deadlineMs - this.#parts.clock.nowMs()));
-    const { session } = options;
-    return this.#forward(leader, { shard, request, timeoutMs, session });
+    const { session, origin } = options;
+    return this.#forward(leader, { shard, request, timeoutMs, session, origin });
   }
 
   #locally(
@@ -238,6 +241,7 @@ function commandOf(
   return {
     request,
     session: options.session,
+    origin: options.origin,
     deadlineMs: options.deadlineMs,
     bytes: requestBytes(request) + 64,
     done,
