@@ -51,6 +51,7 @@ export interface Limits {
   readonly followPauseMs: number;
   readonly applyBacklogBytesMax: number;
   readonly applyRunBytesTarget: number;
+  readonly learnerLagRecordsMax: number;
   readonly shardsMax: number;
   readonly peerFrameBytesMax: number;
   readonly peerQueueBytesMax: number;
@@ -92,6 +93,7 @@ export const DEFAULT_LIMITS: Limits = {
   followPauseMs: 25,
   applyBacklogBytesMax: 16 * MIB,
   applyRunBytesTarget: 2 * MIB,
+  learnerLagRecordsMax: 256,
   shardsMax: 1024,
   peerFrameBytesMax: 16 * MIB,
   peerQueueBytesMax: 32 * MIB,

@@ -15,6 +15,8 @@ export type {
   RecordKind,
   UnreadableRecord,
 } from './input.ts';
+export type { MemberCondition, MembershipStep, MembershipStepInput } from './membership-step.ts';
+export { nextMembershipStep } from './membership-step.ts';
 export type { HistoryPoint, RaftMessage } from './message.ts';
 export { parseRaftMessage } from './parse-message.ts';
 export { isQuorum, quorumSize } from './quorum.ts';

@@ -1,4 +1,4 @@
-import { KvError, type ShardId } from '@kvorum/base';
+import { formatId, KvError, type MemberId, type ShardId } from '@kvorum/base';
 import type { HaltReport } from '@kvorum/raft';
 
 /** Reasons in which this member failed, not the log. */
@@ -18,4 +18,11 @@ export function haltError(shard: ShardId, report: Pick<HaltReport, 'reason' | 'd
     ? 'mend the disk if the log line of the member names it, restart the member; halted again: report it with that line'
     : 'kvctl status   # which replicas and why; then docs/operations.md on halted shards';
   return new KvError('KV_HALTED', haltText(report), { details: { shard, hint } });
+}
+
+/** Why a replica takes no writes: another one leads, or none is known to. */
+export function notLeaderError(shard: ShardId, leader: MemberId | undefined): KvError {
+  return leader === undefined
+    ? new KvError('KV_NO_LEADER', undefined, { details: { shard } })
+    : new KvError('KV_NOT_LEADER', undefined, { details: { shard, leader: formatId(leader) } });
 }

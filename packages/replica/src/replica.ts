@@ -26,12 +26,15 @@ import type {
   WatchHandle,
   WatchSink,
 } from './api.ts';
-import { ApplyLoop } from './apply-loop.ts';
+import { type AcceptedRecord, ApplyLoop } from './apply-loop.ts';
 import { type AutoCompaction, autoCompactionOf } from './auto-compaction.ts';
 import { answerFailed } from './command-queue.ts';
 import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
-import { haltError, haltText } from './halt-error.ts';
+import { firstElectionMs } from './first-election.ts';
+import { haltError, haltText, notLeaderError } from './halt-error.ts';
 import { decodeHardState } from './hard-state-codec.ts';
+import { MembershipDriver } from './membership-driver.ts';
+import type { IndexedMembership } from './membership-row.ts';
 import { emptyGroup, ReadPath } from './read-path.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import {
@@ -42,6 +45,7 @@ import {
 } from './snapshot-view.ts';
 import { growsStore } from './space.ts';
 import { StateMachine } from './state-machine.ts';
+import { StoreMeasure } from './store-measure.ts';
 import { Transfers } from './transfers.ts';
 import { WritePath } from './write-path.ts';
 
@@ -50,6 +54,8 @@ export interface Replica extends ReplicaPort {
   /** A message from the shard's replica on another member; anything malformed is dropped with a warning. */
   deliver(from: MemberId, payload: unknown): void;
   peerReachability(peer: MemberId, reachable: boolean): void;
+  /** Who should vote, best leader first, and who should only follow: driven towards while this replica leads. */
+  wantMembership(desired: Membership): void;
   /** A consistent view of everything the replica holds, with its position. Errors: KV_STOPPED, KV_HALTED, KV_CORRUPT. */
   snapshotView(): Promise<SnapshotView>;
 }
@@ -67,20 +73,12 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
 
 /** Quiet watchers that asked for progress hear of it so often: the age of a revision that they may resume from. */
 const PROGRESS_MS = 10_000;
-const MEASURE_MS = 5000;
 
 interface ReplicaParts {
   readonly options: ReplicaOptions;
   readonly hard: HardState;
-  readonly membership: Membership;
+  readonly membership: IndexedMembership;
   readonly machine: StateMachine;
-}
-
-/** First campaign after a start: soon for the preferred leader, so that a cold start does not wait an election timeout. */
-function firstElectionMs(options: ReplicaOptions): number {
-  const { heartbeatMs, electionMsMin } = options.limits;
-  const spread = options.rng.integer(0, heartbeatMs);
-  return Math.min(heartbeatMs * (1 + 3 * options.preferenceRank) + spread, electionMsMin);
 }
 
 class ReplicaShell implements Replica {
@@ -95,6 +93,7 @@ class ReplicaShell implements Replica {
   readonly #listeners: ((status: ReplicaStatus) => void)[] = [];
   readonly #autoCompaction: AutoCompaction | undefined;
   readonly #transfers: Transfers = new Transfers();
+  readonly #membership: MembershipDriver;
   #cancelTick: () => void = () => undefined;
   #stopped = false;
   #compacting = false;
@@ -104,14 +103,14 @@ class ReplicaShell implements Replica {
   #haltReport: HaltReport | undefined;
   /** Index of the own barrier of the current leadership. */
   #readyIndex: LogIndex | undefined;
-  #storeBytes = 0;
-  #measureAtMs = 0;
+  readonly #measure: StoreMeasure;
   #progressAtMs = 0;
 
   constructor({ options, hard, membership, machine }: ReplicaParts) {
     this.shard = options.shard;
     this.#options = options;
     this.#machine = machine;
+    this.#measure = new StoreMeasure(options);
     const { limits, clock, rng } = options;
     const accepted = machine.acceptedState;
     machine.onBroken((error) => this.#broken(error));
@@ -136,7 +135,7 @@ class ReplicaShell implements Replica {
     this.#apply = new ApplyLoop(
       {
         write: (records) => machine.write(records),
-        applied: (records) => this.#onApplied(records.some((record) => record.own)),
+        applied: (records) => this.#onApplied(records),
         broken: (error) => this.#broken(error),
       },
       accepted.index,
@@ -155,6 +154,7 @@ class ReplicaShell implements Replica {
       limits,
     );
     this.#writes = new WritePath(this.#writeHost(), limits);
+    this.#membership = new MembershipDriver(this.#membershipHost());
     this.#autoCompaction = autoCompactionOf(options, machine, (command) => this.submit(command));
     this.#runner = new EffectRunner({
       ...options,
@@ -224,7 +224,7 @@ class ReplicaShell implements Replica {
       queuedBytes: this.#writes.queuedBytes,
       watchers: this.#machine.watches.count,
       logName: this.#options.log.name,
-      storeBytes: this.#storeBytes,
+      storeBytes: this.#measure.bytes,
     };
   }
 
@@ -273,6 +273,10 @@ class ReplicaShell implements Replica {
     if (!this.#stopped) this.#runner.input({ kind: 'peer-reachability', peer, reachable });
   }
 
+  wantMembership(desired: Membership): void {
+    this.#membership.want(desired);
+  }
+
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -291,6 +295,7 @@ class ReplicaShell implements Replica {
       nowMs: () => clock.nowMs(),
       canPropose: () =>
         this.#raft.canPropose() && this.#apply.appliedIndex === this.#raft.status().accepted.index,
+      isHeld: () => this.#membership.holdsWrites,
       execute: (proposals, isCurrent) => this.#machine.execute(proposals, isCurrent),
       propose: (payload) => this.#runner.input({ kind: 'propose', record: 'batch', payload }),
       confirm: (deadlineMs, done) => this.#reads.barrier(deadlineMs, done),
@@ -304,12 +309,25 @@ class ReplicaShell implements Replica {
     };
   }
 
+  #membershipHost(): ConstructorParameters<typeof MembershipDriver>[0] {
+    return {
+      ...this.#options,
+      serves: () => this.#writes.serves && !this.#stopped && this.#haltReport === undefined,
+      raft: this.#raft,
+      isIdle: () => !this.#writes.busy,
+      propose: (payload) => this.#runner.input({ kind: 'propose', record: 'config', payload }),
+      handOver: (to) => this.transferLeadership(to),
+      resume: () => this.#writes.pump(),
+    };
+  }
+
   #handle(effect: ReplicaEffect): void {
     switch (effect.kind) {
       case 'accept':
         this.#apply.enqueue({ ...effect.record, state: effect.state, own: effect.own });
         break;
       case 'proposal':
+        if (this.#membership.settle(effect.verdict)) break;
         // `accepted` is answered once applied; see #onApplied.
         if (effect.verdict !== 'accepted') this.#onAbsent(effect.verdict);
         break;
@@ -350,9 +368,11 @@ class ReplicaShell implements Replica {
     }
   }
 
-  #onApplied(own: boolean): void {
-    if (own) this.#writes.applied();
+  #onApplied(records: readonly AcceptedRecord[]): void {
+    if (records.some(({ own, kind }) => own && kind === 'batch')) this.#writes.applied();
+    this.#membership.pump();
     this.#compactNext();
+    if (records.some(({ kind }) => kind === 'config')) this.#changed();
   }
 
   /** A follower's read waits for records that are in the log already. */
@@ -421,13 +441,10 @@ class ReplicaShell implements Replica {
   }
 
   #notLeader(): KvError {
-    const leader = this.#leader;
-    if (leader === undefined || leader === this.#options.self) {
-      return new KvError('KV_NO_LEADER', undefined, { details: { shard: this.shard } });
-    }
-    return new KvError('KV_NOT_LEADER', undefined, {
-      details: { shard: this.shard, leader: leader.toString(16).padStart(16, '0') },
-    });
+    return notLeaderError(
+      this.shard,
+      this.#leader === this.#options.self ? undefined : this.#leader,
+    );
   }
 
   #failAll(error: () => KvError): void {
@@ -458,11 +475,9 @@ class ReplicaShell implements Replica {
       this.#reads.expire(nowMs);
       // Whatever kept a batch back (a transfer that failed, a late answer) may be over.
       this.#writes.pump();
+      this.#membership.pump();
       if (this.#writes.serving) this.#autoCompaction?.tick(nowMs);
-      if (nowMs >= this.#measureAtMs) {
-        this.#measureAtMs = nowMs + MEASURE_MS;
-        this.#measureStore();
-      }
+      this.#measure.tick(nowMs);
       if (nowMs < this.#progressAtMs) return;
       this.#progressAtMs = nowMs + PROGRESS_MS;
       this.#machine.watches.progressTick();
@@ -475,18 +490,6 @@ class ReplicaShell implements Replica {
     return new KvError('KV_NO_SPACE', undefined, {
       details: { shard: this.shard, limit: limits.quotaBytes, hint: 'kvctl compaction REVISION' },
     });
-  }
-
-  /** For the status and the quota; a store that cannot be measured breaks nothing. */
-  #measureStore(): void {
-    this.#options.store.sizeBytes().then(
-      (bytes) => {
-        this.#storeBytes = bytes;
-        this.#options.space?.report(this.shard, bytes);
-      },
-      (error: unknown) =>
-        this.#options.logger.debug({ error: String(error) }, 'store size unknown'),
-    );
   }
 
   #changed(): void {

@@ -1,7 +1,8 @@
-import { assert, type MemberId, type ShardId } from '@kvorum/base';
+import { logIndex, type MemberId, type ShardId } from '@kvorum/base';
 import { type EngineMeta, MEMBERSHIP_KEY } from '@kvorum/mvcc';
 import type { ReadView, StateReader } from '@kvorum/ports';
-import { decodeMembership, type Membership } from '@kvorum/raft';
+import type { Membership } from '@kvorum/raft';
+import { decodeMembershipRow, type IndexedMembership } from './membership-row.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 
 /**
@@ -23,18 +24,15 @@ export interface SnapshotView {
 /** The membership as of a store's applied position; before the first `config` record the one the shard was created with. */
 export async function readMembership(
   reader: StateReader,
-  bootstrap: Membership,
-): Promise<Membership> {
+  bootstrap: IndexedMembership,
+): Promise<IndexedMembership> {
   const [row] = await reader.getMany([MEMBERSHIP_KEY]);
-  if (row === undefined) return bootstrap;
-  const membership = decodeMembership(row);
-  assert(membership.ok, 'the membership row is damaged');
-  return membership.value;
+  return row === undefined ? bootstrap : decodeMembershipRow(row);
 }
 
 /** What the shard was created with. */
-export function bootstrapOf(options: { readonly voters: readonly MemberId[] }): Membership {
-  return { voters: options.voters, learners: [] };
+export function bootstrapOf(options: { readonly voters: readonly MemberId[] }): IndexedMembership {
+  return { voters: options.voters, learners: [], configIndex: logIndex(0) };
 }
 
 /** Takes over `view`: closes it with itself, and when this fails. */

@@ -21,6 +21,7 @@ import type { AcceptedState } from '@kvorum/raft';
 import type { CommandResult } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
 import type { AutoCompactionPolicy, AutoCompactionView } from './auto-compaction.ts';
+import { encodeMembershipRow } from './membership-row.ts';
 import type { PendingRead, ReadGroup } from './read-path.ts';
 import { drive, driveWhile } from './reading.ts';
 import {
@@ -300,8 +301,9 @@ async function readMeta(reader: StateReader, shard: ShardId): Promise<EngineMeta
 }
 
 function writeMembership(records: readonly AcceptedRecord[], batch: StoreBatch): void {
-  for (const { kind, payload } of records) {
-    if (kind === 'config') batch.put(MEMBERSHIP_KEY, payload);
+  for (const { kind, payload, state } of records) {
+    if (kind !== 'config') continue;
+    batch.put(MEMBERSHIP_KEY, encodeMembershipRow(payload, state.index));
   }
 }
 

@@ -14,6 +14,8 @@ export interface WritePathHost {
   readonly nowMs: () => number;
   /** The core can take a proposal and everything accepted so far is applied. */
   readonly canPropose: () => boolean;
+  /** Another kind of record goes first: no new batch meanwhile. */
+  readonly isHeld: () => boolean;
   /** Undefined when `isCurrent` stopped holding on the way: the state may have moved under the batch. */
   readonly execute: (
     proposals: readonly Proposal[],
@@ -68,6 +70,11 @@ export class WritePath {
     return this.#queue.bytes;
   }
 
+  /** This leadership may seal batches. */
+  get serves(): boolean {
+    return this.#serving;
+  }
+
   /** A batch is being executed, proposed or confirmed. */
   get busy(): boolean {
     return this.#busy;
@@ -104,8 +111,8 @@ export class WritePath {
 
   /** Seals and runs the next batch when there is one and nothing is in flight. */
   pump(): void {
-    if (this.#busy || !this.#serving || this.#queue.length === 0 || !this.#host.canPropose())
-      return;
+    if (this.#busy || !this.#serving || this.#queue.length === 0) return;
+    if (this.#host.isHeld() || !this.#host.canPropose()) return;
     this.#busy = true;
     // One turn of the microtask queue gathers what arrives in the same frame.
     queueMicrotask(() => {

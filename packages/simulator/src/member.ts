@@ -279,7 +279,7 @@ export class SimMember {
       generation: 0,
       self: this.id,
       leaderId: leaderId(formatId(this.id) + boot),
-      voters: members.map((member) => member.id),
+      voters: world.voters.map((member) => member.id),
       preferenceRank: rank,
       log: world.plant.log?.(traced, this) ?? traced,
       store: world.plant.store?.(store, this) ?? store,
@@ -293,6 +293,8 @@ export class SimMember {
       sha256,
     });
     life.replicas.set(shard, replica);
+    const wanted = world.wanted.get(shard);
+    if (wanted !== undefined) replica.wantMembership(wanted);
     replica.onChange(({ raft: { role, term, leader } }) => {
       world.trace.line(this.name, `shard ${shard} ${role} term ${term} leader ${leader ?? '-'}`);
     });

@@ -8,6 +8,7 @@ import {
   shardId,
 } from '@kvorum/base';
 import type { LogEntry, LogName, Rng } from '@kvorum/ports';
+import type { Membership } from '@kvorum/raft';
 import type { AutoCompactionPolicy, Replica } from '@kvorum/replica';
 import {
   MemoryLogBroker,
@@ -25,6 +26,8 @@ export interface WorldOptions {
   /** Decides everything that is left to chance. */
   readonly seed: number;
   readonly members?: number;
+  /** The first so many members vote at first; default all. */
+  readonly voters?: number;
   readonly shards?: number;
   readonly limits?: Partial<Limits>;
   readonly autoCompaction?: AutoCompactionPolicy | undefined;
@@ -77,7 +80,10 @@ export class World {
   readonly broker: MemoryLogBroker;
   readonly network: MemoryPeerNetwork;
   readonly members: readonly SimMember[];
+  readonly voters: readonly SimMember[];
   readonly shards: readonly ShardId[];
+  /** What the shard map wants of each shard. */
+  readonly wanted: Map<ShardId, Membership> = new Map();
   readonly limits: Limits;
   readonly autoCompaction: AutoCompactionPolicy | undefined;
   /** Breaks and halts reported by replicas. A run in which neither log nor disks are damaged must have none. */
@@ -118,6 +124,15 @@ export class World {
       const drift = driftMax === 0 ? 0 : own.integer(-driftMax, driftMax + 1);
       return new SimMember(this, i, { rng: own, wallSkewDays: options.wallSkewDays?.[i], drift });
     });
+    this.voters = this.members.slice(0, options.voters ?? this.members.length);
+  }
+
+  /** The shard map wants other voters of a shard from now on; every member hears of it at once. */
+  want(shard: ShardId, voters: readonly SimMember[], learners: readonly SimMember[] = []): void {
+    const ids = (members: readonly SimMember[]): MemberId[] => members.map(({ id }) => id);
+    const wanted = { voters: ids(voters), learners: ids(learners) };
+    this.wanted.set(shard, wanted);
+    for (const member of this.members) member.replica(shard)?.wantMembership(wanted);
   }
 
   rng(stream: Stream): Rng {

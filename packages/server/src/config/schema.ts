@@ -142,6 +142,7 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
     'Accepted records waiting to be applied above this stop the reading of the log, bytes.',
   applyRunBytesTarget:
     'Records that one write of a replica’s store takes while it catches up, bytes.',
+  learnerLagRecordsMax: 'A learner so many records behind, or fewer, may become a voter.',
   shardsMax: 'Most shards of a cluster.',
   peerFrameBytesMax: 'Largest frame between members, bytes.',
   peerQueueBytesMax: 'Bytes waiting for one other member before messages are dropped.',

@@ -6,6 +6,8 @@ interface Hosted {
   leader: MemberId | undefined;
   leads: boolean;
   halt: HaltReport | undefined;
+  /** Of the membership it has. */
+  configIndex: number;
 }
 
 const byShard = (a: string, b: string): number =>
@@ -24,13 +26,16 @@ export class ReplicaSet {
       leader: raft.leader,
       leads: raft.role === 'leader',
       halt: raft.halted,
+      configIndex: raft.configIndex,
     };
     this.#hosted.set(replica.shard, hosted);
     this.#sort();
     replica.onChange((status: ReplicaStatus) => {
-      const { leader, role, halted } = status.raft;
+      const { leader, role, halted, configIndex } = status.raft;
       const leads = role === 'leader' && halted === undefined;
-      if (hosted.leader === leader && hosted.leads === leads && hosted.halt === halted) return;
+      const isSame = hosted.leader === leader && hosted.leads === leads && hosted.halt === halted;
+      if (isSame && hosted.configIndex === configIndex) return;
+      hosted.configIndex = configIndex;
       hosted.halt = halted;
       hosted.leader = leader;
       hosted.leads = leads;
