@@ -1,3 +1,4 @@
+import type { ElectionMetrics } from '@kvorum/log-kafka';
 import type { ReplicaMetrics, ReplicaStatus } from '@kvorum/replica';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { RequestCounts } from './request-counts.ts';
@@ -92,6 +93,10 @@ export interface MemberMetrics {
   readonly refusedConnections: Counter<'reason'>;
   readonly requests: RequestCounts;
   readonly logProblems: Gauge;
+  /** Of votes and heartbeats over Kafka. */
+  readonly election: ElectionMetrics;
+  /** Where the gauge of the election topics reads from. */
+  readonly electionAnswered: (source: () => boolean) => void;
 }
 
 function counter(registry: Registry, name: string, help: string): Counter<'shard'> {
@@ -172,6 +177,65 @@ function replicaMetrics(registry: Registry): ReplicaMetrics {
   };
 }
 
+function electionMetrics(
+  registry: Registry,
+): Pick<MemberMetrics, 'election' | 'electionAnswered'> {
+  const registers = [registry];
+  const produce = new Histogram({
+    name: 'kv_election_produce_seconds',
+    help: 'Producing one record to an election topic.',
+    labelNames: ['topic'],
+    buckets: SECONDS,
+    registers,
+  });
+  const sent = new Counter({
+    name: 'kv_election_messages_sent_total',
+    help: 'Messages written to the election topics.',
+    labelNames: ['topic'],
+    registers,
+  });
+  const lost = new Counter({
+    name: 'kv_election_messages_lost_total',
+    help: 'Messages that did not get into an election topic.',
+    labelNames: ['topic'],
+    registers,
+  });
+  const received = new Counter({
+    name: 'kv_election_messages_received_total',
+    help: 'Messages read from the election topics.',
+    registers,
+  });
+  const ignored = new Counter({
+    name: 'kv_election_frames_ignored_total',
+    help: 'Records of the election topics that were not taken.',
+    labelNames: ['reason'],
+    registers,
+  });
+  return {
+    election: {
+      produced(topic, { messages, ms }) {
+        produce.observe({ topic }, ms / 1000);
+        sent.inc({ topic }, messages);
+      },
+      lost: (topic, messages) => lost.inc({ topic }, messages),
+      received: (messages) => received.inc(messages),
+      ignored: (reason) => ignored.inc({ reason }),
+    },
+    electionAnswered(source) {
+      registry.registerMetric(
+        new Gauge({
+          name: 'kv_election_topics_answered',
+          help: 'Whether both election topics answered lately.',
+          registers: [],
+          collect() {
+            this.set(source() ? 1 : 0);
+          },
+        }),
+      );
+    },
+  };
+}
+
 function statusGauges(registry: Registry): MemberMetrics['statusSource'] {
   let read: () => readonly ReplicaStatus[] = () => [];
   for (const spec of STATUS_GAUGES) {
@@ -222,6 +286,7 @@ export function createMetrics(version: string, memberName: string): MemberMetric
       registers: [registry],
     }),
     requests: new RequestCounts(registry),
+    ...electionMetrics(registry),
     logProblems: new Gauge({
       name: 'kv_log_unsafe_settings',
       help: 'Unsafe settings found by the periodic check of the shared log.',

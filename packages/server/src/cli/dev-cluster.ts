@@ -122,6 +122,7 @@ export class DevCluster implements Service, DevControl {
         logger: createLogger(config),
         logs: logs.forMember(),
         logWhere: logs.where,
+        ...(logs.openElection === undefined ? {} : { openElection: logs.openElection }),
         signal: this.#abort.signal,
         dev: this,
       });

@@ -1,9 +1,11 @@
 import { mkdirSync } from 'node:fs';
 import { KvError } from '@kvorum/base';
+import type { KafkaOptions } from '@kvorum/log-kafka';
 import { openLocalLogs } from '@kvorum/log-local';
 import type { SharedLogs } from '@kvorum/ports';
 import type { KvdConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
+import { isLeaders, type OpenElection } from '../member/election.ts';
 import { logTls } from './log-tls.ts';
 import { readSecret } from './setting-file.ts';
 
@@ -12,6 +14,8 @@ export interface OpenedLogs {
   readonly forMember: () => SharedLogs;
   /** For messages: the brokers or the directory. */
   readonly where: string;
+  /** For `election: kafka`. */
+  readonly openElection?: OpenElection;
   readonly close: () => Promise<void>;
 }
 
@@ -48,10 +52,9 @@ export async function openConfiguredLogs(
   }
   const { sasl } = log;
   // Loaded only where it is used: the Kafka client costs memory and start time.
-  const { openKafkaLogs } = await import('@kvorum/log-kafka');
-  const logs = openKafkaLogs({
+  const { openKafkaElection, openKafkaLogs } = await import('@kvorum/log-kafka');
+  const kafka: KafkaOptions = {
     brokers: log.brokers,
-    topicPrefix: `${log.topicPrefix}raft-log-`,
     clientId: `kvd-${config.clusterName}-${config.name}`,
     ssl: logTls(log),
     ...(sasl === undefined
@@ -64,8 +67,19 @@ export async function openConfiguredLogs(
           },
         }),
     dev: config.dev,
-    limits: config.limits,
     logger: (level, message, fields) => logger[level](fields, message),
+  };
+  const logs = openKafkaLogs({
+    ...kafka,
+    topicPrefix: `${log.topicPrefix}raft-log-`,
+    limits: config.limits,
   });
-  return { forMember: () => logs, where: log.brokers.join(', '), close: () => logs.close() };
+  const openElection: OpenElection = (identity) =>
+    openKafkaElection({ ...kafka, ...identity, topicPrefix: `${log.topicPrefix}raft-`, isLeaders });
+  return {
+    forMember: () => logs,
+    where: log.brokers.join(', '),
+    ...(config.election === 'kafka' ? { openElection } : {}),
+    close: () => logs.close(),
+  };
 }

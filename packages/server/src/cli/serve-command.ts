@@ -24,6 +24,7 @@ export async function serve(loaded: LoadedConfig): Promise<number> {
         logger,
         logs: opened.forMember(),
         logWhere: opened.where,
+        ...(opened.openElection === undefined ? {} : { openElection: opened.openElection }),
         signal,
       });
     },

@@ -9,6 +9,7 @@ import {
   configLeaves,
   environmentName,
   flagName,
+  KAFKA_ELECTION_LIMITS,
   type KvdConfig,
   type LogConfig,
   type Schema,
@@ -57,7 +58,9 @@ export function loadConfig(input: ConfigInput): LoadedConfig {
     if (text !== undefined) layers.set(path, fromText(text, schema), `flag ${flagName(path)}`);
   }
   layers.setAll(input.fixed, 'this command');
-  listenAsMember(layers, validateConfig(layers.tree, layers.sources));
+  const first = validateConfig(layers.tree, layers.sources);
+  listenAsMember(layers, first);
+  waitForKafka(layers, first);
   const config = validateConfig(layers.tree, layers.sources);
   return { config: checkMeaning(config, input.fixed !== undefined), sources: layers.sources };
 }
@@ -89,6 +92,17 @@ function listenAsMember(layers: Layers, config: KvdConfig): void {
   };
   for (const [path, address] of Object.entries(addresses)) {
     if (layers.sources.get(path) === 'default') layers.set(path, address, 'its entry in members');
+  }
+}
+
+/** Elections over Kafka are slower by default than those of members that hear each other directly. */
+function waitForKafka(layers: Layers, config: KvdConfig): void {
+  if (config.election !== 'kafka') return;
+  for (const [name, value] of Object.entries(KAFKA_ELECTION_LIMITS)) {
+    const path = `limits.${name}`;
+    if (layers.sources.get(path) === 'default') {
+      layers.set(path, value, 'default with election kafka');
+    }
   }
 }
 
@@ -214,6 +228,12 @@ function checkMeaning(config: KvdConfig, oneProcess: boolean): KvdConfig {
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw configError(`members names "${twice}" twice`);
   checkKafka(config.log);
+  if (config.election === 'kafka' && config.log.kind !== 'kafka') {
+    throw configError(
+      `election is kafka but log.kind is ${config.log.kind}: there is no Kafka to hold elections over`,
+      'set log.kind to kafka and log.brokers, or election to peer',
+    );
+  }
   autoCompactionPolicy(config.autoCompaction);
   if (config.log.kind === 'local' && members.length > 1 && !oneProcess) {
     throw configError(

@@ -55,6 +55,8 @@ export interface KvdConfig {
   readonly listenClient: string;
   readonly listenPeer: string;
   readonly log: LogConfig;
+  /** How votes and heartbeats travel: over the members' own connections, or over topics of the log's Kafka. */
+  readonly election: 'peer' | 'kafka';
   readonly store: { readonly compression: 'none' | 'snappy' };
   readonly autoCompaction: AutoCompactionConfig;
   readonly dev: boolean;
@@ -128,9 +130,9 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   sessionsPerShardMax: 'Client sessions remembered per shard.',
   sessionResultBytesMax: 'Bytes of remembered results per client session.',
   sessionIdleMsMax: 'A session idle for so long is forgotten, milliseconds.',
-  heartbeatMs: 'Between two heartbeats of a leader, milliseconds.',
-  electionMsMin: 'Shortest election timeout, milliseconds.',
-  electionMsMax: 'Longest election timeout, milliseconds.',
+  heartbeatMs: 'Between two heartbeats of a leader, milliseconds. With `election: kafka` 500.',
+  electionMsMin: 'Shortest election timeout, milliseconds. With `election: kafka` 5000.',
+  electionMsMax: 'Longest election timeout, milliseconds. With `election: kafka` 10000.',
   requestTimeoutMs: 'Deadline of a request that names none, milliseconds.',
   transferHoldMs:
     'How long a leadership moved by hand is not moved back for an even spread, milliseconds.',
@@ -162,6 +164,15 @@ function limitsSchema(): Schema {
   }
   return section('Bounds; every one is enforced with an error that names it.', properties);
 }
+
+/**
+ * Defaults of limits with `election: kafka`. A heartbeat costs the brokers a record and its fetches, so there are fewer; and while Kafka
+ * elects another partition leader for the topics (a second or three after a broker died) nobody hears anybody, which must not depose
+ * anybody: that takes electionMsMin of silence.
+ */
+export const KAFKA_ELECTION_LIMITS: Readonly<
+  Pick<Limits, 'heartbeatMs' | 'electionMsMin' | 'electionMsMax'>
+> = { heartbeatMs: 500, electionMsMin: 5000, electionMsMax: 10_000 };
 
 const MEMBER_SCHEMA = section(
   'One member.',
@@ -252,6 +263,10 @@ export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum mem
     { default: '127.0.0.1:2380' },
   ),
   log: LOG_SCHEMA,
+  election: text(
+    'How votes and heartbeats travel. peer: straight between the members. kafka: over the topics <prefix>raft-vote and <prefix>raft-leader; needs `log.kind` kafka. The same on every member.',
+    { enum: ['peer', 'kafka'], default: 'peer' },
+  ),
   store: section('State on disk.', {
     compression: text(
       'none: a linearizable get costs a third less CPU. snappy: compressible values take 2 to 6 times less disk. May be changed at any restart.',

@@ -1,6 +1,7 @@
 import { KvError, META_SHARD } from '@kvorum/base';
+import type { KafkaElection } from '@kvorum/log-kafka';
 import { openPeerTransport } from '@kvorum/peer-tcp';
-import type { PeerTransport, SharedLogs, StateStores } from '@kvorum/ports';
+import type { PeerMessages, PeerTransport, SharedLogs, StateStores } from '@kvorum/ports';
 import { type Replica, ReplicaStores } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
 import { openLevelStores } from '@kvorum/store-level';
@@ -12,9 +13,11 @@ import type { Logger } from '../logger.ts';
 import { createMetrics, type MemberMetrics } from '../metrics.ts';
 import { type Cluster, describeCluster } from './cluster.ts';
 import { type DataDirectory, openMemberDirectory } from './data-directory.ts';
+import type { OpenElection } from './election.ts';
 import { checkMap, firstMap } from './first-map.ts';
 import { deriveMetaUid, freshLeaderId } from './identity.ts';
 import { MemberHost } from './member-host.ts';
+import { whenReachable } from './open-log.ts';
 import { peerOptions } from './peer-options.ts';
 import { startPlacement } from './placement.ts';
 import { ReplicaManager } from './replica-manager.ts';
@@ -35,6 +38,8 @@ export interface MemberOptions {
   readonly logs: SharedLogs;
   /** For messages about the log: its brokers or directory. */
   readonly logWhere: string;
+  /** Votes and heartbeats go over this instead of the members' own connections. */
+  readonly openElection?: OpenElection;
   /** Ends the start early. */
   readonly signal: AbortSignal;
   /** Of a development cluster. */
@@ -68,6 +73,8 @@ export async function startMember(options: MemberOptions): Promise<Member> {
   return member;
 }
 
+type LogProblems = Awaited<ReturnType<SharedLogs['verify']>>;
+
 class RunningMember implements Member {
   readonly name: string;
   readonly host: MemberHost;
@@ -84,6 +91,7 @@ class RunningMember implements Member {
   readonly #abort = new AbortController();
   readonly #leaderId: ReturnType<typeof freshLeaderId>;
   #peers: PeerTransport | undefined;
+  #election: KafkaElection | undefined;
   #client: ClientServer | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -141,7 +149,8 @@ class RunningMember implements Member {
     }
     this.#client = await startClientServer(this.host, config.listenClient, this.#options.dev);
     this.host.setStarting(`opening its log at ${this.#options.logWhere}`);
-    const manager = this.#startManager(peers, new Set(await this.#stores.list()));
+    const messages = await this.#openElection(peers);
+    const manager = this.#startManager(messages, new Set(await this.#stores.list()));
     const meta = await this.#openMeta(manager);
     this.host.setStarting('waiting for the shard map: needs a majority of the members');
     const source = new ShardMapSource(meta, systemClock, this.#logger);
@@ -158,11 +167,11 @@ class RunningMember implements Member {
       manager.follow(next);
     };
     this.#cleanups.push(source.follow(follow));
-    this.#startTasks(peers);
+    this.#startTasks(messages);
     this.#logger.info({ shards: config.shards, client: this.clientAddress }, 'member serves');
   }
 
-  #startManager(peers: PeerTransport, onDisk: ReadonlySet<string>): ReplicaManager {
+  #startManager(messages: PeerMessages, onDisk: ReadonlySet<string>): ReplicaManager {
     const { config, logs, logWhere } = this.#options;
     const manager = new ReplicaManager({
       self: this.#cluster.self.id,
@@ -175,7 +184,7 @@ class RunningMember implements Member {
       space: this.#space,
       stores: new ReplicaStores(this.#stores),
       onDisk,
-      peers,
+      messages,
       replicas: this.#replicas,
       signal: this.#abort.signal,
     });
@@ -185,13 +194,43 @@ class RunningMember implements Member {
 
   #wirePeers(peers: PeerTransport): void {
     this.host.setPeers(peers);
+    peers.onRequest((_from, payload) => this.host.onPeerRequest(payload));
+    // Also with elections over Kafka: while that setting changes, some members still speak to this one directly.
     peers.onMessage((from, { shard, payload }) => {
       this.#replicas.get(shard)?.deliver(from, payload);
     });
-    peers.onReachability((peer, reachable) => {
+    if (this.#options.openElection === undefined) this.#wireReachability(peers);
+  }
+
+  #wireReachability(messages: PeerMessages): void {
+    messages.onReachability((peer, reachable) => {
       for (const replica of this.#replicas.all()) replica.peerReachability(peer, reachable);
     });
-    peers.onRequest((_from, payload) => this.host.onPeerRequest(payload));
+  }
+
+  /** What carries votes and heartbeats: the topics of Kafka, if that is configured, or the members' own connections. */
+  async #openElection(peers: PeerTransport): Promise<PeerMessages> {
+    const { config, logger, logWhere: where, openElection } = this.#options;
+    if (openElection === undefined) return peers;
+    const open = (): Promise<KafkaElection> =>
+      openElection({
+        self: this.#cluster.self.id,
+        cluster: this.#cluster.id,
+        limits: config.limits,
+        metrics: this.#metrics.election,
+      });
+    const { startupTimeoutMs } = config.log;
+    const { signal } = this.#abort;
+    const waiting = { clock: systemClock, logger, startupTimeoutMs, where, signal };
+    const election = await whenReachable(open, {}, waiting);
+    this.#election = election;
+    this.#cleanups.push(() => election.close());
+    this.#metrics.electionAnswered(() => election.isAnswered);
+    election.onMessage((from, { shard, payload }) => {
+      this.#replicas.get(shard)?.deliver(from, payload);
+    });
+    this.#wireReachability(election);
+    return election;
   }
 
   #openMeta(manager: ReplicaManager): Promise<Replica> {
@@ -205,8 +244,7 @@ class RunningMember implements Member {
     });
   }
 
-  #startTasks(peers: PeerTransport): void {
-    const { logs } = this.#options;
+  #startTasks(messages: PeerMessages): void {
     this.#metrics.statusSource(() => this.#replicas.all().map((replica) => replica.status()));
     this.#cleanups.push(this.host.watchHalts());
     this.#cleanups.push(
@@ -216,12 +254,12 @@ class RunningMember implements Member {
         replicas: this.#replicas,
         cluster: this.#cluster,
         map: () => this.host.map(),
-        isReachable: (peer) => peers.isReachable(peer),
+        isReachable: (peer) => messages.isReachable(peer),
         isHeld: (shard) => this.host.held.has(shard),
       }),
     );
     const timer = setInterval(() => {
-      logs.verify().then(
+      this.#verify().then(
         (problems) => this.#onLogProblems(problems),
         (error: unknown) =>
           this.#logger.warn({ err: error }, 'cannot check the settings of the log'),
@@ -230,7 +268,12 @@ class RunningMember implements Member {
     this.#cleanups.push(() => clearInterval(timer));
   }
 
-  #onLogProblems(problems: Awaited<ReturnType<SharedLogs['verify']>>): void {
+  async #verify(): Promise<LogProblems> {
+    const found = await this.#options.logs.verify();
+    return [...found, ...((await this.#election?.verify()) ?? [])];
+  }
+
+  #onLogProblems(problems: LogProblems): void {
     this.#metrics.logProblems.set(problems.length);
     for (const { log, problem } of problems)
       this.#logger.warn({ log, problem }, 'the log is not safe');
@@ -263,6 +306,7 @@ class RunningMember implements Member {
     await Promise.all([
       this.#client?.kill(),
       this.#peers?.close(),
+      this.#election?.close(),
       ...this.#replicas.all().map((replica) => replica.stop()),
     ]);
     await this.#cleanUp();

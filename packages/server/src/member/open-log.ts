@@ -1,4 +1,4 @@
-import { errorSpec, isKvError, KvError } from '@kvorum/base';
+import { type ErrorDetails, errorSpec, isKvError, KvError } from '@kvorum/base';
 import type { Clock, LogSpec, SharedLog, SharedLogs } from '@kvorum/ports';
 import type { Logger } from '../logger.ts';
 import { pause } from './system.ts';
@@ -7,8 +7,7 @@ import { pause } from './system.ts';
 export const LOG_RETRY_MS = 1000;
 const RETRY_MS_MAX = 5000;
 
-export interface OpenLogOptions {
-  readonly logs: SharedLogs;
+export interface WaitForLogOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly startupTimeoutMs: number;
@@ -17,26 +16,37 @@ export interface OpenLogOptions {
   readonly signal: AbortSignal;
 }
 
+export interface OpenLogOptions extends WaitForLogOptions {
+  readonly logs: SharedLogs;
+}
+
 /**
  * Opens a shard's log, waiting for one that does not answer.
  *
  * Errors: KV_LOG_UNAVAILABLE after `startupTimeoutMs`, naming the brokers and why the last try failed; KV_LOG_MISCONFIGURED at once; KV_STOPPED on abort.
  */
-export async function openLogWhenReachable(
-  spec: LogSpec,
-  options: OpenLogOptions,
-): Promise<SharedLog> {
-  const { logs, clock, logger, startupTimeoutMs, where, signal } = options;
+export function openLogWhenReachable(spec: LogSpec, options: OpenLogOptions): Promise<SharedLog> {
+  const open = (): Promise<SharedLog> => options.logs.open(spec, { create: true });
+  return whenReachable(open, { shard: spec.shard }, options);
+}
+
+/** Opens something that lives where the log does, waiting likewise. `details` are of the error when it does not come. */
+export async function whenReachable<T>(
+  open: () => Promise<T>,
+  details: ErrorDetails,
+  options: WaitForLogOptions,
+): Promise<T> {
+  const { clock, logger, startupTimeoutMs, where, signal } = options;
   const untilMs = clock.nowMs() + startupTimeoutMs;
   let delayMs = LOG_RETRY_MS;
   for (;;) {
     try {
-      return await logs.open(spec, { create: true });
+      return await open();
     } catch (error) {
       if (!isKvError(error) || error.code !== 'KV_LOG_UNAVAILABLE') throw error;
       if (signal.aborted) throw new KvError('KV_STOPPED');
       const leftMs = untilMs - clock.nowMs();
-      if (leftMs <= 0) throw gaveUp(error, spec, options);
+      if (leftMs <= 0) throw gaveUp(error, details, options);
       logger.warn(
         { why: error.message, leftMs: Math.round(leftMs) },
         `waiting for the log at ${where}`,
@@ -47,7 +57,7 @@ export async function openLogWhenReachable(
   }
 }
 
-function gaveUp(last: KvError, spec: LogSpec, options: OpenLogOptions): KvError {
+function gaveUp(last: KvError, details: ErrorDetails, options: WaitForLogOptions): KvError {
   const { startupTimeoutMs, where } = options;
   // The new error starts with the same words. OpenSSL's texts end with a line break, and this is to be one line.
   const why = last.message
@@ -61,7 +71,7 @@ function gaveUp(last: KvError, spec: LogSpec, options: OpenLogOptions): KvError 
     {
       cause: last,
       details: {
-        shard: spec.shard,
+        ...details,
         hint: hints.filter((hint) => hint !== undefined).join('; '),
       },
     },

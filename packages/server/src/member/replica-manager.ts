@@ -9,7 +9,7 @@ import {
   memberId,
   type ShardId,
 } from '@kvorum/base';
-import type { PeerTransport, SharedLogs } from '@kvorum/ports';
+import type { PeerMessages, SharedLogs } from '@kvorum/ports';
 import { openReplica, type Replica, type ReplicaStores } from '@kvorum/replica';
 import { initialVotersOf, type ShardEntry, type ShardMap, shardEntryOf } from '@kvorum/shard';
 import { autoCompactionPolicy } from '../config/auto-compaction.ts';
@@ -38,7 +38,8 @@ export interface ReplicaManagerParts {
   readonly stores: ReplicaStores;
   /** Shards that this member has something of on disk. */
   readonly onDisk: ReadonlySet<string>;
-  readonly peers: PeerTransport;
+  /** For votes and heartbeats. */
+  readonly messages: PeerMessages;
   readonly replicas: ReplicaSet;
   readonly signal: AbortSignal;
 }
@@ -197,7 +198,7 @@ export class ReplicaManager {
 
   async #open(spec: ReplicaSpec): Promise<Replica> {
     const { shard, generation, initialVoters: voters } = spec;
-    const { config, logs, logWhere, signal, peers, self } = this.#parts;
+    const { config, logs, logWhere, signal, messages, self } = this.#parts;
     const logger = this.#parts.logger.child({ shard });
     const waiting = {
       logs,
@@ -222,7 +223,7 @@ export class ReplicaManager {
       preferenceRank: spec.preferenceRank,
       log,
       store,
-      transport: { send: (to, payload) => peers.send(to, { shard, payload }) },
+      transport: { send: (to, payload) => messages.send(to, { shard, payload }) },
       clock: systemClock,
       rng: systemRng,
       limits: config.limits,
@@ -238,7 +239,7 @@ export class ReplicaManager {
     }
     this.#parts.replicas.add(replica);
     for (const { id } of replica.status().raft.peers) {
-      replica.peerReachability(id, peers.isReachable(id));
+      replica.peerReachability(id, messages.isReachable(id));
     }
     return replica;
   }
