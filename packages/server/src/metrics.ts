@@ -177,9 +177,7 @@ function replicaMetrics(registry: Registry): ReplicaMetrics {
   };
 }
 
-function electionMetrics(
-  registry: Registry,
-): Pick<MemberMetrics, 'election' | 'electionAnswered'> {
+function electionMetrics(registry: Registry): Pick<MemberMetrics, 'election' | 'electionAnswered'> {
   const registers = [registry];
   const produce = new Histogram({
     name: 'kv_election_produce_seconds',

@@ -158,9 +158,22 @@ describe('what is refused, with the place it came from', () => {
     expect(problem({ environment })).toMatch(expected);
   });
 
+  it('elections over Kafka are slower, unless the configuration says how slow', () => {
+    const yaml = 'election: kafka\nlog: {kind: kafka, brokers: ["k:9092"]}';
+    const timesOf = (more: string): readonly number[] => {
+      const { heartbeatMs, electionMsMin, electionMsMax } = load({ yaml: yaml + more }).config
+        .limits;
+      return [heartbeatMs, electionMsMin, electionMsMax];
+    };
+    expect(timesOf('')).toEqual([500, 5000, 10_000]);
+    expect(timesOf('\nlimits: {electionMsMin: 9000}')).toEqual([500, 9000, 10_000]);
+    expect(load({ yaml }).sources.get('limits.heartbeatMs')).toBe('default with election kafka');
+  });
+
   it.each([
     ['name: m9\nmembers: [{name: m1, peer: "a:1", client: "a:2"}]', /"m9" is not one of members/],
     ['log: {kind: kafka}', /log\.brokers is empty/],
+    ['election: kafka', /election is kafka but log\.kind is local: there is no Kafka/],
     [
       'name: a\nmembers: [{name: a, peer: "a:1", client: "a:2"}, {name: b, peer: "b:1", client: "b:2"}]',
       /log\.kind local serves one process/,

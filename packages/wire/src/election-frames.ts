@@ -75,7 +75,8 @@ function toId(value: unknown): bigint | undefined {
 
 /** Reads one record of a topic; bytes of any kind. */
 export function decodeElectionFrame(bytes: Uint8Array): Result<ElectionFrame, ElectionFrameError> {
-  const items = unpackPlain(bytes);
+  // Of a Buffer msgpackr would make Buffers.
+  const items = unpackPlain(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   if (!Array.isArray(items)) return err('malformed');
   const [version, clusterValue, fromValue, boot, leaving, to, list] = items as readonly unknown[];
   if (version !== ELECTION_FRAME_VERSION) {

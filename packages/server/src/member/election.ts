@@ -18,6 +18,9 @@ const LEADERS: ReadonlySet<unknown> = new Set<RaftMessage['kind']>(['heartbeat',
 /** Whether the message belongs in the topic `raft-leader`. */
 export function isLeaders(payload: unknown): boolean {
   return (
-    typeof payload === 'object' && payload !== null && 'kind' in payload && LEADERS.has(payload.kind)
+    typeof payload === 'object' &&
+    payload !== null &&
+    'kind' in payload &&
+    LEADERS.has(payload.kind)
   );
 }
