@@ -30,6 +30,8 @@ export interface CompactionCursor {
 export interface CompactionChunk {
   /** Store keys to delete, in one batch with `progress`. */
   readonly deletes: readonly Uint8Array[];
+  /** About what the deleted rows take in the store. */
+  readonly freedBytes: number;
   readonly progress: { readonly key: Uint8Array; readonly value: Uint8Array } | undefined;
   /** Where to go on; undefined = nothing is left to remove. */
   readonly cursor: CompactionCursor | undefined;
@@ -77,18 +79,19 @@ export function* compactionChunk(
   cursor: CompactionCursor | undefined,
 ): Reading<CompactionChunk> {
   const start = nextTarget(cursor ?? (yield* loadCursor()), view.compactRevision);
-  if (start === undefined) return { deletes: [], progress: undefined, cursor: undefined };
+  if (start === undefined)
+    return { deletes: [], freedBytes: 0, progress: undefined, cursor: undefined };
   const { target } = start;
   const rows = yield* scanChunk(revisionKey(start.atMain, start.atSub), revisionKey(target + 1, 0));
   const last = rows.at(-1);
-  const deletes = yield* superseded(view, rows, target);
+  const { deletes, freedBytes } = yield* superseded(view, rows, target);
   const next: CompactionCursor =
     last === undefined
       ? { doneThrough: target, target, atMain: target, atSub: 0 }
       : { ...start, atMain: rowMain(last[1]), atSub: rowSub(last[1]) + 1 };
   const progress = { key: COMPACTION_KEY, value: encodeCompactionCursor(next) };
   const finished = nextTarget(next, view.compactRevision) === undefined;
-  return { deletes, progress, cursor: finished ? undefined : next };
+  return { deletes, freedBytes, progress, cursor: finished ? undefined : next };
 }
 
 function* loadCursor(): Reading<CompactionCursor> {
@@ -115,14 +118,20 @@ function* superseded(
   view: CompactionView,
   rows: readonly StoredRow[],
   target: number,
-): Reading<Uint8Array[]> {
+): Reading<Pick<CompactionChunk, 'deletes' | 'freedBytes'>> {
   const deletes: Uint8Array[] = [];
+  let freedBytes = 0;
   const tombstones: Uint8Array[] = [];
   for (const [storeKey, row] of rows) {
     const prevMain = rowPrevMain(row);
-    if (prevMain > 0 && prevMain < target) deletes.push(copyBytes(rowPrevStoreKey(row)));
+    if (prevMain > 0 && prevMain < target) {
+      deletes.push(copyBytes(rowPrevStoreKey(row)));
+      // The predecessor is not read: one key's values are mostly of a size.
+      freedBytes += row.length;
+    }
     if (!rowIsTombstone(row) || rowMain(row) >= target) continue;
     deletes.push(storeKey);
+    freedBytes += row.length;
     tombstones.push(row);
   }
   const heads = yield* getMany(tombstones.map((row) => headKey(rowKey(row))));
@@ -133,5 +142,5 @@ function* superseded(
     const newest = head.modMain === rowMain(row) && head.modSub === rowSub(row);
     if (newest && !view.touched.has(byteText(rowKey(row)))) deletes.push(headKey(rowKey(row)));
   }
-  return deletes;
+  return { deletes, freedBytes };
 }

@@ -167,18 +167,14 @@ export class Engine {
     const executor = new Executor(state, this.limits);
     const results: CommandResult[] = [];
     for (const { request, session, origin } of batch) {
-      const before = state.revision;
-      if (origins !== undefined) {
-        origins.begin(origin);
-        executor.originBytes = origins.bytesMax;
-      }
+      const before = { revision: state.revision, compactedTo: state.compactedTo };
+      executor.originBytes = origins?.begin(origin) ?? 0;
       if (session !== undefined && sessions !== undefined) {
         results.push(yield* executeTagged(executor, sessions, request, session));
       } else {
         results.push(request.op === 'put' ? executor.put(request) : yield* executor.run(request));
       }
-      if (state.revision !== before) origins?.madeRevision();
-      else if (request.op === 'compact' && results.at(-1)?.ok === true) origins?.compacted();
+      origins?.end(before, state);
     }
     assert(this.currentRevision === base.revision, 'a batch must not overlap an apply');
     return this.finish(state, { sessions, origins, results, leaderTimeMs });

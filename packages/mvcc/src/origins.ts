@@ -21,6 +21,12 @@ interface Run {
   count: number;
 }
 
+/** How far a batch has come. */
+export interface Progress {
+  readonly revision: number;
+  readonly compactedTo: number;
+}
+
 /**
  * Who asked for what in one batch: a table of the distinct origins, and which of them each revision is of, by runs.
  *
@@ -40,34 +46,29 @@ export class OriginRecorder {
   private lastNumber = 0;
   private namesBytes = FRAME_BYTES;
 
-  /** Never less than the encoded bytes. */
-  get bytesMax(): number {
-    // The next command may begin a run.
+  /** The command that comes next is of this origin. Returns how many bytes the origins take at most, with that command. */
+  begin(origin: Origin | undefined): number {
+    if (origin !== this.last) {
+      this.last = origin;
+      this.lastNumber = origin === undefined ? 0 : this.numberOf(origin);
+    }
+    // The command may begin a run.
     return this.namesBytes + (this.runs.length + 1) * RUN_BYTES_MAX;
   }
 
-  /** The command that comes next is of this origin; to be called before its room in the record is judged. */
-  begin(origin: Origin | undefined): void {
-    if (origin === this.last) return;
-    this.last = origin;
-    this.lastNumber = origin === undefined ? 0 : this.numberOf(origin);
-  }
-
-  /** The command that was begun made a revision. */
-  madeRevision(): void {
+  /** The command that was begun is done; what it did shows in the state. */
+  end(before: Progress, after: Progress): void {
+    if (after.compactedTo !== before.compactedTo) this.compactedBy = this.lastNumber;
+    if (after.revision === before.revision) return;
     const run = this.runs.at(-1);
     if (run?.origin === this.lastNumber) run.count += 1;
     else this.runs.push({ origin: this.lastNumber, count: 1 });
   }
 
-  compacted(): void {
-    this.compactedBy = this.lastNumber;
-  }
-
   /** Undefined when nothing is known of anything that the batch did. */
   encode(): Uint8Array | undefined {
     if (this.compactedBy === 0 && this.runs.every(({ origin }) => origin === 0)) return undefined;
-    const out = new ByteWriter(this.bytesMax);
+    const out = new ByteWriter(this.namesBytes);
     out.varint(this.table.length);
     for (const { user, client } of this.table) {
       out.blob(utf8(user));

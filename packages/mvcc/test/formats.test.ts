@@ -78,8 +78,7 @@ function sample(origins?: Uint8Array): Uint8Array {
 function sampleOrigins(): Uint8Array | undefined {
   const recorder = new OriginRecorder();
   recorder.begin({ user: 'alice', client: 'billing@h1' });
-  recorder.madeRevision();
-  recorder.compacted();
+  recorder.end({ revision: 1, compactedTo: -1 }, { revision: 2, compactedTo: 1 });
   return recorder.encode();
 }
 

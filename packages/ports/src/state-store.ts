@@ -43,6 +43,11 @@ export interface StateStore extends StateReader {
   /** Resolves when everything written before this call survives a crash of the machine. */
   sync(): Promise<void>;
   readView(): ReadView;
+  /**
+   * Gives back the disk space of what was deleted from a range, at the cost of rewriting what is left in it. Reads and writes go on.
+   * Rejects with KV_STOPPED when the store is closed.
+   */
+  reclaim(range: StoreRange): Promise<void>;
   /** Bytes on disk, approximately. */
   sizeBytes(): Promise<number>;
   close(): Promise<void>;

@@ -1,4 +1,4 @@
-import { assert, KvError, type Limits, type Revision, type ShardId } from '@kvorum/base';
+import { assert, isKvError, KvError, type Limits, type Revision, type ShardId } from '@kvorum/base';
 import {
   applyWriteSet,
   type CompactionCursor,
@@ -31,6 +31,7 @@ import {
   RevisionTimes,
 } from './revision-times.ts';
 import { decodeShardTime, encodeShardTime, ShardTime } from './shard-time.ts';
+import { SpaceReclaim } from './space-reclaim.ts';
 import { WatchService } from './watch-service.ts';
 import type { ExecutedBatch } from './write-path.ts';
 
@@ -63,6 +64,7 @@ export class StateMachine {
   readonly #options: StateMachineOptions;
   readonly #store: StateStore;
   readonly #engine: Engine;
+  readonly #reclaim: SpaceReclaim;
   readonly #time: ShardTime;
   /** Kept for compaction by age alone. */
   readonly #times: RevisionTimes | undefined;
@@ -75,6 +77,7 @@ export class StateMachine {
     this.#times = times.revisions;
     this.#options = options;
     this.#store = options.store;
+    this.#reclaim = new SpaceReclaim(options.store);
     this.#engine = Engine.load(meta, options.limits);
     this.acceptedState = acceptedOf(meta);
     this.watches = new WatchService(this.#engine, options.store, {
@@ -202,6 +205,16 @@ export class StateMachine {
       { sync: false },
     );
     this.#options.metrics.compactedRows(this.#options.shard, deletes.length);
+    this.#reclaim.freed(chunk.freedBytes);
+    if (!this.#compactionPending) this.#reclaimSpace();
+  }
+
+  /** Beside everything else; what is not given back now is the next time. */
+  #reclaimSpace(): void {
+    this.#reclaim.compacted(this.compactRevision).catch((error: unknown) => {
+      const stopped = isKvError(error) && error.code === 'KV_STOPPED';
+      if (!stopped) this.#broken(error);
+    });
   }
 
   /**

@@ -156,6 +156,7 @@ export class SimProcess {
       },
       sync: () => this.seen(slow('write', () => inner.sync())),
       readView: () => inner.readView(),
+      reclaim: (range) => this.seen(inner.reclaim(range)),
       sizeBytes: () => this.seen(inner.sizeBytes()),
       close: () => inner.close(),
     };

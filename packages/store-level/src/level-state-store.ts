@@ -39,6 +39,9 @@ const WRITE_BEHIND_MS = 250;
 /** Never written; deleting it gives an otherwise empty batch something to sync. */
 const SYNC_MARKER_KEY = utf8('\u{10ffff}sync');
 
+/** Runs one step at a time over all stores of a process: each holds one of Node's four worker threads. */
+export type Turn = (step: () => Promise<void>) => Promise<void>;
+
 interface ReadOptions {
   readonly keyEncoding: 'view';
   readonly valueEncoding: 'view';
@@ -164,18 +167,21 @@ export class LevelStateStore implements StateStore {
   readonly #db: Db;
   readonly #reader: LevelReader;
   readonly #onClose: () => void;
+  readonly #turn: Turn;
   #pending = new PendingRows();
   /** On their way into LevelDB, oldest first; still read from here. */
   readonly #flushing: PendingRows[] = [];
   /** Settles when the last write has. Writes run on worker threads, which would not keep their order by themselves. */
   #lastWrite: Promise<void> = Promise.resolve();
   #writesUnderWay = 0;
+  #reclaiming: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #failure: KvError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(db: Db, onClose: () => void) {
+  constructor(db: Db, turn: Turn, onClose: () => void) {
     this.#db = db;
+    this.#turn = turn;
     this.#reader = new LevelReader(db);
     this.#onClose = onClose;
   }
@@ -242,6 +248,19 @@ export class LevelStateStore implements StateStore {
     }
   }
 
+  async reclaim(range: StoreRange): Promise<void> {
+    this.#checkOpen();
+    await this.#flushPending();
+    const db = this.#db;
+    // The type is that of all platforms; on Node it is always there.
+    assert(canCompactRange(db), 'this build of LevelDB cannot compact a range');
+    await this.#turn(async () => {
+      this.#checkOpen();
+      this.#reclaiming = compactRange(db, range);
+      await this.#reclaiming;
+    });
+  }
+
   /** Sum of the files' sizes; LevelDB's own estimate leaves out the write-ahead log. */
   async sizeBytes(): Promise<number> {
     this.#checkOpen();
@@ -271,6 +290,7 @@ export class LevelStateStore implements StateStore {
     // What failed was its writer's to see, or is lost as in a crash: the writer replays it from the log.
     await this.#flushPending().catch(() => undefined);
     await this.#lastWrite.catch(() => undefined);
+    await this.#reclaiming.catch(() => undefined);
     await this.#db.close();
     this.#onClose();
   }
@@ -371,6 +391,32 @@ export class LevelStateStore implements StateStore {
   #checkSound(): void {
     if (this.#failure !== undefined) throw this.#failure;
   }
+}
+
+interface RangeCompactor {
+  compactRange(
+    start: Uint8Array,
+    end: Uint8Array,
+    options: { readonly keyEncoding: 'view' },
+  ): Promise<void>;
+}
+
+/**
+ * LevelDB looks how deep the range lies before it writes out what it has in memory; a table written then may come to lie deeper, and would be
+ * left alone. So an empty range goes ahead.
+ */
+async function compactRange(db: RangeCompactor, { gte, lt }: StoreRange): Promise<void> {
+  const options = { keyEncoding: 'view' } as const;
+  try {
+    await db.compactRange(gte, gte, options);
+    await db.compactRange(gte, lt, options);
+  } catch (error) {
+    throw operationError(error, 'write');
+  }
+}
+
+function canCompactRange(db: Db): db is Db & RangeCompactor {
+  return 'compactRange' in db;
 }
 
 function put(batch: ReturnType<Db['batch']>, key: Uint8Array, value: Uint8Array | undefined): void {

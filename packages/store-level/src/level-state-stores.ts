@@ -2,7 +2,7 @@ import { assert, KvError } from '@kvorum/base';
 import type { StateStore, StateStores } from '@kvorum/ports';
 import { Level } from 'level';
 import { openError } from './level-errors.ts';
-import { LevelStateStore } from './level-state-store.ts';
+import { LevelStateStore, type Turn } from './level-state-store.ts';
 import {
   adoptSideDirectory,
   finishAdoption,
@@ -56,6 +56,7 @@ class LevelStateStores implements StateStores {
   readonly #open = new Map<string, LevelStateStore>();
   /** Opening is asynchronous: a close meanwhile must not leave a database open behind. */
   readonly #opening = new Set<Promise<StateStore>>();
+  #lastTurn: Promise<void> = Promise.resolve();
   #closed = false;
 
   constructor(options: LevelStoresOptions) {
@@ -118,7 +119,7 @@ class LevelStateStores implements StateStores {
     } catch (error) {
       throw openError(directory, error);
     }
-    const store = new LevelStateStore(level, () => this.#open.delete(directory));
+    const store = new LevelStateStore(level, this.#turn, () => this.#open.delete(directory));
     this.#open.set(directory, store);
     return store;
   }
@@ -135,6 +136,12 @@ class LevelStateStores implements StateStores {
       throw openError(side, error);
     }
   }
+
+  readonly #turn: Turn = (step) => {
+    const mine = this.#lastTurn.then(step);
+    this.#lastTurn = mine.catch(() => undefined); // its own caller hears of it
+    return mine;
+  };
 
   async close(): Promise<void> {
     this.#closed = true;

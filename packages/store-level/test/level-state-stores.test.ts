@@ -2,6 +2,7 @@ import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compareBytes, fromUtf8, KvError, utf8 } from '@kvorum/base';
+import type { StoreBatch } from '@kvorum/ports';
 import { openLevelStores } from '@kvorum/store-level';
 import { describeStateStoreContract } from '@kvorum/testkit';
 import { Level } from 'level';
@@ -141,7 +142,11 @@ describe('openLevelStores', () => {
 
   it('takes no write after a failed one, which would leave a hole', async () => {
     const level = await openRaw('failing');
-    const store = new LevelStateStore(level, () => undefined);
+    const store = new LevelStateStore(
+      level,
+      (step) => step(),
+      () => undefined,
+    );
     const put = (key: string, sync: boolean): Promise<void> =>
       store.write((batch) => batch.put(utf8(key), utf8('v')), { sync });
     const original = level.batch.bind(level);
@@ -170,7 +175,11 @@ describe('openLevelStores', () => {
 
   it('keeps the order of writes when the first is slow', async () => {
     const level = await openRaw('slow');
-    const store = new LevelStateStore(level, () => undefined);
+    const store = new LevelStateStore(
+      level,
+      (step) => step(),
+      () => undefined,
+    );
     const original = level.batch.bind(level);
     let release: () => void = () => undefined;
     const released = new Promise<void>((resolve) => {
@@ -209,9 +218,37 @@ describe('openLevelStores', () => {
     await stores.close();
   });
 
+  it('gives back the space of deleted rows, which LevelDB alone would keep', async () => {
+    const stores = openLevelStores({ directory, tuning: { writeBufferBytes: 65_536 } });
+    const store = await stores.open('reclaim');
+    const key = (n: number): Uint8Array => utf8(`r${String(n).padStart(6, '0')}`);
+    const each = (act: (batch: StoreBatch, n: number) => void): Promise<void> =>
+      store.write(
+        (batch) => {
+          for (let n = 0; n < 2000; n += 1) act(batch, n);
+        },
+        { sync: true },
+      );
+    const value = new Uint8Array(4096).fill(1);
+    await each((batch, n) => batch.put(key(n), value));
+    const full = await store.sizeBytes();
+    await each((batch, n) => {
+      if (n % 100 !== 0) batch.delete(key(n));
+    });
+    await store.reclaim({ gte: utf8('r'), lt: utf8('s') });
+    expect(await store.sizeBytes()).toBeLessThan(full / 10);
+    const left = await store.scan({ gte: utf8('r'), lt: utf8('s') }, { limit: 100, bytesMax: 1e9 });
+    expect(left.length).toBe(20);
+    await stores.close();
+  });
+
   it('brings unsynced writes to disk by itself', async () => {
     const level = await openRaw('quiet');
-    const store = new LevelStateStore(level, () => undefined);
+    const store = new LevelStateStore(
+      level,
+      (step) => step(),
+      () => undefined,
+    );
     await store.write((batch) => batch.put(utf8('key'), utf8('value')), { sync: false });
     await vi.waitFor(async () => expect(await rawText(level, 'key')).toBe('value'), {
       timeout: 10_000,

@@ -166,6 +166,10 @@ class MemoryStateStore implements StateStore {
     await this.write(() => undefined, { sync: true });
   }
 
+  async reclaim(_range: StoreRange): Promise<void> {
+    this.#checkOpen();
+  }
+
   readView(): ReadView {
     this.#checkOpen();
     const rows = this.#disk.rows;

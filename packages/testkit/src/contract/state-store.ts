@@ -234,6 +234,7 @@ function describeLifecycle(opened: () => Opened): void {
     await expect(store.scan(ALL, NO_LIMIT)).rejects.toMatchObject(stopped);
     await expect(put(store, { a: '1' })).rejects.toMatchObject(stopped);
     await expect(store.sizeBytes()).rejects.toMatchObject(stopped);
+    await expect(store.reclaim(ALL)).rejects.toMatchObject(stopped);
     await expect(view.getMany([utf8('a')])).rejects.toMatchObject(stopped);
     expect(() => store.readView()).toThrow(expect.objectContaining(stopped));
     await view.close();
@@ -244,6 +245,16 @@ function describeLifecycle(opened: () => Opened): void {
     const { fixture, store } = opened();
     await fixture.stores.close();
     await expect(store.getMany([utf8('a')])).rejects.toMatchObject({ code: 'KV_STOPPED' });
+  });
+
+  it('keeps what was not deleted when it reclaims space, and takes writes meanwhile', async () => {
+    const { store } = opened();
+    await put(store, { a: '1', b: '2', c: '3' });
+    await store.write((batch) => batch.delete(utf8('b')), { sync: false });
+    const reclaimed = store.reclaim(ALL);
+    await put(store, { d: '4' });
+    await reclaimed;
+    expect(await getText(store, 'a', 'b', 'c', 'd')).toEqual(['1', undefined, '3', '4']);
   });
 
   it('reports a size that grows with the data', async () => {

@@ -1,0 +1,215 @@
+import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { type KvError, utf8 } from '@kvorum/base';
+import { openLocalLogs } from '@kvorum/log-local';
+import type { ReplicaPort } from '@kvorum/replica';
+import { createLogger, loadConfig, type Member, startMember, systemClock } from '@kvorum/server';
+
+/** Commands under way at once: a member's clients, without the network in between. */
+const INFLIGHT = 2048;
+const SAMPLE_MS = 250;
+const COMMAND_TIMEOUT_MS = 60_000;
+
+export interface OverwriteOptions {
+  /** An empty directory; the caller removes it. */
+  readonly directory: string;
+  readonly overwrites: number;
+  readonly keys: number;
+  readonly valueBytes: number;
+  /** Settings of the member, as in its file. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly progress?: (sample: Sample) => void;
+}
+
+export interface Sample {
+  readonly atMs: number;
+  readonly done: number;
+  readonly storeBytes: number;
+  readonly logBytes: number;
+  readonly revision: number;
+  readonly compactRevision: number;
+}
+
+export interface OverwriteReport {
+  readonly putsPerSecond: number;
+  /** What the newest versions alone take: keys, values and their rows' frames. */
+  readonly liveBytes: number;
+  readonly storeBytesMax: number;
+  readonly logBytesMax: number;
+  /** A while after the last write, when history has aged and the disk has followed. */
+  readonly storeBytesEnd: number;
+  readonly logBytesEnd: number;
+  readonly compactRevision: number;
+  readonly revision: number;
+  readonly samples: readonly Sample[];
+}
+
+/** Of all files below a directory. */
+function directoryBytes(directory: string): number {
+  let bytes = 0;
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    try {
+      bytes += entry.isDirectory() ? directoryBytes(path) : statSync(path).size;
+    } catch {
+      // A level compaction removed it between the listing and here.
+    }
+  }
+  return bytes;
+}
+
+/** About what a row takes beside its key (twice: head and row) and value. */
+const ROW_BYTES = 120;
+
+/** Overwrites a few keys many times on one member with the embedded log, watching what its directories take. */
+export async function runOverwrites(options: OverwriteOptions): Promise<OverwriteReport> {
+  const { directory, keys, valueBytes } = options;
+  const logDirectory = join(directory, 'log');
+  const dataDir = join(directory, 'm1');
+  mkdirSync(logDirectory, { recursive: true });
+  const { config } = loadConfig({
+    environment: {},
+    flags: {},
+    fixed: {
+      dataDir,
+      listenClient: '127.0.0.1:0',
+      listenPeer: '127.0.0.1:0',
+      shards: 1,
+      logLevel: 'warn',
+      ...options.settings,
+    },
+  });
+  const logs = await openLocalLogs({ directory: logDirectory, limits: config.limits });
+  const member = await startMember({
+    config,
+    version: '0.0.0-bench',
+    logger: createLogger(config),
+    logs: logs.forMember(),
+    logWhere: logDirectory,
+    signal: new AbortController().signal,
+  });
+  try {
+    const replica = await leaderOf(member);
+    const run = new OverwriteRun(options, replica, () => ({
+      storeBytes: directoryBytes(dataDir),
+      logBytes: directoryBytes(logDirectory),
+    }));
+    await run.write();
+    await run.settle();
+    return run.report(keys * (valueBytes + ROW_BYTES));
+  } finally {
+    await member.stop();
+    await logs.close();
+  }
+}
+
+async function leaderOf(member: Member): Promise<ReplicaPort> {
+  for (;;) {
+    const replica = member.host.dataReplica('0');
+    if (replica !== undefined && member.host.leads('0')) return replica;
+    await pause(20);
+  }
+}
+
+const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+
+type Sizes = Pick<Sample, 'storeBytes' | 'logBytes'>;
+
+class OverwriteRun {
+  readonly #options: OverwriteOptions;
+  readonly #replica: ReplicaPort;
+  readonly #measure: () => Sizes;
+  readonly #samples: Sample[] = [];
+  readonly #startedMs = performance.now();
+  #writtenMs = 0;
+  #begun = 0;
+  #done = 0;
+  #failure: KvError | undefined;
+
+  constructor(options: OverwriteOptions, replica: ReplicaPort, measure: () => Sizes) {
+    this.#options = options;
+    this.#replica = replica;
+    this.#measure = measure;
+  }
+
+  async write(): Promise<void> {
+    const timer = setInterval(() => this.#sample(), SAMPLE_MS);
+    await new Promise<void>((resolve) => {
+      for (let i = 0; i < INFLIGHT; i += 1) this.#next(resolve);
+    });
+    clearInterval(timer);
+    this.#writtenMs = performance.now() - this.#startedMs;
+    this.#sample();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Until the newest history has been compacted and the disk has stood still for a while. */
+  async settle(): Promise<void> {
+    const untilMs = performance.now() + 60_000;
+    let still = 0;
+    while (performance.now() < untilMs && still < 8) {
+      await pause(SAMPLE_MS);
+      const before = this.#samples.at(-1);
+      const now = this.#sample();
+      const aged = now.compactRevision === now.revision;
+      still = aged && before?.storeBytes === now.storeBytes ? still + 1 : 0;
+    }
+  }
+
+  report(liveBytes: number): OverwriteReport {
+    const last = this.#sample();
+    const most = (of: (sample: Sample) => number): number => Math.max(...this.#samples.map(of));
+    return {
+      putsPerSecond: Math.round((this.#done / this.#writtenMs) * 1000),
+      liveBytes,
+      storeBytesMax: most(({ storeBytes }) => storeBytes),
+      logBytesMax: most(({ logBytes }) => logBytes),
+      storeBytesEnd: last.storeBytes,
+      logBytesEnd: last.logBytes,
+      compactRevision: last.compactRevision,
+      revision: last.revision,
+      samples: this.#samples,
+    };
+  }
+
+  #next(finished: () => void): void {
+    const { overwrites, keys, valueBytes } = this.#options;
+    if (this.#begun >= overwrites || this.#failure !== undefined) {
+      if (this.#done === this.#begun) finished();
+      return;
+    }
+    const n = this.#begun;
+    this.#begun += 1;
+    // Spread over the keys without a pattern that would please the store.
+    const key = utf8(`bench/${((n * 7919) % keys).toString().padStart(8, '0')}`);
+    const value = new Uint8Array(valueBytes).fill(97 + (n % 26));
+    this.#replica.submit({
+      request: { op: 'put', key, value },
+      session: undefined,
+      deadlineMs: systemClock.nowMs() + COMMAND_TIMEOUT_MS,
+      bytes: key.length + valueBytes + 64,
+      done: (result) => {
+        this.#done += 1;
+        if (!result.ok) this.#failure ??= result.error;
+        this.#next(finished);
+      },
+    });
+  }
+
+  #sample(): Sample {
+    const { revision, compactRevision } = this.#replica.status();
+    const sample = {
+      atMs: Math.round(performance.now() - this.#startedMs),
+      done: this.#done,
+      ...this.#measure(),
+      revision,
+      compactRevision,
+    };
+    this.#samples.push(sample);
+    this.#options.progress?.(sample);
+    return sample;
+  }
+}
