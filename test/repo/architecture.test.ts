@@ -33,10 +33,12 @@ const ALLOWED: Readonly<Record<string, Row>> = {
   'peer-tcp': { workspace: ['ports', 'wire'] },
   'snapshot-store': { workspace: ['ports'], libraries: ['@aws-sdk/client-s3'] },
   replica: { workspace: ['raft', 'mvcc', 'shard', 'wire', 'ports'] },
+  // ADR 0013: copies of shards as files, for members and for kvctl; over ports, as replica.
+  backup: { workspace: ['raft', 'mvcc', 'shard', 'wire', 'ports', 'replica'] },
   server: {
     workspace: [
-      ...['raft', 'mvcc', 'shard', 'wire', 'ports', 'replica'],
-      ...['log-local', 'log-kafka', 'store-level', 'peer-tcp'],
+      ...['raft', 'mvcc', 'shard', 'wire', 'ports', 'replica', 'backup'],
+      ...['log-local', 'log-kafka', 'store-level', 'peer-tcp', 'snapshot-store'],
     ],
     libraries: [
       ...['fastify', '@fastify/swagger', '@fastify/swagger-ui', 'ws', 'pino', 'prom-client'],
@@ -44,7 +46,14 @@ const ALLOWED: Readonly<Record<string, Row>> = {
     ],
   },
   client: { workspace: ['wire', 'shard'], libraries: ['ws'] },
-  kvctl: { workspace: ['client'], libraries: ['commander'] },
+  // The second composition root (ADR 0013): it restores backups where no member runs.
+  kvctl: {
+    workspace: [
+      ...['client', 'wire', 'shard', 'ports', 'backup'],
+      ...['log-local', 'log-kafka', 'store-level', 'snapshot-store'],
+    ],
+    libraries: ['commander'],
+  },
   testkit: { workspace: ['ports'], testLibraries: ['vitest'] },
   simulator: {
     workspace: ['replica', 'testkit', 'raft', 'mvcc', 'shard', 'wire', 'ports'],

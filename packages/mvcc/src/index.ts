@@ -17,7 +17,23 @@ export {
   leaseKey,
 } from './lease-codec.ts';
 export { decodeOrigins, type Origins } from './origins.ts';
-export type { ReadAnswer, Reading, ReadRequest, StoredRow, StoredValue } from './reading.ts';
+export {
+  keyAfter,
+  type ReadAnswer,
+  type Reading,
+  type ReadRequest,
+  type StoredRow,
+  type StoredValue,
+} from './reading.ts';
+export {
+  applyRowsUpTo,
+  checkRestoredRow,
+  HEADS,
+  restoredRow,
+  restoreFinish,
+  restoreRows,
+  userKeyOfRow,
+} from './restore.ts';
 export {
   COMPACTION_KEY,
   clientIdOfSession,

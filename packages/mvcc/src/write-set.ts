@@ -31,7 +31,7 @@ import {
  * The payload of one log record: the effects of one batch, as bytes that every replica applies by slicing.
  *
  * ```
- *  0 u8  version (1 or 2)     1 u8  flags: 2 = origins
+ *  0 u8  version              1 u8  flags: 2 = origins, 4 = restored rows
  *  2 u64 leader time ms      10 u64 base revision      18 u32 revision count
  * 22 u64 compact revision + 1, 0 = unchanged
  * 30 u32 change count        34 u32 bytes of the changes
@@ -41,13 +41,21 @@ import {
  *    origins: blob (origins.ts)
  * ```
  * A payload has the lowest version that knows all its parts, so that a member of the version before reads what it can and names
- * what it cannot: 2 with origins, else 1.
+ * what it cannot: 4 with restored rows, 2 with origins, else 1.
  */
-export const WRITE_SET_VERSION = 2;
+export const WRITE_SET_VERSION = 4;
 const VERSION_PLAIN = 1;
 const VERSION_ORIGINS = 2;
+/** 3 is kept for the steps of a slot move. */
+const VERSION_RESTORED = 4;
 const HEADER_BYTES = 46;
 const FLAG_ORIGINS = 2;
+const FLAG_RESTORED = 4;
+const FLAGS_OF: Readonly<Record<number, number>> = {
+  [VERSION_PLAIN]: 0,
+  [VERSION_ORIGINS]: FLAG_ORIGINS,
+  [VERSION_RESTORED]: FLAG_RESTORED,
+};
 const KIND_PUT = 1;
 const KIND_DELETE = 2;
 
@@ -69,6 +77,8 @@ export interface WriteSet {
   readonly leases: readonly StateChange[];
   /** Who asked for what, for {@link decodeOrigins}: of no effect on the state. */
   readonly origins: Uint8Array | undefined;
+  /** The rows come from a backup: of any revision, and no news for watchers. */
+  readonly isRestored: boolean;
   /** The encoded form; the changes lie in [changesAt, changesEnd). */
   readonly bytes: Uint8Array;
   readonly changesAt: number;
@@ -90,6 +100,7 @@ export interface WriteSetFrame {
   readonly sessions?: readonly StateChange[];
   readonly leases?: readonly StateChange[];
   readonly origins?: Uint8Array | undefined;
+  readonly isRestored?: boolean;
 }
 
 /** Builds a payload in one buffer: rows first, as the batch executes, then the rest. */
@@ -153,8 +164,9 @@ export class WriteSetBuilder {
     writeStateChanges(out, leases);
     if (frame.origins !== undefined) out.blob(frame.origins);
     const { bytes } = out;
-    bytes[0] = frame.origins === undefined ? VERSION_PLAIN : VERSION_ORIGINS;
-    bytes[1] = frame.origins === undefined ? 0 : FLAG_ORIGINS;
+    const version = versionOf(frame);
+    bytes[0] = version;
+    bytes[1] = FLAGS_OF[version] ?? 0;
     writeU64(bytes, 2, frame.leaderTimeMs);
     writeU64(bytes, 10, frame.baseRevision);
     writeU32(bytes, 18, frame.revisionCount);
@@ -165,6 +177,13 @@ export class WriteSetBuilder {
     writeU32(bytes, 42, leases.length);
     return out.view();
   }
+}
+
+function versionOf(frame: WriteSetFrame): number {
+  const { origins, isRestored } = frame;
+  assert(origins === undefined || isRestored !== true, 'nobody asked for restored rows');
+  if (isRestored === true) return VERSION_RESTORED;
+  return origins === undefined ? VERSION_PLAIN : VERSION_ORIGINS;
 }
 
 /** Encodes a write set from plain rows; the engine uses the builder directly. */
@@ -182,9 +201,8 @@ export function encodeWriteSet(rows: readonly RowFields[], frame: WriteSetFrame)
 export function decodeWriteSet(bytes: Uint8Array): Result<WriteSet, KvError> {
   const input = new ByteReader(bytes);
   const version = input.u8();
-  if (version !== VERSION_PLAIN && version !== VERSION_ORIGINS) {
-    return malformed(`unknown version ${version}`);
-  }
+  const known = FLAGS_OF[version];
+  if (known === undefined) return malformed(`unknown version ${version}`);
   const flags = input.u8();
   const leaderTimeMs = input.u64();
   const baseRevision = input.u64();
@@ -195,10 +213,10 @@ export function decodeWriteSet(bytes: Uint8Array): Result<WriteSet, KvError> {
   const sessionCount = input.u32();
   const leaseCount = input.u32();
   input.raw(changesBytes);
-  if (input.failed || flags !== (version === VERSION_PLAIN ? 0 : FLAG_ORIGINS))
-    return malformed('header');
+  if (input.failed || flags !== known) return malformed('header');
+  const isRestored = version === VERSION_RESTORED;
   const changesEnd = HEADER_BYTES + changesBytes;
-  const revisions = { baseRevision, revisionCount, changeCount };
+  const revisions = { baseRevision, revisionCount, changeCount, isRestored };
   if (!rowsAreSound(bytes, changesEnd, revisions)) return malformed('changes');
   const sessions = readStateChanges(input, sessionCount, isSessionKey);
   const leases = readStateChanges(input, leaseCount, isLeaseKey);
@@ -213,6 +231,7 @@ export function decodeWriteSet(bytes: Uint8Array): Result<WriteSet, KvError> {
     sessions,
     leases,
     origins,
+    isRestored,
     bytes,
     changesAt: HEADER_BYTES,
     changesEnd,
@@ -241,6 +260,7 @@ export function applyWriteSet(writeSet: WriteSet, sink: StoreSink): void {
 
 /** The watch events of a write set in revision order, without previous values. */
 export function* writeSetEvents(writeSet: WriteSet): Generator<WatchEvent, void, undefined> {
+  if (writeSet.isRestored) return;
   for (const row of writeSetRows(writeSet)) yield rowEvent(row);
 }
 
@@ -271,34 +291,43 @@ function* rowsBetween(
   }
 }
 
-function rowsAreSound(
-  bytes: Uint8Array,
-  changesEnd: number,
-  expected: { baseRevision: number; revisionCount: number; changeCount: number },
-): boolean {
+interface ExpectedRows {
+  readonly baseRevision: number;
+  readonly revisionCount: number;
+  readonly changeCount: number;
+  readonly isRestored: boolean;
+}
+
+function rowsAreSound(bytes: Uint8Array, changesEnd: number, expected: ExpectedRows): boolean {
+  const { baseRevision, revisionCount, changeCount, isRestored } = expected;
+  const newest = baseRevision + revisionCount;
+  if (!Number.isSafeInteger(newest)) return false;
   let at = HEADER_BYTES;
   let count = 0;
-  let main = expected.baseRevision;
-  let sub = 0xffff_ffff;
+  let last: RowPlace = { main: isRestored ? 0 : baseRevision, sub: 0xffff_ffff };
   while (at < changesEnd) {
     const end = at + 4 + (at + 4 <= changesEnd ? readU32(bytes, at) : changesEnd);
     if (end > changesEnd) return false;
     const row = bytes.subarray(at + 4, end);
     if (!isRow(row)) return false;
-    const nextMain = rowMain(row);
-    const nextSub = rowSub(row);
-    const follows = nextMain === main ? nextSub === sub + 1 : nextMain > main && nextSub === 0;
-    if (!follows) return false;
-    main = nextMain;
-    sub = nextSub;
+    const next = { main: rowMain(row), sub: rowSub(row) };
+    if (!follows(last, next, isRestored)) return false;
+    last = next;
     count += 1;
     at = end;
   }
-  return (
-    count === expected.changeCount &&
-    main <= expected.baseRevision + expected.revisionCount &&
-    Number.isSafeInteger(expected.baseRevision + expected.revisionCount)
-  );
+  return count === changeCount && last.main <= (isRestored ? Number.MAX_SAFE_INTEGER : newest);
+}
+
+interface RowPlace {
+  readonly main: number;
+  readonly sub: number;
+}
+
+/** The first row of a revision has sub 0; only a restore's record may begin in the middle of one. */
+function follows(last: RowPlace, next: RowPlace, isRestored: boolean): boolean {
+  if (next.main === last.main) return next.sub === last.sub + 1;
+  return next.main > last.main && (next.sub === 0 || isRestored);
 }
 
 /** A lease or an attachment; a damaged key must not reach any other row. */

@@ -14,7 +14,8 @@ import type {
   WriteRequest,
 } from '@kvorum/base';
 import type { CommandResult } from '@kvorum/mvcc';
-import type { RaftStatus } from '@kvorum/raft';
+import type { Membership, RaftStatus } from '@kvorum/raft';
+import type { SnapshotView } from './snapshot-view.ts';
 
 export type { CommandResult };
 
@@ -95,6 +96,31 @@ export interface ReplicaPort {
   onChange(listener: (status: ReplicaStatus) => void): void;
   /** Fails what is queued, waits for what is in flight (bounded), closes log and store. */
   stop(): Promise<void>;
+}
+
+/** One step of loading a backup into an empty shard. */
+export type RestoreStep =
+  /** Checked revision rows, ascending by (main, sub); readers do not see them yet. */
+  | { readonly kind: 'rows'; readonly rows: readonly Uint8Array[] }
+  /** Raises the revision and compacts there: everything loaded becomes visible at once. */
+  | { readonly kind: 'finish'; readonly revision: number };
+
+/** A replica with the two entrances that only its member uses. */
+export interface Replica extends ReplicaPort {
+  /** A message from the shard's replica on another member; anything malformed is dropped with a warning. */
+  deliver(from: MemberId, payload: unknown): void;
+  peerReachability(peer: MemberId, reachable: boolean): void;
+  /** Who should vote, best leader first, and who should only follow: driven towards while this replica leads. */
+  wantMembership(desired: Membership): void;
+  /** A consistent view of everything the replica holds, with its position. Errors: KV_STOPPED, KV_HALTED, KV_CORRUPT. */
+  snapshotView(): Promise<SnapshotView>;
+  /** Resolves when everything that was acknowledged before the call is applied here. Errors as those of a read. */
+  barrier(deadlineMs: number): Promise<void>;
+  /**
+   * Logs one step of a restore on the leader; resolves when it is applied. Errors: KV_BACKUP (not empty), KV_NOT_LEADER, KV_NO_LEADER,
+   * KV_TIMEOUT, KV_LEADER_CHANGED, ...; a step whose outcome is unknown may be sent again.
+   */
+  restore(step: RestoreStep, deadlineMs: number): Promise<void>;
 }
 
 /** Counters and timings a replica reports; the server turns them into metrics. Times in milliseconds. */

@@ -2,7 +2,7 @@ import { assert, KvError, type Limits } from '@kvorum/base';
 import type { Command } from './api.ts';
 
 /** A command is answered once; a batch keeps it until then. */
-export function answerFailed(command: Command, error: KvError): void {
+export function answerFailed(command: Pick<Command, 'done'>, error: KvError): void {
   command.done({ ok: false, error });
 }
 

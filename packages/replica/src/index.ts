@@ -3,15 +3,18 @@ export type {
   Command,
   CommandResult,
   GetResult,
+  Replica,
   ReplicaMetrics,
   ReplicaPort,
   ReplicaStatus,
+  RestoreStep,
   WatchHandle,
   WatchSink,
 } from './api.ts';
 export type { AutoCompactionPolicy } from './auto-compaction.ts';
 export { haltError, haltText } from './halt-error.ts';
-export { openReplica, type Replica } from './replica.ts';
+export { drive } from './reading.ts';
+export { openReplica } from './replica.ts';
 export type { ReplicaLogger, ReplicaOptions, ShardTransport } from './replica-options.ts';
 export { ReplicaStores } from './replica-stores.ts';
 export type { SnapshotView } from './snapshot-view.ts';

@@ -87,6 +87,13 @@ export class ReadPath {
     this.#group().barriers.push({ deadlineMs, done });
   }
 
+  /** {@link barrier} as a promise. */
+  current(deadlineMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.barrier(deadlineMs, (error) => (error === undefined ? resolve() : reject(error)));
+    });
+  }
+
   /**
    * A read may be served: its index is confirmed. What is applied may have passed that index meanwhile; nothing is applied before
    * its leader is known to have accepted it (the core holds it back), so a later read at the leader shows it as well.

@@ -21,8 +21,9 @@ import type {
   Command,
   CommandResult,
   GetResult,
-  ReplicaPort,
+  Replica,
   ReplicaStatus,
+  RestoreStep,
   WatchHandle,
   WatchSink,
 } from './api.ts';
@@ -37,6 +38,7 @@ import { MembershipDriver } from './membership-driver.ts';
 import type { IndexedMembership } from './membership-row.ts';
 import { emptyGroup, ReadPath } from './read-path.ts';
 import type { ReplicaOptions } from './replica-options.ts';
+import { logRestoreStep } from './restore-steps.ts';
 import {
   bootstrapOf,
   openSnapshotView,
@@ -48,17 +50,6 @@ import { StateMachine } from './state-machine.ts';
 import { StoreMeasure } from './store-measure.ts';
 import { Transfers } from './transfers.ts';
 import { WritePath } from './write-path.ts';
-
-/** A replica with the two entrances that only its member uses. */
-export interface Replica extends ReplicaPort {
-  /** A message from the shard's replica on another member; anything malformed is dropped with a warning. */
-  deliver(from: MemberId, payload: unknown): void;
-  peerReachability(peer: MemberId, reachable: boolean): void;
-  /** Who should vote, best leader first, and who should only follow: driven towards while this replica leads. */
-  wantMembership(desired: Membership): void;
-  /** A consistent view of everything the replica holds, with its position. Errors: KV_STOPPED, KV_HALTED, KV_CORRUPT. */
-  snapshotView(): Promise<SnapshotView>;
-}
 
 /** Opens a replica on its store and log and starts following, voting and serving. */
 export async function openReplica(options: ReplicaOptions): Promise<Replica> {
@@ -237,7 +228,7 @@ class ReplicaShell implements Replica {
     return this.#transfers.wait(target, () => this.#runner.input({ kind: 'transfer', target }));
   }
 
-  stateHash(): ReturnType<ReplicaPort['stateHash']> {
+  stateHash(): ReturnType<Replica['stateHash']> {
     return this.#machine.stateHash();
   }
 
@@ -245,6 +236,17 @@ class ReplicaShell implements Replica {
     const refusal = this.#readRefusal();
     if (refusal !== undefined) throw refusal;
     return openSnapshotView(this.#options, await this.#machine.view());
+  }
+
+  async barrier(deadlineMs: number): Promise<void> {
+    const refusal = this.#readRefusal();
+    if (refusal !== undefined) throw refusal;
+    await this.#reads.current(deadlineMs);
+  }
+
+  restore(step: RestoreStep, deadlineMs: number): Promise<void> {
+    const host = { refusal: this.#refusal(), writes: this.#writes, machine: this.#machine };
+    return logRestoreStep(step, deadlineMs, host);
   }
 
   onChange(listener: (status: ReplicaStatus) => void): void {

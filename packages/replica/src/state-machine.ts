@@ -12,13 +12,15 @@ import {
   META_KEY,
   type Proposal,
   REVISION_TIMES_KEY,
+  restoreFinish,
+  restoreRows,
   SHARD_TIME_KEY,
   validate,
   type WriteSet,
 } from '@kvorum/mvcc';
 import type { ReadView, StateReader, StateStore, StoreBatch } from '@kvorum/ports';
 import type { AcceptedState } from '@kvorum/raft';
-import type { CommandResult } from './api.ts';
+import type { CommandResult, RestoreStep } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
 import type { AutoCompactionPolicy, AutoCompactionView } from './auto-compaction.ts';
 import { encodeMembershipRow } from './membership-row.ts';
@@ -118,6 +120,26 @@ export class StateMachine {
   ): Promise<ExecutedBatch | undefined> {
     const reading = this.#engine.execute(proposals, this.#time.next(this.#options.clock));
     return driveWhile(reading, this.#store, isCurrent);
+  }
+
+  /** The payload of one step of a restore. Errors: KV_BACKUP when the shard holds revisions of its own. */
+  restorePayload(step: RestoreStep): Uint8Array {
+    const frame = {
+      leaderTimeMs: this.#time.next(this.#options.clock),
+      baseRevision: this.revision,
+    };
+    const isFinish = step.kind === 'finish';
+    // Raising the revision may take several records; loading ends before the first of them.
+    const isReady = this.compactRevision < 0 && (isFinish || this.revision === 1);
+    if (!isReady || (isFinish && step.revision < this.revision)) throw this.#notEmpty();
+    return isFinish ? restoreFinish(step.revision, frame) : restoreRows(step.rows, frame);
+  }
+
+  #notEmpty(): KvError {
+    const { shard } = this.#options;
+    return new KvError('KV_BACKUP', `shard ${shard} is at revision ${this.revision}, not empty`, {
+      details: { shard, hint: 'restore into a new cluster that nobody has written to' },
+    });
   }
 
   /** Writes accepted records in one batch with the position after the last, then takes them into memory. */

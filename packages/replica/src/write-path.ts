@@ -1,4 +1,4 @@
-import { assert, KvError, type Limits } from '@kvorum/base';
+import { assert, isKvError, KvError, type Limits, type Revision } from '@kvorum/base';
 import type { Proposal } from '@kvorum/mvcc';
 import type { Command, CommandResult } from './api.ts';
 import { answerFailed, CommandQueue } from './command-queue.ts';
@@ -8,6 +8,14 @@ export interface ExecutedBatch {
   /** Undefined when nothing changes: no record is needed, but the answers still need proof of leadership. */
   readonly payload: Uint8Array | undefined;
   readonly results: readonly CommandResult[];
+}
+
+/** A payload made outside the engine (a restore), to be logged as it is in a batch of its own. */
+export interface Prepared {
+  readonly deadlineMs: number;
+  /** Made when its turn has come, on the state that everything before it led to. Throws a KvError to refuse. */
+  readonly make: () => Uint8Array;
+  readonly done: (result: CommandResult) => void;
 }
 
 export interface WritePathHost {
@@ -31,7 +39,7 @@ export interface WritePathHost {
 }
 
 interface OpenBatch {
-  readonly commands: readonly Command[];
+  readonly commands: readonly Pick<Command, 'deadlineMs' | 'done'>[];
   readonly results: readonly CommandResult[];
   /** Commands already answered at their deadline. */
   readonly answered: Set<number>;
@@ -49,6 +57,7 @@ export class WritePath {
   readonly #queue: CommandQueue;
   #serving = false;
   #busy = false;
+  #prepared: Prepared[] = [];
   /** Counts leaderships: a batch executed under an earlier one must not be proposed under a later one. */
   #leadership = 0;
   #abandoned = false;
@@ -96,6 +105,12 @@ export class WritePath {
     this.pump();
   }
 
+  /** The caller sends the next one only after this one is done: few wait at any time. */
+  submitPrepared(prepared: Prepared): void {
+    this.#prepared.push(prepared);
+    this.pump();
+  }
+
   /** Leadership with an applied barrier: batches may be sealed. */
   start(): void {
     this.#serving = true;
@@ -107,11 +122,13 @@ export class WritePath {
   stop(error: () => KvError): void {
     this.#serving = false;
     this.#queue.failAll(error);
+    for (const prepared of this.#prepared.splice(0)) answerFailed(prepared, error());
   }
 
   /** Seals and runs the next batch when there is one and nothing is in flight. */
   pump(): void {
-    if (this.#busy || !this.#serving || this.#queue.length === 0) return;
+    const waits = this.#queue.length > 0 || this.#prepared.length > 0;
+    if (this.#busy || !this.#serving || !waits) return;
     if (this.#host.isHeld() || !this.#host.canPropose()) return;
     this.#busy = true;
     // One turn of the microtask queue gathers what arrives in the same frame.
@@ -170,6 +187,11 @@ export class WritePath {
   }
 
   async #run(): Promise<void> {
+    const prepared = this.#prepared.shift();
+    if (prepared !== undefined) {
+      this.#runPrepared(prepared);
+      return;
+    }
     const commands = this.#queue.seal(this.#host.nowMs());
     if (commands.length === 0) {
       this.#busy = false;
@@ -178,6 +200,29 @@ export class WritePath {
     }
     this.#host.sealed(commands.length);
     await this.#runBatch(commands);
+  }
+
+  #runPrepared(prepared: Prepared): void {
+    let payload: Uint8Array;
+    try {
+      // A turn has passed since the pump: leadership may be gone.
+      if (!this.#serving || !this.#host.canPropose()) throw new KvError('KV_DEPOSED');
+      if (prepared.deadlineMs <= this.#host.nowMs()) throw new KvError('KV_DEADLINE');
+      payload = prepared.make();
+    } catch (error) {
+      if (!isKvError(error)) throw error;
+      this.#busy = false;
+      answerFailed(prepared, error);
+      this.pump();
+      return;
+    }
+    const response = { op: 'compact', revision: 0 as Revision } as const;
+    this.#open = {
+      commands: [prepared],
+      results: [{ ok: true, response }],
+      answered: new Set(),
+    };
+    this.#host.propose(payload);
   }
 
   async #runBatch(commands: readonly Command[]): Promise<void> {

@@ -1,6 +1,6 @@
 import type { KvError, Limits, MemberId } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
-import type { ReplicaPort } from '@kvorum/replica';
+import type { Replica, ReplicaPort } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
 import type { MemberInfo } from '@kvorum/wire';
 import type { Logger } from './logger.ts';
@@ -35,7 +35,7 @@ export interface Host {
   /** The shard map this member holds; plain data. Errors: KV_UNAVAILABLE before the first one is known. */
   map(): ShardMap;
   /** This member's replica of a shard, the meta shard's too. */
-  replica(shard: string): ReplicaPort | undefined;
+  replica(shard: string): Replica | undefined;
   /** The same for what clients may address: the meta shard holds no client keys, so they cannot reach it. */
   dataReplica(shard: string): ReplicaPort | undefined;
   /** All replicas of this member, data shards in order, then meta. */

@@ -12,6 +12,7 @@ export {
   type MemberEntry,
   type MemberState,
   parseShardMap,
+  SHARD_MAP_KEY,
   type ShardEntry,
   type ShardMap,
   type SlotRange,

@@ -1,5 +1,8 @@
-import { err, isShardId, META_SHARD, ok, type Result, type ShardId } from '@kvorum/base';
+import { err, isShardId, META_SHARD, ok, type Result, type ShardId, utf8 } from '@kvorum/base';
 import { type RoutingRule, SLOT_COUNT } from './routing-part.ts';
+
+/** Key of the shard map in the meta shard; its value is JSON. */
+export const SHARD_MAP_KEY: Uint8Array = utf8('shard-map');
 
 /** Slots `from`..`to`, both inclusive. */
 export interface SlotRange {

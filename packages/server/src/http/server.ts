@@ -14,6 +14,7 @@ import { healthRoutes } from './health-routes.ts';
 import { type QuerySchema, typedQuery } from './query.ts';
 import { restKvRoutes } from './rest-kv.ts';
 import { Sessions } from './sessions.ts';
+import { snapshotRoutes } from './snapshot-routes.ts';
 import { watchRoute } from './watch-sse.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -110,6 +111,7 @@ export async function startClientServer(
   await registerDocs(app, host);
   restKvRoutes(app, host);
   healthRoutes(app, host);
+  snapshotRoutes(app, host);
   const stopWatches = watchRoute(app, host);
   if (dev !== undefined) devRoutes(app, host, dev);
   let active = 0;

@@ -1,8 +1,8 @@
 import { assert, KvError, utf8 } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
-import { keepInitialVoters, parseShardMap, type ShardMap } from '@kvorum/shard';
+import { keepInitialVoters, parseShardMap, SHARD_MAP_KEY, type ShardMap } from '@kvorum/shard';
 import type { Router } from '../router/router.ts';
-import { decodeShardMap, SHARD_MAP_KEY } from './shard-map-source.ts';
+import { decodeShardMap } from './shard-map-source.ts';
 import { pause } from './system.ts';
 
 const ATTEMPT_MS = 5000;

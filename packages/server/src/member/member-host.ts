@@ -9,7 +9,7 @@ import {
   memberId,
 } from '@kvorum/base';
 import type { Clock, PeerTransport } from '@kvorum/ports';
-import type { ReplicaPort } from '@kvorum/replica';
+import type { Replica, ReplicaPort } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
 import { errorFromPlain, type MemberInfo, plainError } from '@kvorum/wire';
 import type { Host, ReadinessCheck } from '../host.ts';
@@ -168,7 +168,7 @@ export class MemberHost implements Host {
     return this.#stopping ?? (this.#map === undefined ? this.#starting() : undefined);
   }
 
-  replica(shard: string): ReplicaPort | undefined {
+  replica(shard: string): Replica | undefined {
     return this.#replicas.get(shard);
   }
 

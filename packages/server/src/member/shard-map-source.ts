@@ -1,12 +1,9 @@
 import { KvError, type Revision, tryUtf8, utf8 } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
 import type { CommandResult, Replica } from '@kvorum/replica';
-import { parseShardMap, type ShardMap } from '@kvorum/shard';
+import { parseShardMap, SHARD_MAP_KEY, type ShardMap } from '@kvorum/shard';
 import type { Logger } from '../logger.ts';
 import { pause } from './system.ts';
-
-/** Key of the shard map in the meta shard; JSON. */
-export const SHARD_MAP_KEY: Uint8Array = utf8('shard-map');
 
 const POLL_MS = 50;
 const WRITE_TIMEOUT_MS = 5000;

@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto';
+import { clusterId as asClusterId, concatBytes, META_SHARD, type ShardId } from '@kvorum/base';
+import { initialMeta } from '@kvorum/mvcc';
+import { type ShardMap, shardOfKey, shardsWithSlots } from '@kvorum/shard';
+import { SnapshotEncoder, type SnapshotHeader, type SnapshotRow } from '@kvorum/wire';
+import { openSource, type RestoreSource, readSourceMap } from './source.ts';
+import { Staging } from './staging.ts';
+
+/** What a watcher of the old cluster can never have seen: as etcd recommends. */
+export const BUMP_REVISION_DEFAULT = 1_000_000_000;
+
+export interface RestoreOptions extends RestoreSource {
+  /** Of the new, empty cluster. */
+  readonly target: ShardMap;
+  readonly bumpRevision: number;
+  readonly nowMs: () => number;
+  /** Gives some rows of one shard (a small snapshot file) to its leader; resolves when they are applied. May be repeated. */
+  readonly upload: (shard: ShardId, piece: Uint8Array) => Promise<void>;
+  /** Ends the loading of a shard: what was uploaded becomes visible at this revision. */
+  readonly finish: (shard: ShardId, revision: number) => Promise<void>;
+}
+
+export interface RestoredShard {
+  readonly shard: ShardId;
+  /** In the old cluster, where the restore ended. */
+  readonly revision: number;
+  readonly replayed: number;
+  readonly timeMs: number | undefined;
+}
+
+export interface RestoreReport {
+  readonly from: readonly RestoredShard[];
+  readonly to: readonly ShardId[];
+  /** Revision and compact revision of every shard of the new cluster. */
+  readonly revision: number;
+  readonly keys: number;
+  readonly leased: number;
+}
+
+/**
+ * Loads the keys of an old cluster into a new, empty one: each key to the shard that the new map gives it, with its value,
+ * create and mod revision and version. History, sessions and leases stay behind.
+ *
+ * Errors: KV_BACKUP, KV_CORRUPT, those of the old log, and those of `upload`.
+ */
+export async function restoreCluster(options: RestoreOptions): Promise<RestoreReport> {
+  const { target, scratch, progress } = options;
+  const old = await readSourceMap(options);
+  const targets = shardsWithSlots(target);
+  await scratch.remove('staging');
+  const staging = new Staging(await scratch.open('staging'), target, targets);
+  const from: RestoredShard[] = [];
+  const loaded = new Map<ShardId, number>();
+  for (const [number, entry] of old.shards.entries()) {
+    if (entry.id === META_SHARD) continue;
+    const { store, ...shard } = await openSource(entry.id, entry, options);
+    await staging.add(store, number, (key) => shardOfKey(old, key) === entry.id);
+    await store.close();
+    await scratch.remove(`shard-${entry.id}`);
+    from.push(shard);
+    progress({ step: 'read', shard: entry.id, bytes: 0, done: true });
+  }
+  const revision = Math.max(0, ...from.map((one) => one.revision)) + options.bumpRevision;
+  const source = asClusterId(BigInt(`0x${old.clusterId}`));
+  for (const shard of targets) {
+    let bytes = 0;
+    const about = { clusterId: source, shard, createdAtMs: options.nowMs() };
+    for await (const rows of staging.rowsOf(shard)) {
+      const piece = pieceOf(rows, about);
+      await options.upload(shard, piece);
+      bytes += piece.length;
+      progress({ step: 'restoring', shard, bytes, done: false });
+    }
+    loaded.set(shard, bytes);
+  }
+  // Only now, so that nothing is visible of a restore that broke off.
+  for (const shard of targets) {
+    await options.finish(shard, revision);
+    progress({ step: 'restored', shard, bytes: loaded.get(shard) ?? 0, done: true });
+  }
+  return { from, to: targets, revision, keys: staging.keys, leased: staging.leased };
+}
+
+/** Rows in the form of a whole small snapshot file, so that damage on the way is noticed. */
+function pieceOf(
+  rows: readonly SnapshotRow[],
+  about: Pick<SnapshotHeader, 'clusterId' | 'shard' | 'createdAtMs'>,
+): Uint8Array {
+  const encoder = new SnapshotEncoder(createHash('sha256'));
+  const { format, revision, compactRevision, ...position } = initialMeta();
+  const begin = encoder.begin({
+    ...about,
+    shardUid: new Uint8Array(16),
+    generation: 0,
+    position,
+    revision,
+    compactRevision,
+    storeFormat: format,
+  });
+  return concatBytes(begin, encoder.rows(rows), encoder.end('').bytes);
+}
