@@ -39,12 +39,7 @@ import type { IndexedMembership } from './membership-row.ts';
 import { emptyGroup, ReadPath } from './read-path.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import { logRestoreStep } from './restore-steps.ts';
-import {
-  bootstrapOf,
-  openSnapshotView,
-  readMembership,
-  type SnapshotView,
-} from './snapshot-view.ts';
+import { bootstrapOf, openSnapshotView, readMembership } from './snapshot-view.ts';
 import { growsStore } from './space.ts';
 import { StateMachine } from './state-machine.ts';
 import { StoreMeasure } from './store-measure.ts';
@@ -232,7 +227,7 @@ class ReplicaShell implements Replica {
     return this.#machine.stateHash();
   }
 
-  async snapshotView(): Promise<SnapshotView> {
+  async snapshotView(): ReturnType<Replica['snapshotView']> {
     const refusal = this.#readRefusal();
     if (refusal !== undefined) throw refusal;
     return openSnapshotView(this.#options, await this.#machine.view());
