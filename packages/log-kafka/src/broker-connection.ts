@@ -49,6 +49,8 @@ export class BrokerConnection {
   readonly #broker: Broker;
   readonly #connection: KafkajsConnection;
   readonly #options: ConnectionOptions;
+  /** kafkajs makes it anew for every request, modules looked up and all; here its version is the connection's. */
+  #produceRequest: KafkajsProtocolRequest | undefined;
 
   private constructor(broker: Broker, connection: KafkajsConnection, options: ConnectionOptions) {
     this.#broker = broker;
@@ -126,10 +128,11 @@ export class BrokerConnection {
    * Produces one record to partition 0. Throws a SentError once the request was handed to the socket, another error before.
    */
   async produce(produced: Produced): Promise<ProduceAnswer> {
-    const { timeoutMs, acks } = produced;
+    const { timeoutMs } = produced;
     const connection = this.#connection;
     if (connection.sasl !== null && !connection.isAuthenticated()) await connection.authenticate();
-    const { request, response } = this.#lookup('Produce')({ topicData: [], acks });
+    this.#produceRequest ??= this.#lookup('Produce')({ topicData: [], acks: -1 });
+    const { request, response } = this.#produceRequest;
     const { socket } = connection;
     if (socket === undefined || !connection.isConnected()) {
       throw new KvError('KV_LOG_UNAVAILABLE', 'the connection is closed');
@@ -183,7 +186,15 @@ export class BrokerConnection {
 /** The broker's own time-out comes first, so that its answer, which says more, can arrive. */
 const ANSWER_SLACK_MS = 500;
 
+/** Below it copying a request together is cheaper than writing its pieces one by one. */
+const COPY_BYTES_MAX = 8 * 1024;
+
 function writeAll(socket: Socket, pieces: readonly Uint8Array[]): void {
+  const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  if (bytes <= COPY_BYTES_MAX) {
+    socket.write(Buffer.concat(pieces, bytes));
+    return;
+  }
   socket.cork();
   for (const piece of pieces) socket.write(piece);
   socket.uncork();

@@ -69,7 +69,22 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
     readonly throttledUntil: number;
     throttleCheckTimeoutId: object | null;
     checkPendingRequests(): void;
+    readonly inflight: ReadonlyMap<
+      number,
+      {
+        readonly sentAt: number;
+        readonly requestTimeout: number;
+        timeoutRequest(): void;
+      }
+    >;
+    readonly requestTimeout: number;
+    readonly enforceRequestTimeout: boolean;
+    requestTimeoutIntervalId: NodeJS.Timeout | undefined;
+    isConnected(): boolean;
+    destroy(): void;
     scheduleCheckPendingRequests(): void;
+    scheduleRequestTimeoutCheck(): void;
+    push(request: object): void;
   }
   export = RequestQueue;
 }

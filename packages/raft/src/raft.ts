@@ -108,6 +108,11 @@ export class Raft {
     return statusOf(this.#core);
   }
 
+  /** `status().accepted` for callers that ask several times a record. */
+  get accepted(): AcceptedState {
+    return this.#core.accepted;
+  }
+
   /** Throws InvariantError when the state contradicts itself. */
   checkInvariants(): void {
     checkInvariants(this.#core);

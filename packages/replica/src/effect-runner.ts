@@ -68,7 +68,7 @@ export class EffectRunner {
         entries: (entries, nextOffset) => this.#onEntries(entries, nextOffset),
         outOfRange: (start, end) => this.input({ kind: 'log-out-of-range', start, end }),
         reachable: (reachable) => this.input({ kind: 'log-reachable', reachable }),
-        known: (offset) => options.raft.status().accepted.lastOffset === offset,
+        known: (offset) => options.raft.accepted.lastOffset === offset,
         patient: options.patient,
       },
       { clock, rng, limits },

@@ -3,6 +3,9 @@ import type { Clock, LogEntry, Rng, SharedLog } from '@kvorum/ports';
 
 const BACKOFF_MS_MIN = 50;
 const BACKOFF_MS_MAX = 1000;
+/** Fewer bytes in one read are a trickle: the next read may wait this many pauses for more. */
+const TRICKLE_BYTES = 64 * 1024;
+const TRICKLE_PAUSES = 4;
 
 export interface FollowSink {
   /** Next entries in offset order; resolves when the consumer has room for more. */
@@ -20,10 +23,11 @@ export interface FollowSink {
  *
  * Why the pause between reads: a poll that always waits at the end of the log wakes broker and follower for every single
  * record, at the very moment when the leader waits for its acknowledgement. A few milliseconds later several records come
- * for the price of one.
+ * for the price of one. While little comes the pause is longer and ends at a moment that all replicas of the process
+ * share: then one request asks for all their shards (docs/adr/0018).
  */
 export class LogFollower {
-  readonly #log: SharedLog;
+  readonly #log: Pick<SharedLog, 'read'>;
   readonly #limits: Limits;
   readonly #clock: Clock;
   readonly #rng: Rng;
@@ -32,7 +36,11 @@ export class LogFollower {
   #loop: Promise<void> = Promise.resolve();
   #endPause: () => void = () => undefined;
 
-  constructor(log: SharedLog, sink: FollowSink, ports: { clock: Clock; rng: Rng; limits: Limits }) {
+  constructor(
+    log: Pick<SharedLog, 'read'>,
+    sink: FollowSink,
+    ports: { clock: Clock; rng: Rng; limits: Limits },
+  ) {
     this.#log = log;
     this.#sink = sink;
     this.#limits = ports.limits;
@@ -107,9 +115,18 @@ export class LogFollower {
     const next = (last.offset + 1) as LogOffset;
     await this.#sink.entries(entries, next);
     if (!signal.aborted && this.#sink.patient()) {
-      await this.#pause(this.#limits.followPauseMs, signal);
+      await this.#pause(this.#gatherMs(entries), signal);
     }
     return next;
+  }
+
+  /** How long to let records gather after these. */
+  #gatherMs(entries: readonly LogEntry[]): number {
+    const { followPauseMs } = this.#limits;
+    const bytes = entries.reduce((sum, entry) => sum + entry.bytes.length, 0);
+    if (bytes >= TRICKLE_BYTES) return followPauseMs;
+    const everyMs = followPauseMs * TRICKLE_PAUSES;
+    return everyMs - (this.#clock.nowMs() % everyMs);
   }
 
   /**

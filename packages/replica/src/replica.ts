@@ -263,7 +263,7 @@ class ReplicaShell implements Replica {
     this.#runner.input({ kind: 'message', from, message });
     // Sent while somebody watches here: the record is in the log already, do not let more gather.
     const isNews = message.kind === 'accepted' && message.index > this.#apply.appliedIndex;
-    if (isNews && message.index > this.#raft.status().accepted.index) this.#runner.hurry();
+    if (isNews && message.index > this.#raft.accepted.index) this.#runner.hurry();
   }
 
   peerReachability(peer: MemberId, reachable: boolean): void {
@@ -291,7 +291,7 @@ class ReplicaShell implements Replica {
     return {
       nowMs: () => clock.nowMs(),
       canPropose: () =>
-        this.#raft.canPropose() && this.#apply.appliedIndex === this.#raft.status().accepted.index,
+        this.#raft.canPropose() && this.#apply.appliedIndex === this.#raft.accepted.index,
       isHeld: () => this.#membership.holdsWrites,
       execute: (proposals, isCurrent) => this.#machine.execute(proposals, isCurrent),
       propose: (payload) => this.#runner.input({ kind: 'propose', record: 'batch', payload }),

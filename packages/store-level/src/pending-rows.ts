@@ -1,4 +1,5 @@
-import { copyBytes } from '@kvorum/base';
+/** Copies are cut from blocks of this size: an allocation of its own for every key and value costs more than the copy. */
+const BLOCK_BYTES = 16 * 1024;
 
 /** One change of a batch; no value = the key is deleted. */
 export interface RowChange {
@@ -10,6 +11,8 @@ export interface RowChange {
 export class PendingRows {
   readonly #changes = new Map<string, RowChange>();
   #bytes = 0;
+  #block = new Uint8Array(0);
+  #used = 0;
 
   /** Bytes added so far, replaced ones included. */
   get bytes(): number {
@@ -22,7 +25,10 @@ export class PendingRows {
 
   /** Copies the change: its buffers stay the caller's. */
   add({ key, value }: RowChange): void {
-    const copy = { key: copyBytes(key), value: value === undefined ? undefined : copyBytes(value) };
+    const copy = {
+      key: this.#copy(key),
+      value: value === undefined ? undefined : this.#copy(value),
+    };
     this.#changes.set(textOf(key), copy);
     this.#bytes += key.length + (value?.length ?? 0);
   }
@@ -34,6 +40,19 @@ export class PendingRows {
 
   changes(): Iterable<RowChange> {
     return this.#changes.values();
+  }
+
+  #copy(bytes: Uint8Array): Uint8Array {
+    const from =
+      this.#used + bytes.length > this.#block.length ? this.#nextBlock(bytes) : this.#used;
+    this.#used = from + bytes.length;
+    this.#block.set(bytes, from);
+    return this.#block.subarray(from, this.#used);
+  }
+
+  #nextBlock({ length }: Uint8Array): number {
+    this.#block = new Uint8Array(Math.max(length, BLOCK_BYTES));
+    return 0;
   }
 }
 

@@ -139,7 +139,7 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   logReadBytesMax: 'Bytes asked of the log in one read.',
   logPollMs: 'Longest wait of one read of the log, milliseconds.',
   followPauseMs:
-    'How long a follower lets records gather between two reads of the log while nobody waits for them.',
+    'How long a follower lets records gather between two reads of the log while nobody waits for them; four times as long while little comes.',
   applyBacklogBytesMax:
     'Accepted records waiting to be applied above this stop the reading of the log, bytes.',
   applyRunBytesTarget:

@@ -1,4 +1,5 @@
-import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { hash, randomBytes, randomInt } from 'node:crypto';
+import { concatBytes } from '@kvorum/base';
 import type { Clock, Rng } from '@kvorum/ports';
 
 /** The machine's clocks and timers. */
@@ -21,9 +22,11 @@ export const systemRng: Rng = {
 
 /** SHA-256 over the parts, one after the other; 32 bytes. */
 export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return new Uint8Array(hash.digest());
+  // One call for all: an object that is fed part by part costs twice the time for a small record.
+  const [first] = parts;
+  const bytes = parts.length === 1 && first !== undefined ? first : concatBytes(...parts);
+  const digest = hash('sha256', bytes, 'buffer');
+  return new Uint8Array(digest.buffer, digest.byteOffset, digest.byteLength);
 }
 
 /** Resolves after `delayMs`, or as soon as `signal` aborts. */
