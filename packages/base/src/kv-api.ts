@@ -144,6 +144,8 @@ export interface WatchRequest {
   readonly filters?: readonly WatchFilter[];
   /** Ask for empty progress batches while nothing happens. */
   readonly progressNotify?: boolean;
+  /** Only keys of these slots, [from, to] both inclusive: a part of a watch whose slots moved apart. */
+  readonly slots?: readonly (readonly [from: number, to: number])[];
 }
 
 export interface WatchEvent {

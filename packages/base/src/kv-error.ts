@@ -5,6 +5,11 @@ export interface ErrorDetails {
   readonly shard?: string;
   /** Version of the shard map the answering member holds. */
   readonly mapVersion?: number;
+  /**
+   * Slot that the shard does not have, -1 = one of several: its leader has decided that, and a write it refused will never happen
+   * here.
+   */
+  readonly slot?: number;
   /** Member id (16 hex digits) of the shard's leader, when known. */
   readonly leader?: string;
   readonly compactRevision?: number;

@@ -53,6 +53,8 @@ export interface Limits {
   readonly applyRunBytesTarget: number;
   readonly learnerLagRecordsMax: number;
   readonly shardsMax: number;
+  readonly slotMoveBytesPerSecond: number;
+  readonly slotHandOverMsMax: number;
   readonly peerFrameBytesMax: number;
   readonly peerQueueBytesMax: number;
   readonly peerQueueMessagesMax: number;
@@ -95,6 +97,8 @@ export const DEFAULT_LIMITS: Limits = {
   applyRunBytesTarget: 2 * MIB,
   learnerLagRecordsMax: 256,
   shardsMax: 1024,
+  slotMoveBytesPerSecond: 32 * MIB,
+  slotHandOverMsMax: 800,
   peerFrameBytesMax: 16 * MIB,
   peerQueueBytesMax: 32 * MIB,
   peerQueueMessagesMax: 16_384,

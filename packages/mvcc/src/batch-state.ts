@@ -63,7 +63,7 @@ export class BatchState implements Snapshot {
   /** Newest revision visible to the command that runs. */
   revision: number;
   compactedTo: number;
-  private readonly appliedCompactRevision: () => number;
+  private readonly base: Pick<Snapshot, 'compactRevision' | 'hides'>;
   private readonly slots = new Map<string, Slot>();
   private readonly leases = new Map<LeaseId, boolean>();
   /** Slots written by this batch; those of commands that failed stay, without a row. */
@@ -71,18 +71,24 @@ export class BatchState implements Snapshot {
   private undo: Undo[] = [];
 
   constructor(
-    base: { readonly revision: number; readonly compactRevision: () => number },
+    base: Pick<Snapshot, 'revision' | 'compactRevision' | 'hides'> & {
+      readonly compactedTo: number;
+    },
     capacity: number,
   ) {
     this.baseRevision = base.revision;
     this.revision = base.revision;
-    this.compactedTo = base.compactRevision();
-    this.appliedCompactRevision = base.compactRevision;
+    this.compactedTo = base.compactedTo;
+    this.base = base;
     this.builder = new WriteSetBuilder(capacity);
   }
 
   compactRevision(): number {
-    return Math.max(this.compactedTo, this.appliedCompactRevision());
+    return Math.max(this.compactedTo, this.base.compactRevision());
+  }
+
+  hides(key: Uint8Array): boolean {
+    return this.base.hides(key);
   }
 
   slot(key: Uint8Array): Slot {

@@ -13,6 +13,7 @@ import {
   rowPrevStoreKey,
   rowSub,
 } from './row-codec.ts';
+import { type SlotTable, spansHold } from './slot-ownership.ts';
 
 const PROGRESS_FORMAT = 1;
 
@@ -63,6 +64,7 @@ export function decodeCompactionCursor(bytes: Uint8Array): Result<CompactionCurs
 /** What a step needs to know of the state that moves on while it reads. */
 export interface CompactionView {
   readonly compactRevision: number;
+  readonly slots: SlotTable | undefined;
   /** Keys (byteText) changed since the step began: their heads must not be removed. */
   readonly touched: ReadonlySet<string>;
 }
@@ -78,7 +80,7 @@ export function* compactionChunk(
   view: CompactionView,
   cursor: CompactionCursor | undefined,
 ): Reading<CompactionChunk> {
-  const start = nextTarget(cursor ?? (yield* loadCursor()), view.compactRevision);
+  const start = nextTarget(cursor ?? (yield* loadCursor()), view);
   if (start === undefined)
     return { deletes: [], freedBytes: 0, progress: undefined, cursor: undefined };
   const { target } = start;
@@ -90,7 +92,7 @@ export function* compactionChunk(
       ? { doneThrough: target, target, atMain: target, atSub: 0 }
       : { ...start, atMain: rowMain(last[1]), atSub: rowSub(last[1]) + 1 };
   const progress = { key: COMPACTION_KEY, value: encodeCompactionCursor(next) };
-  const finished = nextTarget(next, view.compactRevision) === undefined;
+  const finished = nextTarget(next, view) === undefined;
   return { deletes, freedBytes, progress, cursor: finished ? undefined : next };
 }
 
@@ -106,12 +108,29 @@ function* loadCursor(): Reading<CompactionCursor> {
 /** A started compaction is finished before a later one begins where it ended. */
 function nextTarget(
   cursor: CompactionCursor,
-  compactRevision: number,
+  { compactRevision, slots }: CompactionView,
 ): CompactionCursor | undefined {
   if (cursor.doneThrough < cursor.target) return cursor;
   if (compactRevision <= cursor.doneThrough) return undefined;
   const { doneThrough } = cursor;
-  return { doneThrough, target: compactRevision, atMain: doneThrough, atSub: 0 };
+  // History that was imported after the last compaction lies below it too: it is visited once.
+  const unvisited = slots?.ownership.imports.some(
+    ({ state, compactedBefore }) =>
+      state === 'adopted' && doneThrough <= compactedBefore && compactedBefore < compactRevision,
+  );
+  const atMain = unvisited === true ? 0 : doneThrough;
+  return { doneThrough, target: compactRevision, atMain, atSub: 0 };
+}
+
+/** Imported rows that the compaction at `target` is not about: it was asked for before the slots came. */
+function isExempt(slots: SlotTable | undefined, row: Uint8Array, target: number): boolean {
+  const exempting = slots?.ownership.imports.filter(
+    ({ state, sealed, compactedBefore }) =>
+      state !== 'adopted' || (target <= compactedBefore && rowMain(row) <= sealed),
+  );
+  if (slots === undefined || exempting === undefined || exempting.length === 0) return false;
+  const slot = slots.space.ofKey(rowKey(row));
+  return exempting.some((one) => spansHold(one.slots, slot));
 }
 
 function* superseded(
@@ -122,7 +141,8 @@ function* superseded(
   const deletes: Uint8Array[] = [];
   let freedBytes = 0;
   const tombstones: Uint8Array[] = [];
-  for (const [storeKey, row] of rows) {
+  const ours = rows.filter(([, row]) => !isExempt(view.slots, row, target));
+  for (const [storeKey, row] of ours) {
     const prevMain = rowPrevMain(row);
     if (prevMain > 0 && prevMain < target) {
       deletes.push(copyBytes(rowPrevStoreKey(row)));

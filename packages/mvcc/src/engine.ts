@@ -13,6 +13,7 @@ import {
   type TxnRequest,
   type TxnResponse,
   type WatchEvent,
+  type WriteRequest,
 } from '@kvorum/base';
 import { Executor } from './batch.ts';
 import { BatchState } from './batch-state.ts';
@@ -33,6 +34,15 @@ import {
   STATE_PREFIXES,
 } from './row-codec.ts';
 import { type SessionBatch, SessionTable } from './session-table.ts';
+import type { SlotCommand } from './slot-command.ts';
+import type { SlotExport } from './slot-execution.ts';
+import { SlotKeeper, type SlotState } from './slot-keeper.ts';
+import {
+  encodeOwnership,
+  type SlotOwnership,
+  type SlotSpan,
+  type SlotTable,
+} from './slot-ownership.ts';
 import { digestState, type StateDigest } from './state-hash.ts';
 import { isPlainGet, prefetchOp } from './txn-plan.ts';
 import { type Pointer, rowsAt, type Snapshot } from './visible.ts';
@@ -41,6 +51,7 @@ import {
   decodeWriteSet,
   type StoreSink,
   type WriteSet,
+  WriteSetBuilder,
   writeSetEvents,
   writeSetRows,
 } from './write-set.ts';
@@ -68,6 +79,8 @@ export interface Applied {
   readonly revision: Revision;
   readonly compactRevision: number;
   readonly compacted: boolean;
+  /** Slots that the shard served before it and no more: their watchers go on at another shard, or here when they come back. */
+  readonly released: readonly SlotSpan[];
   /** Adds the rows to the store batch, in which the shell also writes `m`. */
   writeTo(sink: StoreSink): void;
   /** Events in revision order, made on demand, without previous values. */
@@ -86,6 +99,8 @@ interface Executed {
 export interface BatchOfGets {
   readonly revision: Revision;
   readonly kvs: readonly (KeyValue | undefined)[];
+  /** By index, why a key cannot be answered here; absent = all can. */
+  readonly refused?: readonly (KvError | undefined)[];
 }
 
 /**
@@ -105,15 +120,32 @@ export class Engine {
   private currentRevision: number;
   private compactedTo: number;
   private touched: Set<string> | undefined;
+  private readonly slots: SlotKeeper;
 
-  private constructor(meta: EngineMeta, limits: Limits) {
+  private constructor(meta: EngineMeta, limits: Limits, slots: SlotState | undefined) {
     this.limits = limits;
+    this.slots = new SlotKeeper(slots);
     this.currentRevision = meta.revision;
     this.compactedTo = meta.compactRevision;
   }
 
-  static load(meta: EngineMeta, limits: Limits): Engine {
-    return new Engine(meta, limits);
+  /** Throws KV_CORRUPT when the row of slot ownership is damaged. */
+  static load(meta: EngineMeta, limits: Limits, slots?: SlotState): Engine {
+    return new Engine(meta, limits, slots);
+  }
+
+  /** The slots that the shard owns; undefined = it never took part in a move: those the map says. */
+  get slotTable(): SlotTable | undefined {
+    return this.slots.table;
+  }
+
+  get slotSpace(): SlotKeeper['space'] {
+    return this.slots.space;
+  }
+
+  /** As its replicated row says; undefined = there is none. */
+  get ownership(): SlotOwnership | undefined {
+    return this.slots.ownership;
   }
 
   /** Newest applied revision. */
@@ -156,9 +188,14 @@ export class Engine {
    * Errors, per command: what etcd answers; KV_TOO_MANY_REQUESTS when the record has no room left for its effects.
    */
   *execute(batch: readonly Proposal[], leaderTimeMs: number): Reading<Execution> {
+    const [only] = batch;
+    if (only?.request.op === 'slots') {
+      assert(batch.length === 1, 'a step of a slot move stands alone in its batch');
+      return yield* this.executeSlots(only.request, leaderTimeMs);
+    }
     const base = this.snapshot();
     const state = new BatchState(base, payloadCapacity(batch));
-    for (const { request } of batch) if (request.op !== 'compact') prefetchOp(state, request);
+    prefetchBatch(state, batch);
     yield* state.prefetch();
     const tagged = batch.some(({ session }) => session !== undefined);
     const sessions = tagged ? this.sessions.beginBatch(this.limits, leaderTimeMs) : undefined;
@@ -166,14 +203,16 @@ export class Engine {
     const origins = named ? new OriginRecorder() : undefined;
     const executor = new Executor(state, this.limits);
     const results: CommandResult[] = [];
-    for (const { request, session, origin } of batch) {
+    for (const { request, session, origin, mapVersion } of batch) {
+      assert(request.op !== 'slots', 'a step of a slot move stands alone in its batch');
+      const run: Run = { request, refusal: this.slots.refusal(request, mapVersion) };
       const before = { revision: state.revision, compactedTo: state.compactedTo };
       executor.originBytes = origins?.begin(origin) ?? 0;
-      if (session !== undefined && sessions !== undefined) {
-        results.push(yield* executeTagged(executor, sessions, request, session));
-      } else {
-        results.push(request.op === 'put' ? executor.put(request) : yield* executor.run(request));
-      }
+      const running =
+        session === undefined || sessions === undefined
+          ? runOnce(executor, run)
+          : executeTagged(executor, sessions, run, session);
+      results.push(yield* running);
       origins?.end(before, state);
     }
     assert(this.currentRevision === base.revision, 'a batch must not overlap an apply');
@@ -208,35 +247,73 @@ export class Engine {
     if (writeSet.compactRevision !== undefined) this.compactedTo = writeSet.compactRevision;
     if (this.touched !== undefined) {
       for (const row of writeSetRows(writeSet)) this.touched.add(byteText(rowKey(row)));
+      for (const row of writeSet.slots?.rows ?? []) this.touched.add(byteText(rowKey(row)));
     }
+    const released = writeSet.slots === undefined ? [] : this.slots.take(writeSet.slots.ownership);
     this.sessions.apply(writeSet.sessions);
     return {
       writeSet,
       revision: this.revision,
       compactRevision: this.compactedTo,
       compacted,
+      released,
       writeTo: (sink) => applyWriteSet(writeSet, sink),
       events: () => writeSetEvents(writeSet),
     };
   }
 
-  /** Answers a validated range. Errors: KV_COMPACTED, KV_FUTURE_REVISION. */
-  *range(request: RangeRequest): Reading<Result<RangeResponse, KvError>> {
+  private *executeSlots(command: SlotCommand, leaderTimeMs: number): Reading<Execution> {
+    const { revision, compactRevision } = this;
+    const effects = yield* this.slots.execute(this, command);
+    const changed = { revision, revisionCount: 0, changeCount: 0, compactRevision };
+    if (effects instanceof KvError) {
+      return { payload: undefined, results: [{ ok: false, error: effects }], changed };
+    }
+    const { rows, deletes, revisionCount } = effects;
+    const after = (revision + revisionCount) as Revision;
+    const response = { op: 'txn', revision: after, succeeded: true, responses: [] } as const;
+    const results = [{ ok: true, response } as const];
+    if (effects.ownership === this.ownership) return { payload: undefined, results, changed };
+    const payload = new WriteSetBuilder(PAYLOAD_SLACK_BYTES).finish({
+      leaderTimeMs,
+      baseRevision: revision,
+      revisionCount,
+      slots: { ownership: encodeOwnership(effects.ownership), rows, deletes },
+    });
+    return { payload, results, changed: { ...changed, revision: after, revisionCount } };
+  }
+
+  /** The next piece of the history of slots, for the shard that they move to. */
+  *exportSlots(slots: readonly SlotSpan[], from: number): Reading<SlotExport> {
+    return yield* this.slots.exportFrom(() => this, slots, from);
+  }
+
+  /**
+   * Answers a validated range. Errors: KV_COMPACTED, KV_FUTURE_REVISION, KV_WRONG_SHARD.
+   *
+   * @param mapVersion - of the map by which it was sent here; absent = the newest.
+   */
+  *range(request: RangeRequest, mapVersion?: number): Reading<Result<RangeResponse, KvError>> {
     if (isPlainGet(request) && request.keysOnly !== true && request.countOnly !== true) {
-      const {
-        revision,
-        kvs: [kv],
-      } = yield* this.getBatch([request.key]);
-      const kvs = kv === undefined ? [] : [kv];
-      return ok({ op: 'range', revision, kvs, more: false, count: kvs.length });
+      return yield* this.plainGet(request.key);
     }
     for (;;) {
+      const refusal = this.slots.refusal(request, mapVersion);
+      if (refusal !== undefined) return err(refusal);
+      const moment = this.slots.moment();
       const snapshot = this.snapshot();
       const result = yield* readRange(snapshot, request, this.limits.rangeBytesMax);
       // A compaction past the revision being read may have taken rows away: start over at today's revision.
       const at = (request.revision ?? 0) > 0 ? (request.revision ?? 0) : snapshot.revision;
-      if (!result.ok || this.compactedTo <= at) return result;
+      if (!moment.isOver() && (!result.ok || this.compactedTo <= at)) return result;
     }
+  }
+
+  private *plainGet(key: Uint8Array): Reading<Result<RangeResponse, KvError>> {
+    const { revision, kvs: found, refused } = yield* this.getBatch([key]);
+    if (refused?.[0] !== undefined) return err(refused[0]);
+    const kvs = found[0] === undefined ? [] : [found[0]];
+    return ok({ op: 'range', revision, kvs, more: false, count: kvs.length });
   }
 
   /**
@@ -245,23 +322,29 @@ export class Engine {
    */
   *getBatch(keys: readonly Uint8Array[]): Reading<BatchOfGets> {
     for (;;) {
+      const moment = this.slots.moment();
       const snapshot = this.snapshot();
       const kvs = yield* this.newest(snapshot, keys);
       const revision = snapshot.revision as Revision;
-      if (this.compactedTo <= revision) return { revision, kvs };
+      if (moment.isOver() || this.compactedTo > revision) continue;
+      const refused = this.slots.refusalsOf(keys);
+      return refused === undefined ? { revision, kvs } : { revision, kvs, refused };
     }
   }
 
-  /** Answers a validated txn of ranges only (isReadOnly), on one revision. Errors as range. */
-  *readTxn(txn: TxnRequest): Reading<Result<TxnResponse, KvError>> {
+  /** Answers a validated txn of ranges only (isReadOnly), on one revision. Errors and `mapVersion` as range. */
+  *readTxn(txn: TxnRequest, mapVersion?: number): Reading<Result<TxnResponse, KvError>> {
     for (;;) {
+      const refusal = this.slots.refusal(txn, mapVersion);
+      if (refusal !== undefined) return err(refusal);
+      const moment = this.slots.moment();
       const base = this.snapshot();
       const state = new BatchState(base, 0);
       prefetchOp(state, txn);
       yield* state.prefetch();
       const result = yield* new Executor(state, this.limits).txn(txn);
       // As in range; and a range at an older revision may have been overtaken by any compaction.
-      if (this.compactedTo !== state.compactedTo) continue;
+      if (moment.isOver() || this.compactedTo !== state.compactedTo) continue;
       if (!result.ok) return err(result.error);
       assert(result.response.op === 'txn', 'a txn answers a txn');
       return ok(result.response);
@@ -274,7 +357,8 @@ export class Engine {
     const touched = new Set<string>();
     this.touched = touched;
     try {
-      return yield* compactionChunk({ compactRevision: this.compactedTo, touched }, cursor);
+      const view = { compactRevision: this.compactedTo, slots: this.slots.table, touched };
+      return yield* compactionChunk(view, cursor);
     } finally {
       this.touched = undefined;
     }
@@ -335,11 +419,16 @@ export class Engine {
     return found;
   }
 
-  private snapshot(): Snapshot {
+  private snapshot(): Snapshot & { readonly compactedTo: number } {
     const revision = this.currentRevision;
+    const moment = this.slots.moment();
     return {
       revision,
-      compactRevision: () => this.compactedTo,
+      compactedTo: this.compactedTo,
+      // Once slots have come or gone any row may be missing: the reading is void.
+      compactRevision: () =>
+        moment.isOver() ? Number.MAX_SAFE_INTEGER : Math.max(this.compactedTo, moment.floor),
+      hides: moment.hides,
       knownHead: () => undefined,
       overlay: () => [],
       localRow: () => undefined,
@@ -347,10 +436,26 @@ export class Engine {
   }
 }
 
+/** A command, and why the shard must not run it. */
+interface Run {
+  readonly request: WriteRequest;
+  readonly refusal: KvError | undefined;
+}
+
+function* runOnce(executor: Executor, { request, refusal }: Run): Reading<CommandResult> {
+  if (refusal !== undefined) return { ok: false, error: refusal };
+  return request.op === 'put' ? executor.put(request) : yield* executor.run(request);
+}
+
+/**
+ * What the session says comes first: a write that was decided here before its slot left is answered here, as it was decided. And
+ * a refusal that answers a repeated attempt is a decision too: an earlier attempt of it, still on its way, must not find the slot
+ * back again.
+ */
 function* executeTagged(
   executor: Executor,
   sessions: SessionBatch,
-  request: Proposal['request'],
+  run: Run,
   tag: SessionTag,
 ): Reading<CommandResult> {
   const admission = sessions.admit(tag);
@@ -358,13 +463,22 @@ function* executeTagged(
   executor.sessionBytes = sessions.bytesMax;
   executor.ownSessionBytes = sessions.costOf(tag);
   if (executor.room < 0 && !executor.isFresh) return executor.recordFull();
-  const result = request.op === 'put' ? executor.put(request) : yield* executor.run(request);
-  // Not decided but turned away: the client may send it again under the same seq.
-  const turnedAway = !result.ok && result.error.code === 'KV_TOO_MANY_REQUESTS';
+  const isPut = run.refusal === undefined && run.request.op === 'put';
+  const result = isPut ? executor.put(run.request) : yield* runOnce(executor, run);
+  // Not decided but turned away: the client may send it again under the same seq, or elsewhere.
+  const turnedAway =
+    (!result.ok && result.error.code === 'KV_TOO_MANY_REQUESTS') ||
+    (run.refusal !== undefined && !tag.retry);
   if (!turnedAway) sessions.record(tag, result, executor.room);
   executor.sessionBytes = sessions.bytesMax;
   executor.ownSessionBytes = 0;
   return result;
+}
+
+function prefetchBatch(state: BatchState, batch: readonly Proposal[]): void {
+  for (const { request } of batch) {
+    if (request.op !== 'compact' && request.op !== 'slots') prefetchOp(state, request);
+  }
 }
 
 function payloadCapacity(batch: readonly Proposal[]): number {

@@ -52,6 +52,28 @@ export {
   STATE_PREFIXES,
   sessionKey,
 } from './row-codec.ts';
+export type {
+  ImportBegin,
+  ImportRows,
+  SlotCommand,
+} from './slot-command.ts';
+export type { SlotExport } from './slot-execution.ts';
+export type { SlotState } from './slot-keeper.ts';
+export {
+  addSpans,
+  decodeOwnership,
+  type FrozenSlots,
+  OWNERSHIP_KEY,
+  type SlotDrop,
+  type SlotImport,
+  type SlotOwnership,
+  type SlotSpace,
+  type SlotSpan,
+  SlotTable,
+  spansHold,
+  spansMeet,
+  subtractSpans,
+} from './slot-ownership.ts';
 export type { StateDigest } from './state-hash.ts';
 export { isReadOnly, isSerializable, validate } from './validate.ts';
 export { type WatchBatch, WatchHub, type WatchSink } from './watch-hub.ts';
@@ -59,6 +81,7 @@ export {
   applyWriteSet,
   decodeWriteSet,
   encodeWriteSet,
+  type SlotChanges,
   type StateChange,
   type StoreSink,
   WRITE_SET_VERSION,

@@ -45,6 +45,9 @@ export const ROW_FIXED_BYTES = 57;
 const FLAG_TOMBSTONE = 1;
 const SELF_AT = 2;
 const PREV_AT = 39;
+/** Where the sub-revision of a row lies, and the revision of the row before it; its sub-revision follows. */
+export const ROW_SUB_AT = 11;
+export const ROW_PREV_AT: number = PREV_AT + 1;
 const POINTER_BYTES = 13;
 const KEY_LENGTH_AT = 52;
 const HEAD_KEY_AT = 56;
@@ -65,13 +68,20 @@ export const SHARD_TIME_KEY: Uint8Array = new Uint8Array([0x74]); // t
 export const REVISION_TIMES_KEY: Uint8Array = new Uint8Array([0x69]); // i
 /** Progress of the background removal of compacted rows: local to a replica, not part of its logical state. */
 export const COMPACTION_KEY: Uint8Array = new Uint8Array([0x63]); // c
+/** Prefixes of heads and of revision rows. */
+export const rowPrefixes: { readonly head: number; readonly revision: number } = {
+  head: PREFIX_HEAD,
+  revision: PREFIX_REVISION,
+};
 /** Prefix of leases (`l`), their attachments (`a`), sessions (`s`) and transaction intents (`x`). */
 export const STATE_PREFIXES: {
   readonly attachment: number;
   readonly lease: number;
   readonly session: number;
   readonly intent: number;
-} = { attachment: 0x61, lease: 0x6c, session: PREFIX_SESSION, intent: 0x78 };
+  /** The one row of slot ownership. */
+  readonly ownership: number;
+} = { attachment: 0x61, lease: 0x6c, session: PREFIX_SESSION, intent: 0x78, ownership: 0x6f };
 
 /** The newest version of a key, without its value. */
 export interface Head {

@@ -35,6 +35,8 @@ export interface Snapshot {
   overlay(gte: Uint8Array, lt: Uint8Array): readonly HeadEntry[];
   /** A revision row that is not in the store yet. */
   localRow(main: number, sub: number): Uint8Array | undefined;
+  /** Whether a key that stands in the store belongs to another shard. */
+  hides(key: Uint8Array): boolean;
 }
 
 /** A live version of a key, visible at the revision of the reading. */
@@ -172,10 +174,9 @@ export class VisibleScan {
     const rows = yield* scanChunk(this.gte, this.lt);
     const last = rows.at(-1);
     const boundary = last === undefined ? this.lt : keyAfter(last[0]);
-    const stored = rows.map(([key, value]) => ({
-      key: userKeyOfHead(key),
-      head: decodeHead(value),
-    }));
+    const stored = rows
+      .map(([key, value]) => ({ key: userKeyOfHead(key), head: decodeHead(value) }))
+      .filter(({ key }) => !this.snapshot.hides(key));
     const entries = merge(stored, this.snapshot.overlay(this.gte, boundary));
     this.gte = boundary;
     this.done = last === undefined || compareBytes(boundary, this.lt) >= 0;

@@ -12,21 +12,20 @@ import {
 } from '@kvorum/base';
 import { byteText } from './binary.ts';
 import type { Applied } from './engine.ts';
-import { getMany, keyAfter, type Reading, SCAN_ROWS_MAX, scanChunk } from './reading.ts';
+import { type Reading, SCAN_ROWS_MAX } from './reading.ts';
+import { rowKey, rowMain } from './row-codec.ts';
 import {
-  revisionKey,
-  revisionKeyMain,
-  rowIsTombstone,
-  rowKey,
-  rowKeyValue,
-  rowMain,
-  rowPrevMain,
-  rowPrevStoreKey,
-} from './row-codec.ts';
+  type SlotSpan,
+  type SlotTable,
+  spansHold,
+  spansMeet,
+  subtractSpans,
+} from './slot-ownership.ts';
 import { isEmptyRange } from './validate.ts';
-import { rowEvent, writeSetRows } from './write-set.ts';
-
-const EVENT_OVERHEAD_BYTES = 64;
+import { attachPrevious, type Change, changeOf, collect, type Outgoing } from './watch-change.ts';
+import { importedStart, scopeOf, type WatchStart } from './watch-scope.ts';
+import { wholeRevisions } from './whole-revisions.ts';
+import { writeSetRows } from './write-set.ts';
 
 /** Events of whole revisions, in order; `revision` is the last one. No events = a progress mark. */
 export interface WatchBatch {
@@ -41,6 +40,16 @@ export interface WatchSink {
   deliver(watchId: number, batch: WatchBatch): boolean;
   /** The watcher is gone: its next revision was compacted. */
   cancelled(watchId: number, compactRevision: number): void;
+  /** The watcher is gone: slots of it are served by another shard. What it was given is everything up to then or less. */
+  moved(watchId: number, error: KvError): void;
+}
+
+/** What the hub knows of its shard; the engine is one. */
+export interface WatchedState {
+  readonly revision: number;
+  readonly compactRevision: number;
+  readonly slotTable?: SlotTable | undefined;
+  readonly slotSpace?: SlotTable['space'] | undefined;
 }
 
 interface Watcher {
@@ -52,6 +61,9 @@ interface Watcher {
   /** As asked for: no progress is reported below it. */
   readonly asked: number;
   readonly group: Group;
+  /** Slots of its keys; undefined = any. */
+  readonly scope: readonly SlotSpan[] | undefined;
+  readonly start: WatchStart;
   /** First revision not yet delivered. */
   next: number;
   synced: boolean;
@@ -70,22 +82,6 @@ interface Group {
   readonly watchers: Set<Watcher>;
 }
 
-/** Events collected for one watcher. */
-interface Outgoing {
-  readonly events: WatchEvent[];
-  bytes: number;
-}
-
-/** A revision row with what watchers may want of it, made once for all of them. */
-interface Change {
-  readonly row: Uint8Array;
-  readonly main: number;
-  readonly keyText: string;
-  readonly tombstone: boolean;
-  event: WatchEvent | undefined;
-  prevEvent: WatchEvent | undefined;
-}
-
 /**
  * Fans applied changes out to watchers. A watcher is *synced* (gets changes as they are applied) or *unsynced* (is served
  * from the revision rows on disk, chunk by chunk, until it has caught up). The hub holds no events: a consumer that
@@ -99,6 +95,7 @@ interface Change {
  */
 export class WatchHub {
   private readonly sink: WatchSink;
+  private readonly state: WatchedState;
   private readonly watchers = new Map<number, Watcher>();
   private readonly points = new Map<string, Group>();
   private readonly ranges = new Map<string, Group>();
@@ -109,11 +106,10 @@ export class WatchHub {
   private deliveredRevision: number;
   private compactedTo: number;
 
-  constructor(
-    sink: WatchSink,
-    state: { readonly revision: number; readonly compactRevision: number },
-  ) {
+  /** @param state - looked at again for the slots that the shard owns, which change. */
+  constructor(sink: WatchSink, state: WatchedState) {
     this.sink = sink;
+    this.state = state;
     this.currentRevision = state.revision;
     this.deliveredRevision = state.revision;
     this.compactedTo = state.compactRevision;
@@ -138,7 +134,7 @@ export class WatchHub {
    *
    * @param currentRevision - the engine's revision now; a start at 0 means after it. It may lie above the start.
    * Errors: KV_COMPACTED (with compactRevision in the details; without them for a negative start), KV_INVALID_ARGUMENT for
-   * an empty range or an id in use, in etcd's words.
+   * an empty range or an id in use, in etcd's words; KV_WRONG_SHARD when slots of it are not here.
    */
   add(
     watchId: number,
@@ -148,9 +144,14 @@ export class WatchHub {
     const key = request.key.length === 0 ? new Uint8Array([0]) : copyBytes(request.key);
     const rangeEnd = copyBytes(request.rangeEnd ?? EMPTY_BYTES);
     const asked = request.startRevision ?? 0;
-    const fault = this.checkAdd(watchId, { key, rangeEnd, asked });
+    const { slotTable, slotSpace } = this.state;
+    const scope = scopeOf({ key, rangeEnd, slots: request.slots }, slotSpace);
+    const start = importedStart(slotTable, scope, asked);
+    const fault =
+      this.checkAdd(watchId, { key, rangeEnd, asked: start.from }, start) ??
+      foreignScope(slotTable, scope);
     if (fault !== undefined) return err(fault);
-    const next = asked === 0 ? currentRevision + 1 : asked;
+    const next = asked === 0 ? currentRevision + 1 : start.from;
     const group = this.groupFor(key, rangeEnd);
     const watcher: Watcher = {
       id: watchId,
@@ -160,6 +161,8 @@ export class WatchHub {
       progressNotify: request.progressNotify === true,
       asked,
       group,
+      scope,
+      start,
       next,
       synced: next > this.currentRevision,
       blocked: false,
@@ -202,6 +205,23 @@ export class WatchHub {
     if (applied.compacted) this.cancelCompacted();
     if (this.watchers.size > this.unsynced.size) yield* this.deliverAll(applied, floor);
     this.deliveredRevision = applied.revision;
+    if (applied.released.length > 0) this.release(applied.released);
+  }
+
+  /**
+   * Watchers leave with the freeze, so that none is told of a later revision of this shard: to the shard that adopts the slots it
+   * would mean another moment. Whoever has seen everything so far is told so first.
+   */
+  private release(slots: readonly SlotSpan[]): void {
+    const revision = this.deliveredRevision as Revision;
+    for (const watcher of [...this.watchers.values()]) {
+      if (watcher.scope !== undefined && !spansMeet(watcher.scope, slots)) continue;
+      if (this.mayReport(watcher))
+        this.sink.deliver(watcher.id, { events: [], revision, bytes: 0 });
+      this.cancel(watcher.id);
+      const error = this.state.slotTable?.wrongShard(slots[0]?.[0]);
+      this.sink.moved(watcher.id, error ?? new KvError('KV_WRONG_SHARD'));
+    }
   }
 
   private *deliverAll(applied: Applied, floor: number): Reading<void> {
@@ -234,14 +254,14 @@ export class WatchHub {
     );
     if (behind.some(({ prevKv }) => prevKv)) {
       yield* attachPrevious(changes, this.compactedTo, (change) =>
-        behind.some((watcher) => watcher.prevKv && matches(watcher, change)),
+        behind.some((watcher) => watcher.prevKv && this.matches(watcher, change)),
       );
     }
     for (const watcher of behind) {
       if (this.watchers.get(watcher.id) !== watcher || watcher.synced) continue;
       const outgoing: Outgoing = { events: [], bytes: 0 };
       for (const change of changes)
-        if (matches(watcher, change)) collect(outgoing, watcher, change);
+        if (this.matches(watcher, change)) collect(outgoing, watcher, change);
       this.deliver(watcher, outgoing, through);
     }
   }
@@ -277,6 +297,7 @@ export class WatchHub {
   private checkAdd(
     watchId: number,
     range: { readonly key: Uint8Array; readonly rangeEnd: Uint8Array; readonly asked: number },
+    start: WatchStart,
   ): KvError | undefined {
     if (this.watchers.has(watchId)) {
       const text = 'mvcc: duplicate watch ID provided on the WatchStream';
@@ -286,8 +307,9 @@ export class WatchHub {
       return new KvError('KV_INVALID_ARGUMENT', 'mvcc: watcher range is empty');
     }
     if (range.asked < 0) return new KvError('KV_COMPACTED');
-    if (range.asked === 0 || range.asked >= this.compactedTo) return undefined;
-    const details = { compactRevision: this.compactedTo };
+    const compactRevision = this.floorOf(start);
+    if (range.asked === 0 || range.asked >= compactRevision) return undefined;
+    const details = { compactRevision };
     return new KvError('KV_COMPACTED', undefined, { details });
   }
 
@@ -308,10 +330,35 @@ export class WatchHub {
 
   private cancelCompacted(): void {
     for (const watcher of [...this.unsynced]) {
-      if (watcher.next >= this.compactedTo) continue;
+      const floor = this.floorOf(watcher.start);
+      if (watcher.next >= floor) continue;
       this.cancel(watcher.id);
-      this.sink.cancelled(watcher.id, this.compactedTo);
+      this.sink.cancelled(watcher.id, floor);
     }
+  }
+
+  /** First revision from which a watcher's history is whole. */
+  private floorOf({ floor, compactedBefore }: WatchStart): number {
+    return this.compactedTo === compactedBefore ? floor : Math.max(floor, this.compactedTo);
+  }
+
+  private matches(watcher: Watcher, change: Change): boolean {
+    const { from, to, point } = watcher.group;
+    const { keyText } = change;
+    const inGroup = point
+      ? keyText === from
+      : keyText >= from && (to === undefined || keyText < to);
+    return inGroup && wants(watcher, change) && this.inScope(watcher, change);
+  }
+
+  /** On disk there are rows of slots that are not here yet, or not any more; and a watch may be about some slots only. */
+  private inScope({ scope, group }: Watcher, change: Change): boolean {
+    const { slotTable, slotSpace } = this.state;
+    if (slotSpace === undefined || group.point) return true;
+    if (scope === undefined && slotTable === undefined) return true;
+    if (change.slot < 0) change.slot = slotSpace.ofKey(rowKey(change.row));
+    if (scope !== undefined) return spansHold(scope, change.slot);
+    return slotTable?.isOwned(change.slot) === true;
   }
 
   private *deliverLive(changes: readonly Change[], floor: number): Reading<void> {
@@ -321,7 +368,7 @@ export class WatchHub {
     }
     const outgoing = new Map<Watcher, Outgoing>();
     for (const change of changes) {
-      for (const group of this.groupsOf(change)) collectFor(group, change, outgoing);
+      for (const group of this.groupsOf(change)) this.collectFor(group, change, outgoing);
     }
     const through = changes.at(-1)?.main ?? 0;
     for (const [watcher, batch] of outgoing) {
@@ -375,6 +422,19 @@ export class WatchHub {
     return false;
   }
 
+  /** Adds a change to what the synced watchers of a group are to be given. */
+  private collectFor(group: Group, change: Change, outgoing: Map<Watcher, Outgoing>): void {
+    for (const watcher of group.watchers) {
+      if (!watcher.synced || !wants(watcher, change) || !this.inScope(watcher, change)) continue;
+      let batch = outgoing.get(watcher);
+      if (batch === undefined) {
+        batch = { events: [], bytes: 0 };
+        outgoing.set(watcher, batch);
+      }
+      collect(batch, watcher, change);
+    }
+  }
+
   private lowestNext(): number | undefined {
     let lowest: number | undefined;
     for (const { next, blocked } of this.unsynced) {
@@ -384,86 +444,19 @@ export class WatchHub {
   }
 }
 
-/** Rows of [from, upTo], some at a time: at least one revision and only whole ones. */
-function* wholeRevisions(from: number, upTo: number): Reading<Uint8Array[]> {
-  const chunk = yield* scanChunk(revisionKey(from, 0), revisionKey(upTo + 1, 0));
-  const rows = chunk.map(([, row]) => row);
-  let last = chunk.at(-1)?.[0];
-  while (last !== undefined) {
-    // The scan may have stopped inside the last revision: a txn's changes belong together.
-    const end = revisionKey(revisionKeyMain(last) + 1, 0);
-    const rest = yield* scanChunk(keyAfter(last), end);
-    for (const [, row] of rest) rows.push(row);
-    last = rest.at(-1)?.[0];
+/** Why a shard does not serve a watch of these slots. */
+function foreignScope(
+  slotTable: SlotTable | undefined,
+  scope: readonly SlotSpan[] | undefined,
+): KvError | undefined {
+  if (slotTable === undefined) return undefined;
+  if (scope === undefined) {
+    return slotTable.isHandingOver ? slotTable.wrongShard(undefined) : undefined;
   }
-  return rows;
-}
-
-/**
- * Fetches the previous values that are asked for. Of a change at or below the revision `floor` the previous row may or may
- * not have been removed by compaction yet: it counts as gone.
- */
-function* attachPrevious(
-  changes: readonly Change[],
-  floor: number,
-  wanted: (change: Change) => boolean,
-): Reading<void> {
-  const asking = changes.filter(
-    (change) => rowPrevMain(change.row) > 0 && change.main > floor && wanted(change),
-  );
-  const rows = yield* getMany(asking.map(({ row }) => rowPrevStoreKey(row)));
-  for (const [i, change] of asking.entries()) {
-    const previous = rows[i];
-    // A tombstone is no previous value.
-    if (previous === undefined || rowIsTombstone(previous)) continue;
-    change.prevEvent = { ...eventOf(change), prevKv: rowKeyValue(previous) };
-  }
-}
-
-function changeOf(row: Uint8Array): Change {
-  return {
-    row,
-    main: rowMain(row),
-    keyText: byteText(rowKey(row)),
-    tombstone: rowIsTombstone(row),
-    event: undefined,
-    prevEvent: undefined,
-  };
-}
-
-function matches(watcher: Watcher, change: Change): boolean {
-  const { from, to, point } = watcher.group;
-  const { keyText } = change;
-  const inGroup = point ? keyText === from : keyText >= from && (to === undefined || keyText < to);
-  return inGroup && wants(watcher, change);
+  const foreign = subtractSpans(scope, slotTable.served);
+  return foreign[0] === undefined ? undefined : slotTable.wrongShard(foreign[0][0]);
 }
 
 function wants(watcher: Watcher, change: Change): boolean {
   return change.main >= watcher.next && (change.tombstone ? watcher.wantsDelete : watcher.wantsPut);
-}
-
-/** Adds a change to what the synced watchers of a group are to be given. */
-function collectFor(group: Group, change: Change, outgoing: Map<Watcher, Outgoing>): void {
-  for (const watcher of group.watchers) {
-    if (!watcher.synced || !wants(watcher, change)) continue;
-    let batch = outgoing.get(watcher);
-    if (batch === undefined) {
-      batch = { events: [], bytes: 0 };
-      outgoing.set(watcher, batch);
-    }
-    collect(batch, watcher, change);
-  }
-}
-
-function collect(outgoing: Outgoing, watcher: Watcher, change: Change): void {
-  const event = watcher.prevKv ? (change.prevEvent ?? eventOf(change)) : eventOf(change);
-  outgoing.events.push(event);
-  const previous =
-    event.prevKv === undefined ? 0 : event.prevKv.key.length + event.prevKv.value.length;
-  outgoing.bytes += EVENT_OVERHEAD_BYTES + change.row.length + previous;
-}
-
-function eventOf(change: Change): WatchEvent {
-  change.event ??= rowEvent(change.row);
-  return change.event;
 }

@@ -21,11 +21,13 @@ import {
   rowKey,
   rowKeyValue,
   rowMain,
+  rowPrefixes,
   rowStoreKey,
   rowSub,
   STATE_PREFIXES,
   writeRow,
 } from './row-codec.ts';
+import { OWNERSHIP_KEY } from './slot-ownership.ts';
 
 /**
  * The payload of one log record: the effects of one batch, as bytes that every replica applies by slicing.
@@ -39,14 +41,15 @@ import {
  * 46 changes: u32 length, revision row (row-codec.ts)
  *    sessions, leases: blob store key, u8 kind (1 put, 2 delete), put: blob value
  *    origins: blob (origins.ts)
+ *    slots: blob ownership row, u32 count of imported rows (blobs), u32 count of deleted store keys (blobs)
  * ```
  * A payload has the lowest version that knows all its parts, so that a member of the version before reads what it can and names
- * what it cannot: 4 with restored rows, 2 with origins, else 1.
+ * what it cannot: 4 with restored rows, 3 for a step of a slot move, which has nothing else, 2 with origins, else 1.
  */
 export const WRITE_SET_VERSION = 4;
 const VERSION_PLAIN = 1;
 const VERSION_ORIGINS = 2;
-/** 3 is kept for the steps of a slot move. */
+const VERSION_SLOTS = 3;
 const VERSION_RESTORED = 4;
 const HEADER_BYTES = 46;
 const FLAG_ORIGINS = 2;
@@ -54,6 +57,7 @@ const FLAG_RESTORED = 4;
 const FLAGS_OF: Readonly<Record<number, number>> = {
   [VERSION_PLAIN]: 0,
   [VERSION_ORIGINS]: FLAG_ORIGINS,
+  [VERSION_SLOTS]: 0,
   [VERSION_RESTORED]: FLAG_RESTORED,
 };
 const KIND_PUT = 1;
@@ -63,6 +67,16 @@ const KIND_DELETE = 2;
 export interface StateChange {
   readonly storeKey: Uint8Array;
   readonly value: Uint8Array | undefined;
+}
+
+/** What a step of a slot move changes beside the ordinary effects. */
+export interface SlotChanges {
+  /** The new row of slot ownership. */
+  readonly ownership: Uint8Array;
+  /** Revision rows from another shard: history, and no news for watchers. */
+  readonly rows: readonly Uint8Array[];
+  /** Store keys of heads and revision rows that are gone. */
+  readonly deletes: readonly Uint8Array[];
 }
 
 export interface WriteSet {
@@ -79,6 +93,7 @@ export interface WriteSet {
   readonly origins: Uint8Array | undefined;
   /** The rows come from a backup: of any revision, and no news for watchers. */
   readonly isRestored: boolean;
+  readonly slots: SlotChanges | undefined;
   /** The encoded form; the changes lie in [changesAt, changesEnd). */
   readonly bytes: Uint8Array;
   readonly changesAt: number;
@@ -101,6 +116,7 @@ export interface WriteSetFrame {
   readonly leases?: readonly StateChange[];
   readonly origins?: Uint8Array | undefined;
   readonly isRestored?: boolean;
+  readonly slots?: SlotChanges;
 }
 
 /** Builds a payload in one buffer: rows first, as the batch executes, then the rest. */
@@ -163,6 +179,7 @@ export class WriteSetBuilder {
     writeStateChanges(out, sessions);
     writeStateChanges(out, leases);
     if (frame.origins !== undefined) out.blob(frame.origins);
+    if (frame.slots !== undefined) writeSlotChanges(out, frame.slots);
     const { bytes } = out;
     const version = versionOf(frame);
     bytes[0] = version;
@@ -180,8 +197,10 @@ export class WriteSetBuilder {
 }
 
 function versionOf(frame: WriteSetFrame): number {
-  const { origins, isRestored } = frame;
-  assert(origins === undefined || isRestored !== true, 'nobody asked for restored rows');
+  const { origins, isRestored, slots } = frame;
+  const parts = [origins !== undefined, isRestored === true, slots !== undefined];
+  assert(parts.filter(Boolean).length <= 1, 'origins, restored rows and steps of moves go alone');
+  if (slots !== undefined) return VERSION_SLOTS;
   if (isRestored === true) return VERSION_RESTORED;
   return origins === undefined ? VERSION_PLAIN : VERSION_ORIGINS;
 }
@@ -221,7 +240,9 @@ export function decodeWriteSet(bytes: Uint8Array): Result<WriteSet, KvError> {
   const sessions = readStateChanges(input, sessionCount, isSessionKey);
   const leases = readStateChanges(input, leaseCount, isLeaseKey);
   const origins = version === VERSION_ORIGINS ? input.blob() : undefined;
+  const slots = version === VERSION_SLOTS ? readSlotChanges(input) : undefined;
   if (sessions === undefined || leases === undefined || !input.finished()) return malformed('rows');
+  if (slots !== undefined && !areSound(slots)) return malformed('slots');
   return ok({
     leaderTimeMs,
     baseRevision,
@@ -232,6 +253,7 @@ export function decodeWriteSet(bytes: Uint8Array): Result<WriteSet, KvError> {
     leases,
     origins,
     isRestored,
+    slots,
     bytes,
     changesAt: HEADER_BYTES,
     changesEnd,
@@ -256,6 +278,16 @@ export function applyWriteSet(writeSet: WriteSet, sink: StoreSink): void {
   }
   for (const change of writeSet.sessions) applyStateChange(change, sink);
   for (const change of writeSet.leases) applyStateChange(change, sink);
+  if (writeSet.slots !== undefined) applySlotChanges(writeSet.slots, sink);
+}
+
+function applySlotChanges({ ownership, rows, deletes }: SlotChanges, sink: StoreSink): void {
+  for (const row of rows) {
+    sink.put(rowHeadStoreKey(row), rowHeadBytes(row));
+    sink.put(rowStoreKey(row), row);
+  }
+  for (const storeKey of deletes) sink.delete(storeKey);
+  sink.put(OWNERSHIP_KEY, ownership);
 }
 
 /** The watch events of a write set in revision order, without previous values. */
@@ -362,6 +394,30 @@ function readStateChanges(
 function applyStateChange(change: StateChange, sink: StoreSink): void {
   if (change.value === undefined) sink.delete(change.storeKey);
   else sink.put(change.storeKey, change.value);
+}
+
+function writeSlotChanges(out: ByteWriter, { ownership, rows, deletes }: SlotChanges): void {
+  out.blob(ownership);
+  for (const list of [rows, deletes]) {
+    out.u32(list.length);
+    for (const bytes of list) out.blob(bytes);
+  }
+}
+
+function readSlotChanges(input: ByteReader): SlotChanges {
+  const ownership = input.blob();
+  const lists: Uint8Array[][] = [[], []];
+  for (const list of lists) {
+    const count = input.u32();
+    for (let i = 0; i < count && !input.failed; i += 1) list.push(input.blob());
+  }
+  return { ownership, rows: lists[0] ?? [], deletes: lists[1] ?? [] };
+}
+
+/** Damaged bytes must not reach any row but heads and revisions. */
+function areSound({ rows, deletes }: SlotChanges): boolean {
+  const prefixes: readonly number[] = [rowPrefixes.head, rowPrefixes.revision];
+  return rows.every(isRow) && deletes.every((storeKey) => prefixes.includes(storeKey[0] ?? -1));
 }
 
 function malformed(what: string): Result<WriteSet, KvError> {

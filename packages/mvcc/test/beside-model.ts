@@ -51,6 +51,7 @@ export class Watchers<W extends Watched> {
       watched.events.push(...batch.events.map(showEvent));
       return true;
     },
+    moved: (id) => expect.fail(`watch ${id} moved`),
     cancelled: (id, compactRevision) => {
       const watched = this.all.get(id);
       expect(watched?.lastRevision ?? 0).toBeLessThan(compactRevision);

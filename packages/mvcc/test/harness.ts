@@ -78,7 +78,7 @@ export class TestReplica {
 
   constructor(limits: Partial<Limits> = {}, sink?: WatchSink) {
     this.limits = { ...DEFAULT_LIMITS, ...limits };
-    this.sink = sink ?? { deliver: () => true, cancelled: () => undefined };
+    this.sink = sink ?? { deliver: () => true, cancelled: () => undefined, moved: () => undefined };
     this.engine = Engine.load(initialMeta(), this.limits);
     this.hub = new WatchHub(this.sink, this.engine);
     this.store.drive(this.engine.loadSessions());

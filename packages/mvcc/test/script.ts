@@ -265,6 +265,7 @@ export class Script {
         this.out.push(`watch ${id}: rev=${batch.revision}`, ...batch.events.map(showEvent));
         return true;
       },
+      moved: (id) => this.out.push(`watch ${id}: moved`),
       cancelled: (id, compactRevision) => {
         this.out.push(`watch ${id}: cancelled compactRevision=${compactRevision}`);
       },

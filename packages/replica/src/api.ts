@@ -13,7 +13,7 @@ import type {
   WatchRequest,
   WriteRequest,
 } from '@kvorum/base';
-import type { CommandResult } from '@kvorum/mvcc';
+import type { CommandResult, SlotCommand, SlotExport, SlotOwnership, SlotSpan } from '@kvorum/mvcc';
 import type { Membership, RaftStatus } from '@kvorum/raft';
 import type { SnapshotView } from './snapshot-view.ts';
 
@@ -21,10 +21,13 @@ export type { CommandResult };
 
 /** A write on its way in. `deadlineMs` is on the member's monotonic clock. */
 export interface Command {
-  readonly request: WriteRequest;
+  /** A step of a slot move comes from the mover alone. */
+  readonly request: WriteRequest | SlotCommand;
   readonly session: SessionTag | undefined;
   /** Who asks; absent = unknown. One object for all commands of a client, which makes it cheap. */
   readonly origin?: Origin | undefined;
+  /** Version of the shard map by which it was sent here; absent = the newest. */
+  readonly mapVersion?: number;
   readonly deadlineMs: number;
   /** About how many bytes it holds in the queue. */
   readonly bytes: number;
@@ -53,6 +56,13 @@ export interface WatchHandle {
   cancel(): void;
 }
 
+/** Which slots a replica's shard has, as of what it has applied. */
+export interface SlotStatus {
+  /** Undefined = no move has touched the shard: it has what the map says. */
+  readonly ownership: SlotOwnership | undefined;
+  readonly revision: number;
+}
+
 export interface ReplicaStatus {
   readonly shard: ShardId;
   readonly raft: RaftStatus;
@@ -76,12 +86,20 @@ export interface ReplicaPort {
   submit(command: Command): void;
   /** Linearizable newest value of one key, on the leader or any follower. */
   get(key: Uint8Array, deadlineMs: number, done: (result: GetResult) => void): void;
-  /** Range or read-only txn; linearizable unless every range in it is serializable. */
+  /**
+   * Range or read-only txn; linearizable unless every range in it is serializable.
+   *
+   * @param mapVersion - of the shard map by which it was sent here; absent = the newest.
+   */
   read(
     request: RangeRequest | TxnRequest,
     deadlineMs: number,
     done: (result: CommandResult) => void,
+    mapVersion?: number,
   ): void;
+  slotStatus(): SlotStatus;
+  /** The next piece of the history of slots, from a state that is proven current. Errors: those of a linearizable read. */
+  exportSlots(slots: readonly SlotSpan[], from: number, deadlineMs: number): Promise<SlotExport>;
   watch(request: WatchRequest, sink: WatchSink): WatchHandle;
   status(): ReplicaStatus;
   /** Moves leadership to `target`. Errors: KV_NOT_LEADER, KV_BAD_TRANSFEREE, KV_TIMEOUT. */

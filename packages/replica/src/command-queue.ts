@@ -50,7 +50,9 @@ export class CommandQueue {
     while (this.#head < this.#commands.length && batch.length < this.#limits.batchCommandsMax) {
       const command = this.#commands[this.#head] as Command;
       const fits = batch.length === 0 || bytes + command.bytes <= this.#limits.recordBytesTarget;
-      if (!fits) break;
+      // A step of a slot move changes what others may do: it stands alone.
+      const alone = batch[0]?.request.op === 'slots' || command.request.op === 'slots';
+      if (!fits || (alone && batch.length > 0)) break;
       this.#head += 1;
       this.#bytes -= command.bytes;
       if (command.deadlineMs <= nowMs) {

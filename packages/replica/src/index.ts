@@ -8,6 +8,7 @@ export type {
   ReplicaPort,
   ReplicaStatus,
   RestoreStep,
+  SlotStatus,
   WatchHandle,
   WatchSink,
 } from './api.ts';
@@ -17,5 +18,8 @@ export { drive } from './reading.ts';
 export { openReplica } from './replica.ts';
 export type { ReplicaLogger, ReplicaOptions, ShardTransport } from './replica-options.ts';
 export { ReplicaStores } from './replica-stores.ts';
+export type { SlotMoveHost, SlotMoveProgress } from './slot-move-driver.ts';
+export { SlotMover, type SlotMoverHost } from './slot-mover.ts';
+export { parseSlotRequest, type SlotRequest } from './slot-requests.ts';
 export type { SnapshotView } from './snapshot-view.ts';
 export type { SpaceAccount } from './space.ts';

@@ -16,6 +16,7 @@ export interface PendingGet {
 export interface PendingRead {
   readonly request: RangeRequest | TxnRequest;
   readonly deadlineMs: number;
+  readonly mapVersion: number | undefined;
   readonly done: (result: CommandResult) => void;
 }
 

@@ -1,4 +1,5 @@
 import type { LeaderId, Limits, MemberId, ShardId } from '@kvorum/base';
+import type { SlotSpace } from '@kvorum/mvcc';
 import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
 import type { ReplicaMetrics } from './api.ts';
 import type { AutoCompactionPolicy } from './auto-compaction.ts';
@@ -34,6 +35,8 @@ export interface ReplicaOptions {
   readonly limits: Limits;
   readonly metrics: ReplicaMetrics;
   readonly logger: ReplicaLogger;
+  /** How keys lie in slots, for shards whose slots can move; absent: of the meta group. */
+  readonly slots?: SlotSpace;
   /** Absent: no quota. */
   readonly space?: SpaceAccount;
   /** Absent: history is kept until somebody compacts. */

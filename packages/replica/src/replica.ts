@@ -7,7 +7,13 @@ import {
   type TxnRequest,
   type WatchRequest,
 } from '@kvorum/base';
-import { HARD_STATE_KEY, isSerializable, validate } from '@kvorum/mvcc';
+import {
+  HARD_STATE_KEY,
+  isSerializable,
+  type SlotExport,
+  type SlotSpan,
+  validate,
+} from '@kvorum/mvcc';
 import {
   type HaltReport,
   type HardState,
@@ -24,6 +30,7 @@ import type {
   Replica,
   ReplicaStatus,
   RestoreStep,
+  SlotStatus,
   WatchHandle,
   WatchSink,
 } from './api.ts';
@@ -40,7 +47,7 @@ import { emptyGroup, ReadPath } from './read-path.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import { logRestoreStep } from './restore-steps.ts';
 import { bootstrapOf, openSnapshotView, readMembership } from './snapshot-view.ts';
-import { growsStore } from './space.ts';
+import { noSpace } from './space.ts';
 import { StateMachine } from './state-machine.ts';
 import { StoreMeasure } from './store-measure.ts';
 import { Transfers } from './transfers.ts';
@@ -170,7 +177,9 @@ class ReplicaShell implements Replica {
       answerFailed(command, refusal);
       return;
     }
-    const fault = validate(command.request, this.#options.limits) ?? this.#noSpace(command);
+    const { request } = command;
+    const invalid = request.op === 'slots' ? undefined : validate(request, this.#options.limits);
+    const fault = invalid ?? noSpace(this.#options, request);
     if (fault === undefined) this.#writes.submit(command);
     else answerFailed(command, fault);
   }
@@ -185,14 +194,26 @@ class ReplicaShell implements Replica {
     request: RangeRequest | TxnRequest,
     deadlineMs: number,
     done: (result: CommandResult) => void,
+    mapVersion?: number,
   ): void {
+    const read = { request, deadlineMs, mapVersion, done };
     if (isSerializable(request) && !this.#stopped) {
-      this.#reads.serveNow({ ...emptyGroup(), reads: [{ request, deadlineMs, done }] });
+      this.#reads.serveNow({ ...emptyGroup(), reads: [read] });
       return;
     }
     const refusal = this.#readRefusal();
     if (refusal !== undefined) done({ ok: false, error: refusal });
-    else this.#reads.read({ request, deadlineMs, done });
+    else this.#reads.read(read);
+  }
+
+  slotStatus(): SlotStatus {
+    return this.#machine.slotStatus();
+  }
+
+  exportSlots(slots: readonly SlotSpan[], from: number, deadlineMs: number): Promise<SlotExport> {
+    const refusal = this.#readRefusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return this.#reads.current(deadlineMs).then(() => this.#machine.exportSlots(slots, from));
   }
 
   watch(request: WatchRequest, sink: WatchSink): WatchHandle {
@@ -478,14 +499,6 @@ class ReplicaShell implements Replica {
       if (nowMs < this.#progressAtMs) return;
       this.#progressAtMs = nowMs + PROGRESS_MS;
       this.#machine.watches.progressTick();
-    });
-  }
-
-  #noSpace({ request }: Command): KvError | undefined {
-    const { space, limits } = this.#options;
-    if (space?.isFull() !== true || !growsStore(request)) return undefined;
-    return new KvError('KV_NO_SPACE', undefined, {
-      details: { shard: this.shard, limit: limits.quotaBytes, hint: 'kvctl compaction REVISION' },
     });
   }
 

@@ -1,4 +1,5 @@
-import type { TxnOp, WriteRequest } from '@kvorum/base';
+import { KvError, type Limits, type TxnOp, type WriteRequest } from '@kvorum/base';
+import type { SlotCommand } from '@kvorum/mvcc';
 
 /** The member's account of its disk space, shared by its replicas. */
 export interface SpaceAccount {
@@ -9,13 +10,31 @@ export interface SpaceAccount {
 }
 
 /** Whether a request can grow the store. Deletes and compactions stay allowed when it is full, as in etcd. */
-export function growsStore(request: WriteRequest | TxnOp): boolean {
+export function growsStore(request: WriteRequest | TxnOp | SlotCommand): boolean {
   switch (request.op) {
     case 'put':
       return true;
+    case 'slots':
+      return request.action === 'import-rows';
     case 'txn':
       return request.success.some(growsStore) || request.failure.some(growsStore);
     default:
       return false;
   }
+}
+
+/** Why a request cannot be taken while the quota is used up. */
+export function noSpace(
+  member: {
+    readonly shard: string;
+    readonly limits: Pick<Limits, 'quotaBytes'>;
+    readonly space?: SpaceAccount;
+  },
+  request: WriteRequest | SlotCommand,
+): KvError | undefined {
+  const { shard, limits, space } = member;
+  if (space?.isFull() !== true || !growsStore(request)) return undefined;
+  return new KvError('KV_NO_SPACE', undefined, {
+    details: { shard, limit: limits.quotaBytes, hint: 'kvctl compaction REVISION' },
+  });
 }

@@ -10,17 +10,22 @@ import {
   initialMeta,
   MEMBERSHIP_KEY,
   META_KEY,
+  OWNERSHIP_KEY,
   type Proposal,
   REVISION_TIMES_KEY,
   restoreFinish,
   restoreRows,
   SHARD_TIME_KEY,
+  type SlotExport,
+  type SlotSpace,
+  type SlotSpan,
+  type SlotState,
   validate,
   type WriteSet,
 } from '@kvorum/mvcc';
 import type { ReadView, StateReader, StateStore, StoreBatch } from '@kvorum/ports';
 import type { AcceptedState } from '@kvorum/raft';
-import type { CommandResult, RestoreStep } from './api.ts';
+import type { CommandResult, RestoreStep, SlotStatus } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
 import type { AutoCompactionPolicy, AutoCompactionView } from './auto-compaction.ts';
 import { encodeMembershipRow } from './membership-row.ts';
@@ -45,8 +50,13 @@ export interface StateMachineOptions {
     readonly compactedRows: (shard: ShardId, rows: number) => void;
   };
   readonly autoCompaction?: AutoCompactionPolicy;
+  readonly slots?: SlotSpace;
   readonly shard: ShardId;
   readonly clock: { readonly nowMs: () => number; readonly wallMs: () => number };
+}
+
+interface Loaded extends Times {
+  readonly slots: SlotState | undefined;
 }
 
 interface Times {
@@ -74,13 +84,13 @@ export class StateMachine {
   #compactionPending = true;
   #compactionCursor: CompactionCursor | undefined;
 
-  private constructor(options: StateMachineOptions, meta: EngineMeta, times: Times) {
-    this.#time = times.shard;
-    this.#times = times.revisions;
+  private constructor(options: StateMachineOptions, meta: EngineMeta, loaded: Loaded) {
+    this.#time = loaded.shard;
+    this.#times = loaded.revisions;
     this.#options = options;
     this.#store = options.store;
     this.#reclaim = new SpaceReclaim(options.store);
-    this.#engine = Engine.load(meta, options.limits);
+    this.#engine = Engine.load(meta, options.limits, loaded.slots);
     this.acceptedState = acceptedOf(meta);
     this.watches = new WatchService(this.#engine, options.store, {
       limits: options.limits,
@@ -91,7 +101,8 @@ export class StateMachine {
   /** Errors: KV_DATA_DIR when the position row is damaged or of a newer format. */
   static async open(options: StateMachineOptions): Promise<StateMachine> {
     const meta = await readMeta(options.store, options.shard);
-    return new StateMachine(options, meta, await readTimes(options));
+    const slots = await readSlots(options);
+    return new StateMachine(options, meta, { ...(await readTimes(options)), slots });
   }
 
   get revision(): Revision {
@@ -142,12 +153,30 @@ export class StateMachine {
     });
   }
 
-  /** Writes accepted records in one batch with the position after the last, then takes them into memory. */
+  /**
+   * Writes accepted records with the position after the last, then takes them into memory: in one batch, but for the steps of
+   * slot moves. Each of those stands alone, so that no reading or watcher finds rows gone before it knows that their slots are.
+   */
   async write(records: readonly AcceptedRecord[]): Promise<void> {
     const startedMs = this.#options.clock.nowMs();
+    const writeSets = this.#decode(records);
+    for (let from = 0; from < records.length; ) {
+      let to = from + 1;
+      const isStep = (at: number): boolean => writeSets[at]?.slots !== undefined;
+      while (to < records.length && !isStep(from) && !isStep(to)) to += 1;
+      const decoded = writeSets.slice(from, to).filter((one) => one !== undefined);
+      await this.#writeBatch(records.slice(from, to), decoded);
+      from = to;
+    }
+    this.#options.metrics.applyMs(this.#options.shard, this.#options.clock.nowMs() - startedMs);
+  }
+
+  async #writeBatch(
+    records: readonly AcceptedRecord[],
+    writeSets: readonly WriteSet[],
+  ): Promise<void> {
     const last = records[records.length - 1];
     assert(last !== undefined, 'nothing to apply');
-    const writeSets = this.#decode(records);
     const end = writeSets.at(-1);
     const revision = end === undefined ? this.revision : end.baseRevision + end.revisionCount;
     const compactRevision = writeSets.reduce(
@@ -183,7 +212,14 @@ export class StateMachine {
       if (applied.compacted) this.#compactionPending = true;
       await this.watches.applied(applied);
     }
-    this.#options.metrics.applyMs(this.#options.shard, this.#options.clock.nowMs() - startedMs);
+  }
+
+  slotStatus(): SlotStatus {
+    return { ownership: this.#engine.ownership, revision: this.revision };
+  }
+
+  exportSlots(slots: readonly SlotSpan[], from: number): Promise<SlotExport> {
+    return drive(this.#engine.exportSlots(slots, from), this.#store);
   }
 
   /** What automatic compaction decides on; a leader's. Undefined while an earlier compaction is being carried out. */
@@ -247,9 +283,11 @@ export class StateMachine {
     for (const barrier of group.barriers.splice(0)) barrier.done(undefined);
     if (group.gets.length > 0) {
       const gets = this.#engine.getBatch(group.gets.map((get) => get.key));
-      const { revision, kvs } = await drive(gets, this.#store);
+      const { revision, kvs, refused } = await drive(gets, this.#store);
       for (const [i, get] of group.gets.splice(0).entries()) {
-        get.done({ ok: true, kv: kvs[i], revision });
+        const error = refused?.[i];
+        if (error === undefined) get.done({ ok: true, kv: kvs[i], revision });
+        else get.done({ ok: false, error });
       }
     }
     for (let read = group.reads[0]; read !== undefined; read = group.reads[0]) {
@@ -291,30 +329,35 @@ export class StateMachine {
     }
   }
 
-  #decode(records: readonly AcceptedRecord[]): readonly WriteSet[] {
-    const writeSets: WriteSet[] = [];
+  /** By the index of their records; undefined for other kinds. */
+  #decode(records: readonly AcceptedRecord[]): readonly (WriteSet | undefined)[] {
     let base: number = this.revision;
-    for (const { kind, payload } of records) {
-      if (kind !== 'batch') continue;
+    return records.map(({ kind, payload }) => {
+      if (kind !== 'batch') return undefined;
       const decoded = decodeWriteSet(payload);
       if (!decoded.ok) throw decoded.error;
       const { baseRevision, revisionCount } = decoded.value;
       assert(baseRevision === base, `write set for revision ${baseRevision} on state ${base}`);
       base += revisionCount;
-      writeSets.push(decoded.value);
-    }
-    return writeSets;
+      return decoded.value;
+    });
   }
 
-  async #read({ request }: PendingRead): Promise<CommandResult> {
+  async #read({ request, mapVersion }: PendingRead): Promise<CommandResult> {
     const fault = validate(request, this.#options.limits);
     if (fault !== undefined) return { ok: false, error: fault };
     const result =
       request.op === 'range'
-        ? await drive(this.#engine.range(request), this.#store)
-        : await drive(this.#engine.readTxn(request), this.#store);
+        ? await drive(this.#engine.range(request, mapVersion), this.#store)
+        : await drive(this.#engine.readTxn(request, mapVersion), this.#store);
     return result.ok ? { ok: true, response: result.value } : { ok: false, error: result.error };
   }
+}
+
+async function readSlots({ store, slots }: StateMachineOptions): Promise<SlotState | undefined> {
+  if (slots === undefined) return undefined;
+  const [row] = await store.getMany([OWNERSHIP_KEY]);
+  return { space: slots, row };
 }
 
 async function readTimes({ store, autoCompaction }: StateMachineOptions): Promise<Times> {

@@ -35,8 +35,9 @@ export class WatchService {
         cancelled: (id, compactRevision) => {
           this.#end(id, new KvError('KV_COMPACTED', undefined, { details: { compactRevision } }));
         },
+        moved: (id, error) => this.#end(id, error),
       },
-      { revision: engine.revision, compactRevision: engine.compactRevision },
+      engine,
     );
   }
 

@@ -295,6 +295,6 @@ export class WritePath {
   }
 }
 
-function asProposal({ request, session, origin }: Command): Proposal {
-  return { request, session, origin };
+function asProposal({ request, session, origin, mapVersion }: Command): Proposal {
+  return { request, session, origin, ...(mapVersion === undefined ? {} : { mapVersion }) };
 }

@@ -6,16 +6,47 @@ export {
   leaderTargets,
   type PlacementInput,
 } from './leader-placement.ts';
+export {
+  type MovePlan,
+  type NewUid,
+  planMerge,
+  planRebalance,
+  planScale,
+  planSplit,
+  type SlotWeight,
+} from './move-plan.ts';
 export { type Route, routeRequest } from './route-request.ts';
 export { type RoutingRule, routingPart, SLOT_COUNT, slotOf } from './routing-part.ts';
 export {
   type MemberEntry,
   type MemberState,
+  type MovePhase,
   parseShardMap,
   SHARD_MAP_KEY,
   type ShardEntry,
   type ShardMap,
+  type SlotMove,
   type SlotRange,
 } from './shard-map.ts';
-export { shardOfKey, shardOfSlot, shardsOfRange, shardsWithSlots } from './shards-of-range.ts';
+export {
+  shardOfKey,
+  shardOfSlot,
+  shardsOfRange,
+  shardsWithSlots,
+  slotOfRange,
+} from './shards-of-range.ts';
+export {
+  abortMove,
+  beginMoves,
+  finishMove,
+  isLeftOver,
+  movesOf,
+  nextShardIds,
+  type PlannedMove,
+  retireShard,
+  retryMove,
+  type SlotSpan,
+  slotSpansOf,
+  switchMove,
+} from './slot-moves.ts';
 export { initialVotersOf, keepInitialVoters, shardEntryOf } from './voters.ts';

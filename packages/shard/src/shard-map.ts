@@ -27,6 +27,27 @@ export interface ShardEntry {
    * which have never changed then (of `meta`: all members of the map).
    */
   readonly initialVoters?: readonly string[];
+  /** Made to take slots over: it has none until it adopts them. Never changes. */
+  readonly startsEmpty?: boolean;
+}
+
+/**
+ * `copying`: the slots are served by `from`, and `to` copies their history. `switched`: `to` has all of it and serves them; `from`
+ * drops its rows. `aborting`: `from` goes on serving, `to` drops what it has copied. A move that is done is taken out of the map.
+ */
+export type MovePhase = 'copying' | 'switched' | 'aborting';
+
+/** Slots on their way from one shard to another. */
+export interface SlotMove {
+  /** 16 lower-case hex digits. */
+  readonly id: string;
+  readonly from: ShardId;
+  readonly to: ShardId;
+  /** [from, to], both inclusive, ascending. */
+  readonly slots: readonly (readonly [from: number, to: number])[];
+  readonly phase: MovePhase;
+  /** From 1; raised before slots that were frozen for a hand-over are served by `from` again. */
+  readonly attempt: number;
 }
 
 /**
@@ -65,6 +86,10 @@ export interface ShardMap {
   readonly rules: readonly RoutingRule[];
   /** Voters wanted of every data shard; absent or 0: one on every member. */
   readonly replicas?: number;
+  /** In the order in which they were begun; absent: none. */
+  readonly moves?: readonly SlotMove[];
+  /** Shards made so far: the number of the next one, since a log is never used twice. Absent: those of the map. */
+  readonly shardsMade?: number;
 }
 
 const ID = /^[0-9a-f]{16}$/;
@@ -141,6 +166,33 @@ function shardEntry(value: unknown, path: string): ShardEntry {
     generation: integer(from['generation'], `${path}.generation`, 0),
     voters,
     ...(isAbsent(initial) ? {} : { initialVoters: memberIds(initial, `${path}.initialVoters`) }),
+    ...(from['startsEmpty'] === true ? { startsEmpty: true } : {}),
+  };
+}
+
+const PHASES: readonly MovePhase[] = ['copying', 'switched', 'aborting'];
+
+function slotSpan(value: unknown, path: string): readonly [number, number] {
+  check(Array.isArray(value) && value.length === 2, `${path} must be a pair of slots`);
+  const [first, last]: readonly unknown[] = value;
+  const from = integer(first, `${path}[0]`, 0, SLOT_COUNT - 1);
+  return [from, integer(last, `${path}[1]`, from, SLOT_COUNT - 1)];
+}
+
+function slotMove(value: unknown, path: string): SlotMove {
+  const from = object(value, path);
+  const phase = PHASES.find((known) => known === from['phase']);
+  check(
+    phase !== undefined,
+    `${path}.phase must be one of ${PHASES.join(', ')}: ${String(from['phase'])}`,
+  );
+  return {
+    id: text(from['id'], `${path}.id`, ID, '16 lower-case hex digits'),
+    from: shardIdText(from['from'], `${path}.from`),
+    to: shardIdText(from['to'], `${path}.to`),
+    slots: list(from['slots'], `${path}.slots`, slotSpan),
+    phase,
+    attempt: integer(from['attempt'], `${path}.attempt`, 1),
   };
 }
 
@@ -231,6 +283,37 @@ function checkReferences(map: ShardMap): void {
   }
 }
 
+/**
+ * A slot is in one move at most and with the shard that its phase says. No shard takes slots while it gives slots away: what it
+ * copies would stand behind the place that its own rows have been copied up to.
+ */
+function checkMoves(map: ShardMap): void {
+  const { moves = [] } = map;
+  checkUnique(
+    moves.map(({ id }) => id),
+    'the move',
+  );
+  const shards = new Set(map.shards.map(({ id }) => id));
+  const givers = new Set(moves.map(({ from }) => from));
+  const taken = new Uint8Array(SLOT_COUNT);
+  for (const { id, from, to, slots, phase } of moves) {
+    check(shards.has(from) && shards.has(to), `move ${id} names a shard that is not in shards`);
+    check(!givers.has(to), `shard ${to} takes slots and gives slots away`);
+    const owner = phase === 'switched' ? to : from;
+    const owned = new Uint8Array(SLOT_COUNT);
+    for (const range of map.slots) {
+      if (range.shard === owner) owned.fill(1, range.from, range.to + 1);
+    }
+    for (const [first, last] of slots) {
+      for (let slot = first; slot <= last; slot += 1) {
+        check(taken[slot] === 0, `slot ${slot} is in two moves`);
+        check(owned[slot] === 1, `slot ${slot} of the move ${id} is not in shard ${owner}`);
+        taken[slot] = 1;
+      }
+    }
+  }
+}
+
 /** Checks a shard map from outside (meta log, JSON, a frame). The error says what is wrong and where. */
 export function parseShardMap(value: unknown): Result<ShardMap, string> {
   try {
@@ -245,9 +328,16 @@ export function parseShardMap(value: unknown): Result<ShardMap, string> {
       ...(isAbsent(from['replicas'])
         ? {}
         : { replicas: integer(from['replicas'], 'shardMap.replicas', 0) }),
+      ...(isAbsent(from['moves'])
+        ? {}
+        : { moves: list(from['moves'], 'shardMap.moves', slotMove) }),
+      ...(isAbsent(from['shardsMade'])
+        ? {}
+        : { shardsMade: integer(from['shardsMade'], 'shardMap.shardsMade', 0) }),
     };
     checkCoverage(map.slots);
     checkReferences(map);
+    checkMoves(map);
     return ok(map);
   } catch (error) {
     if (error instanceof Malformed) return err(error.message);

@@ -1,5 +1,5 @@
 import { assert, compareBytes, isOpenEnd, type ShardId } from '@kvorum/base';
-import { fixedRoutingPart, slotOf, slotOfPart } from './routing-part.ts';
+import { fixedRoutingPart, type RoutingRule, slotOf, slotOfPart } from './routing-part.ts';
 import type { ShardMap } from './shard-map.ts';
 
 /** The shard that serves a slot. */
@@ -61,6 +61,17 @@ export function commonPrefix(key: Uint8Array, rangeEnd: Uint8Array): Uint8Array 
   return key.subarray(0, length);
 }
 
+/** The one slot of all keys of an etcd range; undefined when they may lie in several. `rangeEnd` as below. */
+export function slotOfRange(
+  key: Uint8Array,
+  rangeEnd: Uint8Array,
+  rules: readonly RoutingRule[],
+): number | undefined {
+  if (isSingleKey(key, rangeEnd)) return slotOf(key, rules);
+  const part = fixedRoutingPart(commonPrefix(key, rangeEnd), rules);
+  return part === undefined ? undefined : slotOfPart(part);
+}
+
 /**
  * The shards that can hold keys of an etcd range: one for a single key and for ranges whose routing part is fixed by their
  * common prefix, else every shard with slots.
@@ -75,6 +86,6 @@ export function shardsOfRange(
   if (map.slots.length === 1 || rangeEnd === undefined || isSingleKey(key, rangeEnd)) {
     return [shardOfKey(map, key)];
   }
-  const part = fixedRoutingPart(commonPrefix(key, rangeEnd), map.rules);
-  return part === undefined ? shardsWithSlots(map) : [shardOfSlot(map, slotOfPart(part))];
+  const slot = slotOfRange(key, rangeEnd, map.rules);
+  return slot === undefined ? shardsWithSlots(map) : [shardOfSlot(map, slot)];
 }

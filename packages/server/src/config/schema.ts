@@ -146,6 +146,10 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
     'Records that one write of a replica’s store takes while it catches up, bytes.',
   learnerLagRecordsMax: 'A learner so many records behind, or fewer, may become a voter.',
   shardsMax: 'Most shards of a cluster.',
+  slotMoveBytesPerSecond:
+    'What a member copies and drops in a second while slots move, all its moves together.',
+  slotHandOverMsMax:
+    'For so long slots may be handed over, in which time nobody serves them; then it is tried later.',
   peerFrameBytesMax: 'Largest frame between members, bytes.',
   peerQueueBytesMax: 'Bytes waiting for one other member before messages are dropped.',
   peerQueueMessagesMax: 'Messages waiting for one other member before messages are dropped.',

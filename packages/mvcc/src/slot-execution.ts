@@ -1,0 +1,163 @@
+import { assert, copyBytes, KvError } from '@kvorum/base';
+import { byteText, writeU32, writeU64 } from './binary.ts';
+import { getMany, type Reading, scanChunk } from './reading.ts';
+import {
+  decodeHead,
+  headKey,
+  isRow,
+  prefixRange,
+  ROW_PREV_AT,
+  ROW_SUB_AT,
+  revisionKey,
+  revisionKeyMain,
+  revisionKeySub,
+  rowKey,
+  rowMain,
+  rowPrefixes,
+} from './row-codec.ts';
+import {
+  type ImportRows,
+  nextOwnership,
+  type OwnershipView,
+  type SlotCommand,
+} from './slot-command.ts';
+import {
+  type SlotDrop,
+  type SlotOwnership,
+  type SlotSpace,
+  type SlotSpan,
+  spansHold,
+} from './slot-ownership.ts';
+import { wholeRevisions } from './whole-revisions.ts';
+
+/** Sub-revisions that one import has for itself in each revision: more than a record has changes. */
+const BAND_WIDTH = 2 ** 18;
+const BANDS_MAX = 2 ** 14;
+const REVISIONS_RAISED_MAX = 2 ** 32 - 1;
+
+/** What a step of a move does to a shard. */
+export interface SlotEffects {
+  readonly ownership: SlotOwnership;
+  /** Revision rows as they are to lie in this shard's store, oldest first. */
+  readonly rows: readonly Uint8Array[];
+  readonly deletes: readonly Uint8Array[];
+  /** By how much the revision rises. */
+  readonly revisionCount: number;
+}
+
+/** A piece of a source's history. */
+export interface SlotExport {
+  readonly rows: readonly Uint8Array[];
+  /** Everything below it is in this piece or in an earlier one. */
+  readonly next: number;
+  /** Of the source, after its rows were read. */
+  readonly revision: number;
+  readonly compactRevision: number;
+}
+
+/** Decides a step on the applied state. Errors: KV_INVALID_ARGUMENT when the state is not one that the step may follow. */
+export function* executeSlots(
+  view: OwnershipView,
+  command: SlotCommand,
+  space: SlotSpace,
+): Reading<SlotEffects | KvError> {
+  const none = { rows: [], deletes: [], revisionCount: 0 };
+  if (command.action === 'drop') return yield* dropPiece(view, command.move, space);
+  const ownership = nextOwnership(view, command);
+  if (ownership instanceof KvError) return ownership;
+  if (command.action === 'import-rows') return yield* importRows(ownership, command, space);
+  if (command.action !== 'import-seal') return { ownership, ...none };
+  const raise = Math.max(0, command.sealed - view.revision);
+  if (raise > REVISIONS_RAISED_MAX) {
+    return new KvError('KV_INVALID_ARGUMENT', `the revision cannot rise by ${raise} at once`);
+  }
+  return { ownership, ...none, revisionCount: raise };
+}
+
+/**
+ * Rows keep their revision, so that mod revisions and history stay; their sub-revisions move into the import's band, where no
+ * other timeline's rows stand, and each points to the row of its key that came before it.
+ */
+function* importRows(
+  ownership: SlotOwnership,
+  command: ImportRows,
+  space: SlotSpace,
+): Reading<SlotEffects | KvError> {
+  const found = ownership.imports.find((one) => one.move === command.move);
+  assert(found !== undefined && found.band < BANDS_MAX, 'an import has a band');
+  const { from, to } = command;
+  for (const row of command.rows) {
+    const fits = isRow(row) && rowMain(row) >= from && rowMain(row) < to;
+    if (!fits || !spansHold(found.slots, space.ofKey(rowKey(row)))) {
+      return new KvError('KV_MALFORMED', 'a row that is not of the moving slots');
+    }
+  }
+  const keys = new Map(command.rows.map((row) => [byteText(rowKey(row)), rowKey(row)]));
+  const texts = [...keys.keys()];
+  const heads = yield* getMany([...keys.values()].map(headKey));
+  const newest = new Map<string, readonly [main: number, sub: number]>();
+  for (const [i, value] of heads.entries()) {
+    if (value === undefined) continue;
+    const { modMain, modSub } = decodeHead(value);
+    newest.set(texts[i] as string, [modMain, modSub]);
+  }
+  const rows: Uint8Array[] = [];
+  let main = -1;
+  let index = 0;
+  for (const source of command.rows) {
+    index = rowMain(source) === main ? index + 1 : 0;
+    assert(rowMain(source) >= main && index < BAND_WIDTH, 'rows come in the order of revisions');
+    main = rowMain(source);
+    const row = copyBytes(source);
+    const text = byteText(rowKey(row));
+    const [prevMain, prevSub] = newest.get(text) ?? [0, 0];
+    const sub = found.band * BAND_WIDTH + index;
+    writeU32(row, ROW_SUB_AT, sub);
+    writeU64(row, ROW_PREV_AT, prevMain);
+    writeU32(row, ROW_PREV_AT + 8, prevSub);
+    newest.set(text, [main, sub]);
+    rows.push(row);
+  }
+  return { ownership, rows, deletes: [], revisionCount: 0 };
+}
+
+function* dropPiece(
+  view: OwnershipView,
+  move: string,
+  space: SlotSpace,
+): Reading<SlotEffects | KvError> {
+  const { ownership } = view;
+  const found = ownership?.drops.find((one) => one.move === move);
+  if (ownership === undefined || found === undefined) {
+    return new KvError('KV_INVALID_ARGUMENT', `nothing is left to drop of move ${move}`);
+  }
+  const { lt } = prefixRange(rowPrefixes.revision);
+  const rows = yield* scanChunk(revisionKey(found.main, found.sub), lt);
+  const deletes: Uint8Array[] = [];
+  for (const [storeKey, row] of rows) {
+    const key = rowKey(row);
+    if (spansHold(found.slots, space.ofKey(key))) deletes.push(storeKey, headKey(key));
+  }
+  const last = rows.at(-1)?.[0];
+  const rest: SlotDrop[] =
+    last === undefined
+      ? []
+      : [{ ...found, main: revisionKeyMain(last), sub: revisionKeySub(last) + 1 }];
+  const drops = ownership.drops.flatMap((one) => (one === found ? rest : [one]));
+  return { ownership: { ...ownership, drops }, rows: [], deletes, revisionCount: 0 };
+}
+
+/** The next piece of the history of some slots, oldest first, from revision `from` on. */
+export function* exportSlots(
+  view: () => { readonly revision: number; readonly compactRevision: number },
+  slots: readonly SlotSpan[],
+  from: number,
+  space: SlotSpace,
+): Reading<SlotExport> {
+  const { revision } = view();
+  const all = from > revision ? [] : yield* wholeRevisions(from, revision);
+  const rows = all.filter((row) => spansHold(slots, space.ofKey(rowKey(row))));
+  const last = all.at(-1);
+  const next = last === undefined ? Math.max(from, revision + 1) : rowMain(last) + 1;
+  return { rows, next, revision, compactRevision: view().compactRevision };
+}

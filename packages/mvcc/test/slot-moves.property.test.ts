@@ -1,0 +1,377 @@
+import { fromUtf8, type SessionTag, utf8, type WatchEvent } from '@kvorum/base';
+import {
+  type CommandResult,
+  decodeOwnership,
+  Engine,
+  initialMeta,
+  OWNERSHIP_KEY,
+  type SlotCommand,
+  type SlotSpace,
+  WatchHub,
+} from '@kvorum/mvcc';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { TestReplica } from './harness.ts';
+
+const SLOTS = 4;
+const slotOfName = (name: string): number => name.charCodeAt(0) % SLOTS;
+
+function space(startsEmpty: boolean): SlotSpace {
+  return {
+    count: SLOTS,
+    ofKey: (key) => slotOfName(fromUtf8(key)),
+    ofRange: () => undefined,
+    startsEmpty,
+  };
+}
+
+/** A shard with two replicas: the second one compacts whenever it likes. */
+class Shard {
+  readonly leader: TestReplica;
+  readonly follower: TestReplica;
+  readonly seen = new Map<number, WatchEvent[]>();
+  readonly position = new Map<number, number>();
+  readonly gone = new Set<number>();
+  full = false;
+  private readonly startsEmpty: boolean;
+
+  constructor(startsEmpty: boolean) {
+    this.startsEmpty = startsEmpty;
+    const sink = {
+      deliver: (
+        id: number,
+        batch: { readonly events: readonly WatchEvent[]; readonly revision: number },
+      ) => {
+        if (this.full && batch.events.length > 0) return false;
+        this.seen.get(id)?.push(...batch.events);
+        this.position.set(id, batch.revision + 1);
+        return true;
+      },
+      cancelled: (id: number) => expect.fail(`watch ${id} compacted`),
+      moved: (id: number) => this.gone.add(id),
+    };
+    this.leader = new TestReplica({}, sink);
+    this.follower = new TestReplica();
+    for (const replica of [this.leader, this.follower]) this.load(replica, sink);
+  }
+
+  private load(replica: TestReplica, sink: ConstructorParameters<typeof WatchHub>[0]): void {
+    replica.engine = Engine.load(initialMeta(), replica.limits, {
+      space: space(this.startsEmpty),
+      row: undefined,
+    });
+    replica.hub = new WatchHub(sink, replica.engine);
+    replica.run(replica.engine.loadSessions());
+  }
+
+  run(
+    request: Parameters<TestReplica['batch']>[0][number]['request'],
+    session?: SessionTag,
+  ): CommandResult {
+    const [result] = this.leader.batch([
+      session === undefined ? { request } : { request, session },
+    ]);
+    if (this.leader.lastPayload !== undefined) this.follower.apply(this.leader.lastPayload);
+    return result as CommandResult;
+  }
+
+  must(command: SlotCommand): void {
+    const result = this.run(command);
+    if (!result.ok) throw result.error;
+  }
+
+  put(name: string, value: string): CommandResult {
+    return this.run({ op: 'put', key: utf8(name), value: utf8(value) });
+  }
+
+  history(name: string, from: number): string[] {
+    const out: string[] = [];
+    for (let revision = from; revision <= this.leader.engine.revision; revision += 1) {
+      const request = { op: 'range', key: utf8(name), revision } as const;
+      const result = this.leader.run(this.leader.engine.range(request));
+      if (!result.ok) throw result.error;
+      const [kv] = result.value.kvs;
+      out.push(
+        kv === undefined
+          ? '-'
+          : `${fromUtf8(kv.value)}@${kv.modRevision}/${kv.createRevision}/${kv.version}`,
+      );
+    }
+    return out;
+  }
+
+  hash(replica: TestReplica): string {
+    return replica.run(replica.engine.stateHash()).hash;
+  }
+}
+
+const NAMES = ['a', 'b', 'e', 'f', 'c', 'i'];
+const MOVED = [[1, 1]] as const; // a, e, i
+const OTHERS = [
+  [0, 0],
+  [2, 3],
+] as const;
+const isMoved = (name: string): boolean => slotOfName(name) === 1;
+
+const write = fc.record({
+  kind: fc.constantFrom('put' as const, 'put' as const, 'delete' as const),
+  name: fc.constantFrom(...NAMES),
+});
+const plan = fc.record({
+  before: fc.array(write, { maxLength: 25 }),
+  targetWrites: fc.integer({ min: 0, max: 30 }),
+  targetStartsEmpty: fc.boolean(),
+  targetCompacts: fc.boolean(),
+  compactSourceAt: fc.option(fc.integer({ min: 1, max: 12 }), { nil: undefined }),
+  during: fc.array(fc.array(write, { maxLength: 4 }), { minLength: 1, maxLength: 5 }),
+  unfrozenOnce: fc.boolean(),
+  lagging: fc.boolean(),
+  followerCompactsEarly: fc.boolean(),
+  after: fc.array(write, { maxLength: 10 }),
+});
+type Plan = typeof plan extends fc.Arbitrary<infer T> ? T : never;
+
+let counter = 0;
+function apply(
+  shard: Shard,
+  one: { readonly kind: 'put' | 'delete'; readonly name: string },
+): void {
+  counter += 1;
+  const result =
+    one.kind === 'put'
+      ? shard.put(one.name, `v${counter}`)
+      : shard.run({ op: 'delete-range', key: utf8(one.name) });
+  expect(result.ok).toBe(true);
+}
+
+/** Copies what the target lacks; `rowsMax` cuts the pieces small. */
+function copy(source: Shard, target: Shard): void {
+  const row = target.leader.store.get(OWNERSHIP_KEY);
+  if (row === undefined) throw new Error('no import has begun');
+  const found = decodeOwnership(row).imports.at(-1);
+  if (found === undefined) throw new Error('no import has begun');
+  const piece = source.leader.run(source.leader.engine.exportSlots(found.slots, found.next));
+  target.must({
+    op: 'slots',
+    action: 'import-rows',
+    move: 'm',
+    from: found.next,
+    to: piece.next,
+    rows: piece.rows,
+  });
+}
+
+function handOver(source: Shard, target: Shard, attempt: number): void {
+  const { revision } = source.leader.engine;
+  source.must({
+    op: 'slots',
+    action: 'freeze',
+    move: 'm',
+    attempt,
+    mapVersion: 1,
+    slots: MOVED,
+    owned: [[0, SLOTS - 1]],
+  });
+  expect(source.put('a', 'frozen')).toMatchObject({ ok: false, error: { code: 'KV_WRONG_SHARD' } });
+  expect(source.put('b', 'not frozen').ok).toBe(true);
+  for (let i = 0; i < 100; i += 1) {
+    copy(source, target);
+    const row = target.leader.store.get(OWNERSHIP_KEY) ?? new Uint8Array();
+    if ((decodeOwnership(row).imports.at(-1)?.next ?? 0) > revision) break;
+  }
+  const floor = source.leader.engine.compactRevision;
+  target.must({ op: 'slots', action: 'import-seal', move: 'm', attempt, sealed: revision, floor });
+}
+
+function watchAll(shard: Shard, id: number, from: number): void {
+  shard.seen.set(id, []);
+  shard.position.set(id, from);
+  const request = {
+    key: utf8('a'),
+    rangeEnd: new Uint8Array([0]),
+    startRevision: from,
+    slots: MOVED,
+  };
+  const added = shard.leader.hub.add(id, request, shard.leader.engine.revision);
+  if (!added.ok) throw added.error;
+}
+
+const shown = (events: readonly WatchEvent[]): string[] =>
+  events.map(
+    ({ type, kv }) => `${type} ${fromUtf8(kv.key)} ${fromUtf8(kv.value)}@${kv.modRevision}`,
+  );
+
+function moveSlots(given: Plan): void {
+  const source = new Shard(false);
+  const target = new Shard(given.targetStartsEmpty);
+  const owned = given.targetStartsEmpty ? [] : [[0, 0] as const];
+  for (const one of given.before) apply(source, one);
+  if (!given.targetStartsEmpty) {
+    for (let i = 0; i < given.targetWrites; i += 1) target.put('d', `t${i}`);
+    if (given.targetCompacts) {
+      target.run({ op: 'compact', revision: target.leader.engine.revision });
+      target.leader.compactPhysically(given.followerCompactsEarly ? 1 : undefined);
+    }
+  }
+  const compactAt = given.compactSourceAt;
+  if (compactAt !== undefined && compactAt <= source.leader.engine.revision) {
+    source.run({ op: 'compact', revision: compactAt });
+    if (given.followerCompactsEarly) source.leader.compactPhysically();
+  }
+  const floor = Math.max(1, source.leader.engine.compactRevision);
+  watchAll(source, 1, floor);
+  source.leader.catchUp();
+  source.full = given.lagging;
+  target.must({
+    op: 'slots',
+    action: 'import-begin',
+    move: 'm',
+    attempt: 1,
+    slots: MOVED,
+    owned,
+  });
+  source.leader.store.scanRowsMax = 3;
+  for (const writes of given.during) {
+    for (const one of writes) apply(source, one);
+    copy(source, target);
+    source.leader.compactPhysically(1);
+    expect(target.leader.run(target.leader.engine.range({ op: 'range', key: utf8('a') })).ok).toBe(
+      false,
+    );
+  }
+  let attempt = 1;
+  const tag = { clientId: 'c'.repeat(32), seq: 1, ackedThrough: 0, retry: false };
+  const acknowledged = source.run({ op: 'put', key: utf8('a'), value: utf8('session') }, tag);
+  handOver(source, target, attempt);
+  if (given.unfrozenOnce) {
+    source.must({ op: 'slots', action: 'unfreeze', move: 'm', attempt });
+    expect(source.gone.has(1)).toBe(true);
+    source.gone.delete(1);
+    const begun = source.seen.get(1) ?? [];
+    watchAll(source, 1, source.position.get(1) ?? 0);
+    source.seen.set(1, begun);
+    apply(source, { kind: 'put', name: 'e' });
+    attempt = 2;
+    target.must({ op: 'slots', action: 'import-begin', move: 'm', attempt, slots: MOVED, owned });
+    handOver(source, target, attempt);
+  }
+  expect(source.gone.has(1)).toBe(true);
+  const truth = new Map(
+    NAMES.filter(isMoved).map((name) => [name, [...rowsOf(source, name)]] as const),
+  );
+  target.must({ op: 'slots', action: 'adopt', move: 'm', mapVersion: 2 });
+  source.must({ op: 'slots', action: 'release', move: 'm', mapVersion: 2 });
+  // The session stays where the write was decided: its retry is answered, and nothing is written twice.
+  expect(
+    source.run({ op: 'put', key: utf8('a'), value: utf8('session') }, { ...tag, retry: true }),
+  ).toEqual(acknowledged);
+  const late = { ...tag, seq: 2, retry: true };
+  const put = { op: 'put', key: utf8('a'), value: utf8('late') } as const;
+  expect(source.run(put, late)).toMatchObject({ ok: false, error: { code: 'KV_WRONG_SHARD' } });
+  dropAll(source);
+  const marker = target.leader.engine.revision;
+  for (const one of given.after) if (isMoved(one.name)) apply(target, one);
+  watchAll(target, 2, source.position.get(1) ?? 0);
+  target.leader.catchUp();
+  const events = [...(source.seen.get(1) ?? []), ...(target.seen.get(2) ?? [])];
+  const expected = [...truth.values()].flat().filter(({ at }) => at >= floor);
+  expected.sort((a, b) => a.at - b.at);
+  expect(shown(events).slice(0, expected.length)).toEqual(expected.map(({ text }) => text));
+  expect(events.slice(expected.length).every(({ kv }) => kv.modRevision > marker)).toBe(true);
+  expect(events.slice(expected.length)).toHaveLength(target.leader.engine.revision - marker);
+  expect(target.hash(target.follower)).toBe(target.hash(target.leader));
+  expect(source.hash(source.follower)).toBe(source.hash(source.leader));
+  target.put('e', 'last');
+  expect(target.run({ op: 'compact', revision: target.leader.engine.revision }).ok).toBe(true);
+  target.leader.compactPhysically();
+  target.follower.compactPhysically();
+  expect(target.hash(target.follower)).toBe(target.hash(target.leader));
+  // One live row of each key, and nothing that compaction has overlooked.
+  const rows = target.leader.store.keys().filter((text) => text.startsWith('72')).length;
+  const heads = target.leader.store.keys().filter((text) => text.startsWith('6b')).length;
+  expect(rows).toBeLessThanOrEqual(heads + 1);
+}
+
+/** Every version of a key that the source still has, as watchers would be shown it. */
+function* rowsOf(source: Shard, name: string): Generator<{ at: number; text: string }> {
+  const { revision } = source.leader.engine;
+  const piece = source.leader.run(source.leader.engine.exportSlots(MOVED, 0));
+  let next = piece;
+  for (;;) {
+    for (const row of next.rows) {
+      const view = new DataView(row.buffer, row.byteOffset, row.byteLength);
+      const length = view.getUint32(52);
+      const key = fromUtf8(row.subarray(57, 57 + length));
+      const at = Number(view.getBigUint64(3));
+      const value = fromUtf8(row.subarray(57 + length));
+      if (key === name)
+        yield { at, text: `${row[1] === 1 ? 'delete' : 'put'} ${key} ${value}@${at}` };
+    }
+    if (next.next > revision) return;
+    next = source.leader.run(source.leader.engine.exportSlots(MOVED, next.next));
+  }
+}
+
+function dropAll(source: Shard): void {
+  for (let i = 0; i < 100; i += 1) {
+    if ((source.leader.engine.ownership?.drops.length ?? 0) === 0) break;
+    source.must({ op: 'slots', action: 'drop', move: 'm' });
+  }
+  const names = source.leader.store
+    .keys()
+    .filter((text) => text.startsWith('6b'))
+    .map((text) => fromUtf8(Uint8Array.from(Buffer.from(text.slice(2), 'hex'))));
+  expect(names.filter(isMoved)).toEqual([]);
+}
+
+describe('slots move to another shard', () => {
+  it('with their history, their watchers and their sessions, whatever happens meanwhile', () => {
+    fc.assert(fc.property(plan, moveSlots), { seed: 6, numRuns: 300 });
+  });
+
+  it('keeps what can be read of the past in a shard made for them', () => {
+    const source = new Shard(false);
+    const target = new Shard(true);
+    for (let i = 0; i < 6; i += 1) source.put(i % 2 === 0 ? 'a' : 'b', `v${i}`);
+    const before = source.history('a', 1);
+    target.must({
+      op: 'slots',
+      action: 'import-begin',
+      move: 'm',
+      attempt: 1,
+      slots: MOVED,
+      owned: [],
+    });
+    handOver(source, target, 1);
+    target.must({ op: 'slots', action: 'adopt', move: 'm', mapVersion: 2 });
+    expect(target.history('a', 1)).toEqual(before);
+    expect(OTHERS).toHaveLength(2);
+  });
+
+  it('refuses ranges of several slots by a map from before the move, and while slots change hands', () => {
+    const source = new Shard(false);
+    const target = new Shard(true);
+    source.put('a', '1');
+    const all = { op: 'range', key: utf8('a'), rangeEnd: new Uint8Array([0]) } as const;
+    const ask = (shard: Shard, version: number): unknown => {
+      const result = shard.leader.run(shard.leader.engine.range(all, version));
+      return result.ok ? result.value.kvs.length : result.error.code;
+    };
+    target.must({
+      op: 'slots',
+      action: 'import-begin',
+      move: 'm',
+      attempt: 1,
+      slots: MOVED,
+      owned: [],
+    });
+    expect([ask(source, 1), ask(target, 1)]).toEqual([1, 0]);
+    handOver(source, target, 1);
+    expect([ask(source, 1), ask(target, 1)]).toEqual(['KV_WRONG_SHARD', 'KV_WRONG_SHARD']);
+    target.must({ op: 'slots', action: 'adopt', move: 'm', mapVersion: 2 });
+    source.must({ op: 'slots', action: 'release', move: 'm', mapVersion: 2 });
+    expect([ask(source, 1), ask(target, 1)]).toEqual(['KV_WRONG_SHARD', 'KV_WRONG_SHARD']);
+    // The source has `b` from the hand-over, and no foreign row shows before it is dropped.
+    expect([ask(source, 2), ask(target, 2)]).toEqual([1, 1]);
+  });
+});

@@ -1,0 +1,109 @@
+import { err, isShardId, KvError, ok, type Result, type ShardId } from '@kvorum/base';
+import type { SlotExport, SlotSpan } from '@kvorum/mvcc';
+
+/** What the leader of the shard that takes slots asks of the leader of the shard that gives them; plain data on the wire. */
+export type SlotRequest =
+  | {
+      readonly kind: 'export';
+      readonly shard: ShardId;
+      readonly slots: readonly SlotSpan[];
+      readonly from: number;
+    }
+  | {
+      readonly kind: 'freeze';
+      readonly shard: ShardId;
+      readonly move: string;
+      readonly attempt: number;
+      readonly mapVersion: number;
+      readonly slots: readonly SlotSpan[];
+      readonly owned: readonly SlotSpan[];
+    }
+  | {
+      readonly kind: 'unfreeze';
+      readonly shard: ShardId;
+      readonly move: string;
+      readonly attempt: number;
+    }
+  | {
+      readonly kind: 'release';
+      readonly shard: ShardId;
+      readonly move: string;
+      readonly mapVersion: number;
+    }
+  | { readonly kind: 'drop'; readonly shard: ShardId; readonly move: string };
+
+type Plain = Readonly<Record<string, unknown>>;
+
+const isCount = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0;
+
+function isSpans(value: unknown): value is readonly SlotSpan[] {
+  return (
+    Array.isArray(value) &&
+    value.every(
+      (span: unknown) =>
+        Array.isArray(span) && span.length === 2 && isCount(span[0]) && isCount(span[1]),
+    )
+  );
+}
+
+const malformed = (what: string): { readonly ok: false; readonly error: KvError } =>
+  err(new KvError('KV_MALFORMED', `slot request: ${what}`));
+
+/** Checks a request of another member. Errors: KV_MALFORMED. */
+export function parseSlotRequest(value: unknown): Result<SlotRequest, KvError> {
+  if (typeof value !== 'object' || value === null) return malformed('not an object');
+  const plain = value as Plain;
+  const { shard } = plain;
+  if (!isShardId(shard)) return malformed('shard');
+  const request = requestOf(plain, shard);
+  return request === undefined ? malformed(String(plain['kind'])) : ok(request);
+}
+
+function requestOf(plain: Plain, shard: ShardId): SlotRequest | undefined {
+  const { kind, move, attempt, mapVersion, slots, from } = plain;
+  if (kind === 'export') {
+    return isSpans(slots) && isCount(from) ? { kind, shard, slots, from } : undefined;
+  }
+  if (typeof move !== 'string') return undefined;
+  switch (kind) {
+    case 'freeze':
+      return freezeOf(plain, shard, move);
+    case 'unfreeze':
+      return isCount(attempt) ? { kind, shard, move, attempt } : undefined;
+    case 'release':
+      return isCount(mapVersion) ? { kind, shard, move, mapVersion } : undefined;
+    case 'drop':
+      return { kind, shard, move };
+    default:
+      return undefined;
+  }
+}
+
+function freezeOf(plain: Plain, shard: ShardId, move: string): SlotRequest | undefined {
+  const { attempt, mapVersion, slots, owned } = plain;
+  return isCount(attempt) && isCount(mapVersion) && isSpans(slots) && isSpans(owned)
+    ? { kind: 'freeze', shard, move, attempt, mapVersion, slots, owned }
+    : undefined;
+}
+
+/** Checks the answer to an export. Throws KV_MALFORMED. */
+export function parseSlotExport(value: unknown): SlotExport {
+  const plain = (typeof value === 'object' && value !== null ? value : {}) as Plain;
+  const { rows, next, revision, compactRevision } = plain;
+  const sound =
+    Array.isArray(rows) &&
+    rows.every((row) => row instanceof Uint8Array) &&
+    isCount(next) &&
+    isCount(revision) &&
+    Number.isSafeInteger(compactRevision);
+  if (!sound) throw new KvError('KV_MALFORMED', 'the answer to a slot export');
+  return { rows, next, revision, compactRevision: compactRevision as number };
+}
+
+/** One number of an answer. Throws KV_MALFORMED. */
+export function countOf(value: unknown, name: string): number {
+  const found = typeof value === 'object' && value !== null ? (value as Plain)[name] : undefined;
+  if (isCount(found)) return found;
+  throw new KvError('KV_MALFORMED', `the answer to a slot request has no ${name}`);
+}
