@@ -7,13 +7,7 @@ import {
   type TxnRequest,
   type WatchRequest,
 } from '@kvorum/base';
-import {
-  HARD_STATE_KEY,
-  isSerializable,
-  type SlotExport,
-  type SlotSpan,
-  validate,
-} from '@kvorum/mvcc';
+import { HARD_STATE_KEY, isSerializable } from '@kvorum/mvcc';
 import {
   type HaltReport,
   type HardState,
@@ -30,7 +24,6 @@ import type {
   Replica,
   ReplicaStatus,
   RestoreStep,
-  SlotStatus,
   WatchHandle,
   WatchSink,
 } from './api.ts';
@@ -47,7 +40,7 @@ import { emptyGroup, ReadPath } from './read-path.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import { logRestoreStep } from './restore-steps.ts';
 import { bootstrapOf, openSnapshotView, readMembership } from './snapshot-view.ts';
-import { noSpace } from './space.ts';
+import { commandFault } from './space.ts';
 import { StateMachine } from './state-machine.ts';
 import { StoreMeasure } from './store-measure.ts';
 import { Transfers } from './transfers.ts';
@@ -139,7 +132,8 @@ class ReplicaShell implements Replica {
         ask: (readId) => this.#runner.input({ kind: 'read', readId }),
         whenApplied: (index, run) => {
           this.#apply.whenApplied(index, run);
-          this.#hurryIfAwaited();
+          // A follower's read waits for records that are in the log already.
+          if (this.#apply.isAwaited) this.#runner.hurry();
         },
         serve: (group) => machine.serve(group),
         broken: (error) => this.#broken(error),
@@ -177,9 +171,7 @@ class ReplicaShell implements Replica {
       answerFailed(command, refusal);
       return;
     }
-    const { request } = command;
-    const invalid = request.op === 'slots' ? undefined : validate(request, this.#options.limits);
-    const fault = invalid ?? noSpace(this.#options, request);
+    const fault = commandFault(this.#options, command.request);
     if (fault === undefined) this.#writes.submit(command);
     else answerFailed(command, fault);
   }
@@ -206,11 +198,13 @@ class ReplicaShell implements Replica {
     else this.#reads.read(read);
   }
 
-  slotStatus(): SlotStatus {
+  slotStatus(): ReturnType<Replica['slotStatus']> {
     return this.#machine.slotStatus();
   }
 
-  exportSlots(slots: readonly SlotSpan[], from: number, deadlineMs: number): Promise<SlotExport> {
+  exportSlots(
+    ...[slots, from, deadlineMs]: Parameters<Replica['exportSlots']>
+  ): ReturnType<Replica['exportSlots']> {
     const refusal = this.#readRefusal();
     if (refusal !== undefined) return Promise.reject(refusal);
     return this.#reads.current(deadlineMs).then(() => this.#machine.exportSlots(slots, from));
@@ -391,11 +385,6 @@ class ReplicaShell implements Replica {
     this.#membership.pump();
     this.#compactNext();
     if (records.some(({ kind }) => kind === 'config')) this.#changed();
-  }
-
-  /** A follower's read waits for records that are in the log already. */
-  #hurryIfAwaited(): void {
-    if (this.#apply.isAwaited) this.#runner.hurry();
   }
 
   /** Compacted history is deleted piece by piece between applies, so that nothing stops meanwhile. */

@@ -1,5 +1,5 @@
 import { KvError, type Limits, type TxnOp, type WriteRequest } from '@kvorum/base';
-import type { SlotCommand } from '@kvorum/mvcc';
+import { type SlotCommand, validate } from '@kvorum/mvcc';
 
 /** The member's account of its disk space, shared by its replicas. */
 export interface SpaceAccount {
@@ -23,17 +23,18 @@ export function growsStore(request: WriteRequest | TxnOp | SlotCommand): boolean
   }
 }
 
-/** Why a request cannot be taken while the quota is used up. */
-export function noSpace(
+/** Why a write cannot be taken: it is not sound, or grows the store while the quota is used up. */
+export function commandFault(
   member: {
     readonly shard: string;
-    readonly limits: Pick<Limits, 'quotaBytes'>;
+    readonly limits: Limits;
     readonly space?: SpaceAccount;
   },
   request: WriteRequest | SlotCommand,
 ): KvError | undefined {
   const { shard, limits, space } = member;
-  if (space?.isFull() !== true || !growsStore(request)) return undefined;
+  const invalid = request.op === 'slots' ? undefined : validate(request, limits);
+  if (invalid !== undefined || space?.isFull() !== true || !growsStore(request)) return invalid;
   return new KvError('KV_NO_SPACE', undefined, {
     details: { shard, limit: limits.quotaBytes, hint: 'kvctl compaction REVISION' },
   });
