@@ -153,9 +153,9 @@ describe('write set', () => {
     expect(decodeWriteSet(good.slice(0, -1)).ok).toBe(false);
     expect(decodeWriteSet(new Uint8Array([...good, 0])).ok).toBe(false);
     const newer = good.slice();
-    newer[0] = 4;
+    newer[0] = 5;
     const refused = decodeWriteSet(newer);
-    expect(!refused.ok && refused.error.message).toContain('unknown version 4');
+    expect(!refused.ok && refused.error.message).toContain('unknown version 5');
     const flip = fc.tuple(fc.nat(good.length - 1), fc.integer({ min: 1, max: 255 }));
     fc.assert(
       fc.property(
