@@ -15,6 +15,7 @@ export function onRecords(
   records: readonly (ReadRecord | UnreadableRecord)[],
   nextOffset: LogOffset,
 ): void {
+  if (core.awaitingSnapshot !== undefined) return;
   const { lastOffset } = core.accepted;
   if (core.verifyingLast && nextOffset > lastOffset) {
     core.verifyingLast = false;

@@ -1,5 +1,5 @@
 import type { LeaderId, LogIndex, LogOffset, MemberId, Term } from '@kvorum/base';
-import { logIndex, term } from '@kvorum/base';
+import { logIndex, logOffset, term } from '@kvorum/base';
 import type { HaltReport, RaftEffect, Role } from './effect.ts';
 import { HistoryRing } from './history-ring.ts';
 import type { AcceptedState, HardState, RecordKind } from './input.ts';
@@ -45,6 +45,10 @@ export interface Peer {
   logReachable: boolean;
   reachable: boolean;
   contradicts: boolean;
+  /** What its disk holds synced, as it reported in the current term; -1 = not reported. */
+  durableOffset: LogOffset;
+  /** A snapshot that leaves there needs the log from behind this offset on. */
+  pinOffset: LogOffset | undefined;
   /** It wants to hear of every acceptance at once. */
   eager: boolean;
 }
@@ -134,6 +138,11 @@ export interface Core {
   following: boolean;
   /** The first read after a start must show the last accepted record again. */
   verifyingLast: boolean;
+  /** The log's start when it had passed this replica: it waits for a snapshot. */
+  awaitingSnapshot: LogOffset | undefined;
+  /** Everything up to here is applied and synced here; -1 = not known. */
+  durableOffset: LogOffset;
+  pinOffset: LogOffset | undefined;
   logUnreachableSinceMs: number | undefined;
   handOverAtMs: number;
 
@@ -196,6 +205,9 @@ export function createCore(
     votes: new Map(),
     following: false,
     verifyingLast: accepted.lastOffset >= 0,
+    awaitingSnapshot: undefined,
+    durableOffset: logOffset(-1),
+    pinOffset: undefined,
     logUnreachableSinceMs: undefined,
     handOverAtMs: nowMs,
     barrier: undefined,
@@ -281,6 +293,8 @@ function newPeer(nowMs: number): Peer {
     logReachable: false,
     reachable: false,
     contradicts: false,
+    durableOffset: logOffset(-1),
+    pinOffset: undefined,
     eager: false,
   };
 }

@@ -51,6 +51,8 @@ export type RaftEffect =
   /** Read the log from `from` on, without end, feeding `records`; replaces an earlier follow. */
   | { readonly kind: 'follow-log'; readonly from: LogOffset }
   | { readonly kind: 'stop-following' }
+  /** The log starts above what this replica needs next: install a snapshot and begin anew on it. */
+  | { readonly kind: 'snapshot-needed'; readonly start: LogOffset }
   /** A record joined the accepted history: apply it; `state` goes into the same store batch. */
   | {
       readonly kind: 'accept';

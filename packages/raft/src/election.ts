@@ -14,7 +14,8 @@ type VoteResponse = Extract<RaftMessage, { kind: 'vote-response' }>;
  * at all.
  */
 export function onElectionTimeout(core: Core): void {
-  if (!isVoter(core, core.config.self) || core.logUnreachableSinceMs !== undefined) {
+  const noLog = core.logUnreachableSinceMs !== undefined || core.awaitingSnapshot !== undefined;
+  if (!isVoter(core, core.config.self) || noLog) {
     // A leader needs a barrier in the log; without the log a campaign would only disturb.
     becomeFollower(core, core.hard.term);
     return;
@@ -63,6 +64,11 @@ export function onVoteRequest(core: Core, from: MemberId, message: VoteRequest):
   const { pre, term } = message;
   const ignoresLoyalty = message.transfer && !pre;
   if (!isVoter(core, core.config.self)) return;
+  // Without the history it cannot tell whether the candidate's is the right one.
+  if (core.awaitingSnapshot !== undefined) {
+    refuse(core, from, pre);
+    return;
+  }
   if (!ignoresLoyalty && isLoyal(core)) {
     refuse(core, from, pre);
     return;

@@ -1,6 +1,7 @@
 import { logOffset } from '@kvorum/base';
 import type { Core } from './core.ts';
 import { emit, halt } from './core.ts';
+import { awaitSnapshot } from './snapshot.ts';
 
 /**
  * First read of a process: from the last accepted record on, so that a log rewritten meanwhile is
@@ -14,7 +15,7 @@ export function startFollowing(core: Core): void {
 
 /** Follows from the first offset not yet judged unless the log is being followed. */
 export function ensureFollowing(core: Core): void {
-  if (core.following) return;
+  if (core.following || core.awaitingSnapshot !== undefined) return;
   core.following = true;
   emit(core, { kind: 'follow-log', from: logOffset(core.accepted.offset + 1) });
 }
@@ -42,11 +43,12 @@ export function onLogReachable(core: Core, reachable: boolean): void {
 }
 
 /**
- * The log does not hold the offset asked for. Only the two directions that prove loss halt; a
- * verification read whose record
+ * The log does not hold the offset asked for. An end below it proves loss and halts. A start above it means that the log was truncated
+ * while this replica was away: it needs a snapshot, and the shell halts it when nobody can have one. A verification read whose record
  * was truncated on purpose goes on behind it.
  */
 export function onLogOutOfRange(core: Core, start: number, end: number): void {
+  if (core.awaitingSnapshot !== undefined) return;
   const next = core.accepted.offset + 1;
   if (end < next) {
     halt(core, {
@@ -56,12 +58,7 @@ export function onLogOutOfRange(core: Core, start: number, end: number): void {
       found: `end = ${end}`,
     });
   } else if (start > next) {
-    halt(core, {
-      reason: 'log-start-passed',
-      detail: `the log starts at ${start}, above the next offset ${next}`,
-      expected: `start <= ${next}`,
-      found: `start = ${start}`,
-    });
+    awaitSnapshot(core, start);
   } else if (core.following) {
     core.verifyingLast = false;
     emit(core, { kind: 'follow-log', from: logOffset(next) });

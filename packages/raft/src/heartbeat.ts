@@ -1,16 +1,10 @@
-import type { LogOffset, MemberId } from '@kvorum/base';
-import { leaderMember, logOffset } from '@kvorum/base';
+import type { MemberId } from '@kvorum/base';
+import { leaderMember } from '@kvorum/base';
 import type { Core } from './core.ts';
 import { announce, halt, isLeading, resetElectionTimer, send } from './core.ts';
 import type { RaftMessage } from './message.ts';
 import { prove } from './prove.ts';
 import { isQuorum } from './quorum.ts';
-
-/**
- * Members of one version and the next must read each other's beats, so the answer has the field that truncating the
- * log needs already; until something truncates, nobody fills it in and nobody looks at it.
- */
-const NOT_REPORTED: LogOffset = logOffset(-1);
 
 /** Sends heartbeats of `round` to everyone; `round` is fresh. */
 export function broadcastHeartbeat(core: Core, round: number): void {
@@ -67,8 +61,10 @@ export function answerHeartbeat(
       term: core.hard.term,
       round: message.round,
       index: core.accepted.index,
-      durableOffset: NOT_REPORTED,
-      logReachable: core.logUnreachableSinceMs === undefined,
+      durableOffset: core.durableOffset,
+      pinOffset: core.pinOffset,
+      // Whoever waits for a snapshot could not lead either.
+      logReachable: core.logUnreachableSinceMs === undefined && core.awaitingSnapshot === undefined,
       contradicts,
       eager: core.eager,
     },
@@ -92,6 +88,8 @@ export function onHeartbeatResponse(
   peer.index = message.index;
   peer.logReachable = message.logReachable;
   peer.contradicts = message.contradicts;
+  peer.durableOffset = message.durableOffset;
+  peer.pinOffset = message.pinOffset;
   peer.eager = message.eager;
   if (isQuorum(core.voters, (id) => core.peers.get(id)?.contradicts === true)) {
     halt(core, {

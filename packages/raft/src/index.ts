@@ -22,3 +22,4 @@ export { parseRaftMessage } from './parse-message.ts';
 export { isQuorum, quorumSize } from './quorum.ts';
 export { Raft } from './raft.ts';
 export type { PeerStatus, RaftStatus } from './status.ts';
+export { type TruncationFloor, truncationFloor } from './truncation-floor.ts';

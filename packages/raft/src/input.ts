@@ -61,6 +61,10 @@ export type RaftInput =
   | { readonly kind: 'peer-reachability'; readonly peer: MemberId; readonly reachable: boolean }
   /** Whether somebody watches this replica; then the leader is asked to tell it of every acceptance at once. */
   | { readonly kind: 'eager'; readonly eager: boolean }
+  /** Everything up to `offset` is applied and synced here; a snapshot that leaves here needs the log behind `pin`. */
+  | { readonly kind: 'durable'; readonly offset: LogOffset; readonly pin: LogOffset | undefined }
+  /** An operator wants this replica to begin anew from a peer's snapshot. */
+  | { readonly kind: 'await-snapshot' }
   /** Apply or decode failed in the shell: stop the shard. */
   | { readonly kind: 'halt'; readonly reason: string; readonly detail: string };
 

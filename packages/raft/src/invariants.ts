@@ -11,6 +11,10 @@ export function checkInvariants(core: Core): void {
     assert(core.role === 'follower', 'a halted replica holds no role');
     return;
   }
+  if (core.awaitingSnapshot !== undefined) {
+    assert(core.role === 'follower', 'a replica that waits for a snapshot holds no role');
+    assert(!core.following, 'a replica that waits for a snapshot follows the log');
+  }
   checkAccepted(core);
   checkRole(core);
   checkOpenAppends(core);
@@ -39,7 +43,8 @@ function checkRole(core: Core): void {
     assert(core.leader === config.self, 'a leader does not know that it leads');
   } else {
     assert(core.leader !== config.self, 'a replica names itself leader without leading');
-    assert(core.following, 'only a leader may leave the log unread');
+    const reads = core.following || core.awaitingSnapshot !== undefined;
+    assert(reads, 'only a leader may leave the log unread');
   }
   assert((role === 'leader-elect') === (core.barrier !== undefined), 'barrier without its role');
   if (role === 'candidate' || role === 'leader-elect') {

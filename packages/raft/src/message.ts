@@ -41,8 +41,10 @@ export type RaftMessage =
       readonly term: Term;
       readonly round: number;
       readonly index: LogIndex;
-      /** Synced position of the responder's store: what the log may be truncated to; -1 = not reported. */
+      /** Everything up to here is applied and synced at the responder; -1 = not reported. */
       readonly durableOffset: LogOffset;
+      /** A snapshot is leaving the responder: the log behind this offset is still needed. */
+      readonly pinOffset: LogOffset | undefined;
       /** Whether the responder can reach the shared log. */
       readonly logReachable: boolean;
       /** The responder's history differs at the heartbeat's point. */

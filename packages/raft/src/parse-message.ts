@@ -76,9 +76,10 @@ function readHeartbeatResponse(fields: Fields): RaftMessage {
     round: fields.counter('round'),
     index: fields.index('index'),
     durableOffset: fields.offset('durableOffset'),
+    // Absent from members of an earlier version.
+    pinOffset: fields.has('pinOffset') ? fields.offset('pinOffset') : undefined,
     logReachable: fields.flag('logReachable'),
     contradicts: fields.flag('contradicts'),
-    // Absent from members of an earlier version.
     eager: fields.has('eager') && fields.flag('eager'),
   };
 }

@@ -35,6 +35,7 @@ import type { RaftMessage } from './message.ts';
 import { prove, tellEagerPeers } from './prove.ts';
 import { onRead, onReadIndexRequest, onReadIndexResponse, pumpReads } from './read-index.ts';
 import { becomeFollower } from './role.ts';
+import { awaitSnapshot, onDurable } from './snapshot.ts';
 import type { RaftStatus } from './status.ts';
 import { statusOf } from './status.ts';
 import { handOverIfStuck, onTimeoutNow, onTransfer, pumpTransfer } from './transfer.ts';
@@ -159,6 +160,12 @@ function handle(core: Core, input: RaftInput): void {
       return;
     case 'peer-reachability':
       onPeerReachability(core, input.peer, input.reachable);
+      return;
+    case 'durable':
+      onDurable(core, input.offset, input.pin);
+      return;
+    case 'await-snapshot':
+      awaitSnapshot(core, core.accepted.offset + 1);
       return;
     case 'eager':
       core.eager = input.eager;

@@ -1,5 +1,5 @@
 import type { Term } from '@kvorum/base';
-import { EMPTY_BYTES } from '@kvorum/base';
+import { EMPTY_BYTES, logOffset } from '@kvorum/base';
 import { ZERO_HASH } from './accepted-state.ts';
 import type { Core } from './core.ts';
 import { announce, emit, resetElectionTimer, setHardState } from './core.ts';
@@ -45,6 +45,8 @@ export function becomeLeaderElect(core: Core): void {
     peer.round = 0;
     peer.contradicts = false;
     peer.logReachable = false;
+    peer.durableOffset = logOffset(-1);
+    peer.pinOffset = undefined;
   }
   const { term } = core.hard;
   core.barrier = {

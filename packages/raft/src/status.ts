@@ -1,4 +1,4 @@
-import type { LogIndex, MemberId, Term } from '@kvorum/base';
+import type { LogIndex, LogOffset, MemberId, Term } from '@kvorum/base';
 import type { Core } from './core.ts';
 import type { HaltReport, Role } from './effect.ts';
 import type { AcceptedState } from './input.ts';
@@ -9,6 +9,10 @@ export interface PeerStatus {
   readonly index: LogIndex;
   readonly lastHeardMs: number | undefined;
   readonly logReachable: boolean;
+  /** Synced on its disk as it reported to this leader; -1 = not reported. */
+  readonly durableOffset: LogOffset;
+  /** A snapshot is leaving it that needs the log behind this offset. */
+  readonly pinOffset: LogOffset | undefined;
 }
 
 export interface RaftStatus {
@@ -27,6 +31,10 @@ export interface RaftStatus {
   /** Whether the shared log answers this replica. */
   readonly logReachable: boolean;
   readonly proposalOpen: boolean;
+  /** Where the log starts, above what this replica needs next: it waits for a snapshot. */
+  readonly awaitingSnapshot: LogOffset | undefined;
+  /** Everything up to here is applied and synced on this replica's disk; -1 = not known yet. */
+  readonly durableOffset: LogOffset;
   readonly transferTarget: MemberId | undefined;
   readonly fencedCount: number;
   readonly readRoundCount: number;
@@ -40,6 +48,8 @@ export function statusOf(core: Core): RaftStatus {
     index: peer.index,
     lastHeardMs: peer.lastHeardMs,
     logReachable: peer.logReachable,
+    durableOffset: peer.durableOffset,
+    pinOffset: peer.pinOffset,
   }));
   return {
     role: core.role,
@@ -53,6 +63,8 @@ export function statusOf(core: Core): RaftStatus {
     halted: core.halted,
     logReachable: core.logUnreachableSinceMs === undefined,
     proposalOpen: core.proposal !== undefined,
+    awaitingSnapshot: core.awaitingSnapshot,
+    durableOffset: core.durableOffset,
     transferTarget: core.transfer?.target,
     fencedCount: core.fencedCount,
     readRoundCount: core.readRoundCount,

@@ -44,7 +44,8 @@ function isReadyFor(core: Core, target: MemberId): boolean {
 }
 
 export function onTimeoutNow(core: Core): void {
-  const mayLead = isVoter(core, core.config.self) && !core.verifyingLast;
+  const knowsLog = !core.verifyingLast && core.awaitingSnapshot === undefined;
+  const mayLead = isVoter(core, core.config.self) && knowsLog;
   if (core.role === 'follower' && mayLead) campaign(core, true);
 }
 

@@ -39,6 +39,7 @@ const message: fc.Arbitrary<RaftMessage> = fc.oneof(
     round: COUNT,
     index: indexes,
     durableOffset: fc.oneof(fc.constant(-1), COUNT).map(logOffset),
+    pinOffset: fc.option(COUNT.map(logOffset), { nil: undefined }),
     logReachable: fc.boolean(),
     contradicts: fc.boolean(),
     eager: fc.boolean(),

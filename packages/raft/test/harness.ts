@@ -10,7 +10,13 @@ import {
   unreachable,
   utf8,
 } from '@kvorum/base';
-import { decodeMembership, type RaftEffect, type RaftMessage, ZERO_HASH } from '@kvorum/raft';
+import {
+  decodeMembership,
+  type RaftEffect,
+  type RaftMessage,
+  truncationFloor,
+  ZERO_HASH,
+} from '@kvorum/raft';
 import type { DataDrivenCommand } from '@kvorum/testkit';
 import {
   Cluster,
@@ -112,6 +118,9 @@ export class TraceHarness {
         return;
       case 'can-change':
         this.#out.push(String(cluster.member(number(args, 'member')).raft.canChangeMembership()));
+        return;
+      case 'floor':
+        this.#out.push(describeFloor(cluster, args));
         return;
       case 'log':
         this.#out.push(...describeLog(cluster));
@@ -243,6 +252,16 @@ const COMMANDS: Readonly<Record<string, Handler>> = {
     for (const member of chosen(cluster, args)) {
       cluster.step(member, { kind: 'eager', eager: true });
     }
+  },
+  durable: (cluster, args) => {
+    const pin = args['pin'] === undefined ? undefined : logOffset(Number(args['pin']));
+    const offset = logOffset(number(args, 'offset'));
+    for (const member of chosen(cluster, args)) {
+      cluster.step(member, { kind: 'durable', offset, pin });
+    }
+  },
+  'await-snapshot': (cluster, args) => {
+    cluster.step(cluster.member(number(args, 'member')), { kind: 'await-snapshot' });
   },
   peer: (cluster, args) => {
     const peer = memberId(BigInt(number(args, 'peer')));
@@ -400,6 +419,8 @@ function describeEffect(effect: RaftEffect): string {
       return `transfer-settled target=${effect.target} moved=${effect.moved}`;
     case 'halted':
       return `halted ${effect.report.reason}: ${effect.report.detail}`;
+    case 'snapshot-needed':
+      return `snapshot-needed start=${effect.start}`;
     case 'stop-following':
       return effect.kind;
     default:
@@ -445,14 +466,25 @@ function describeMessage(message: RaftMessage): string {
 
 function describeMember(member: SimMember): string {
   if (!member.up) return `${member.id} down`;
-  const { role, term, leader, accepted, proposalOpen, halted } = member.raft.status();
+  const { role, term, leader, accepted, proposalOpen, halted, awaitingSnapshot } =
+    member.raft.status();
   const flags = [
     proposalOpen ? ' open' : '',
     member.follow === undefined ? '' : ' following',
+    awaitingSnapshot === undefined ? '' : ` awaits-snapshot=${awaitingSnapshot}`,
     halted === undefined ? '' : ` halted=${halted.reason}`,
   ].join('');
   const history = `index=${accepted.index} offset=${accepted.offset} hash=${toHex(accepted.chainHash.slice(0, 4))}`;
   return `${member.id} ${role} term=${term} leader=${leader ?? '-'} ${history}${flags}`;
+}
+
+function describeFloor(cluster: Cluster, args: Args): string {
+  const member = cluster.member(number(args, 'member'));
+  const excluded = ids(args['excluded'] ?? '').map((id) => memberId(BigInt(id)));
+  const self = memberId(BigInt(member.id));
+  const found = truncationFloor(member.raft.status(), self, excluded);
+  if (found === undefined) return 'nothing may be truncated';
+  return `floor=${found.floor} excluded=${found.excluded.join(',') || 'nobody'}`;
 }
 
 function describeLog(cluster: Cluster): readonly string[] {

@@ -13,6 +13,7 @@ const MESSAGES: readonly RaftMessage[] = [
     round: 17,
     index: logIndex(3),
     durableOffset: logOffset(-1),
+    pinOffset: logOffset(7),
     logReachable: true,
     contradicts: false,
     eager: true,
@@ -24,10 +25,11 @@ const MESSAGES: readonly RaftMessage[] = [
 ];
 
 describe('parseRaftMessage', () => {
-  it('reads heartbeat answers of members that do not know `eager` yet', () => {
+  it('reads heartbeat answers of members that do not know `eager` and `pinOffset` yet', () => {
     const answer = MESSAGES.find((message) => message.kind === 'heartbeat-response');
-    const { eager: _, ...older } = { ...answer, eager: undefined };
-    expect(parseRaftMessage(older)).toEqual({ ok: true, value: { ...answer, eager: false } });
+    const { eager: _, pinOffset: __, ...older } = { ...answer, eager: undefined, pinOffset: -1 };
+    const value = { ...answer, eager: false, pinOffset: undefined };
+    expect(parseRaftMessage(older)).toEqual({ ok: true, value });
   });
 
   it('reads every kind of message and drops unknown fields', () => {
