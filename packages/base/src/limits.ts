@@ -52,6 +52,16 @@ export interface Limits {
   readonly applyBacklogBytesMax: number;
   readonly applyRunBytesTarget: number;
   readonly learnerLagRecordsMax: number;
+  readonly durableMs: number;
+  readonly durableBytes: number;
+  readonly truncateMs: number;
+  readonly truncateSlackRecords: number;
+  readonly truncateSlackBytes: number;
+  readonly truncateSlackMs: number;
+  readonly snapshotChunkBytes: number;
+  readonly snapshotBytesPerSecond: number;
+  readonly snapshotSendsMax: number;
+  readonly snapshotIdleMs: number;
   readonly shardsMax: number;
   readonly slotMoveBytesPerSecond: number;
   readonly slotHandOverMsMax: number;
@@ -96,6 +106,16 @@ export const DEFAULT_LIMITS: Limits = {
   applyBacklogBytesMax: 16 * MIB,
   applyRunBytesTarget: 2 * MIB,
   learnerLagRecordsMax: 256,
+  durableMs: 5000,
+  durableBytes: 16 * MIB,
+  truncateMs: 10_000,
+  truncateSlackRecords: 10_000,
+  truncateSlackBytes: 64 * MIB,
+  truncateSlackMs: 600_000,
+  snapshotChunkBytes: MIB,
+  snapshotBytesPerSecond: 64 * MIB,
+  snapshotSendsMax: 2,
+  snapshotIdleMs: 30_000,
   shardsMax: 1024,
   slotMoveBytesPerSecond: 32 * MIB,
   slotHandOverMsMax: 800,

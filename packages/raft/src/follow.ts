@@ -1,7 +1,6 @@
 import { logOffset } from '@kvorum/base';
 import type { Core } from './core.ts';
 import { emit, halt } from './core.ts';
-import { awaitSnapshot } from './snapshot.ts';
 
 /**
  * First read of a process: from the last accepted record on, so that a log rewritten meanwhile is
@@ -43,12 +42,10 @@ export function onLogReachable(core: Core, reachable: boolean): void {
 }
 
 /**
- * The log does not hold the offset asked for. An end below it proves loss and halts. A start above it means that the log was truncated
- * while this replica was away: it needs a snapshot, and the shell halts it when nobody can have one. A verification read whose record
- * was truncated on purpose goes on behind it.
+ * The log does not hold the offset asked for, and does not start above it. An end below it proves loss and halts. A verification read
+ * whose record was truncated on purpose goes on behind it.
  */
-export function onLogOutOfRange(core: Core, start: number, end: number): void {
-  if (core.awaitingSnapshot !== undefined) return;
+export function onLogOutOfRange(core: Core, end: number): void {
   const next = core.accepted.offset + 1;
   if (end < next) {
     halt(core, {
@@ -57,8 +54,6 @@ export function onLogOutOfRange(core: Core, start: number, end: number): void {
       expected: `end >= ${next}`,
       found: `end = ${end}`,
     });
-  } else if (start > next) {
-    awaitSnapshot(core, start);
   } else if (core.following) {
     core.verifyingLast = false;
     emit(core, { kind: 'follow-log', from: logOffset(next) });

@@ -35,7 +35,7 @@ import type { RaftMessage } from './message.ts';
 import { prove, tellEagerPeers } from './prove.ts';
 import { onRead, onReadIndexRequest, onReadIndexResponse, pumpReads } from './read-index.ts';
 import { becomeFollower } from './role.ts';
-import { awaitSnapshot, onDurable } from './snapshot.ts';
+import { awaitSnapshot, isPassedBy, onDurable } from './snapshot.ts';
 import type { RaftStatus } from './status.ts';
 import { statusOf } from './status.ts';
 import { handOverIfStuck, onTimeoutNow, onTransfer, pumpTransfer } from './transfer.ts';
@@ -141,7 +141,9 @@ function handle(core: Core, input: RaftInput): void {
       onRecords(core, input.records, input.nextOffset);
       return;
     case 'log-out-of-range':
-      onLogOutOfRange(core, input.start, input.end);
+      if (core.awaitingSnapshot !== undefined) return;
+      if (isPassedBy(core, input.start)) awaitSnapshot(core, input.start);
+      else onLogOutOfRange(core, input.end);
       return;
     case 'log-reachable':
       onLogReachable(core, input.reachable);

@@ -23,6 +23,11 @@ export function awaitSnapshot(core: Core, start: number): void {
   emit(core, { kind: 'snapshot-needed', start: logOffset(start) });
 }
 
+/** The log starts above what this replica needs next. The shell halts it when nobody has what is missing. */
+export function isPassedBy(core: Core, start: number): boolean {
+  return start > core.accepted.offset + 1;
+}
+
 /** What this replica's disk is known to hold, and what a transfer of a snapshot from here still needs of the log. */
 export function onDurable(core: Core, offset: LogOffset, pin: LogOffset | undefined): void {
   core.durableOffset = offset;

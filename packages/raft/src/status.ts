@@ -35,6 +35,8 @@ export interface RaftStatus {
   readonly awaitingSnapshot: LogOffset | undefined;
   /** Everything up to here is applied and synced on this replica's disk; -1 = not known yet. */
   readonly durableOffset: LogOffset;
+  /** A snapshot is leaving here that needs the log behind this offset. */
+  readonly pinOffset: LogOffset | undefined;
   readonly transferTarget: MemberId | undefined;
   readonly fencedCount: number;
   readonly readRoundCount: number;
@@ -65,6 +67,7 @@ export function statusOf(core: Core): RaftStatus {
     proposalOpen: core.proposal !== undefined,
     awaitingSnapshot: core.awaitingSnapshot,
     durableOffset: core.durableOffset,
+    pinOffset: core.pinOffset,
     transferTarget: core.transfer?.target,
     fencedCount: core.fencedCount,
     readRoundCount: core.readRoundCount,

@@ -33,6 +33,6 @@ export function truncationFloor(
     if (voter === self || left.includes(voter)) continue;
     floor = Math.min(floor, peers.find((peer) => peer.id === voter)?.durableOffset ?? -1);
   }
-  for (const { pinOffset } of peers) floor = Math.min(floor, pinOffset ?? floor);
+  for (const { pinOffset } of [status, ...peers]) floor = Math.min(floor, pinOffset ?? floor);
   return floor < 0 ? undefined : { floor: logOffset(floor), excluded: left };
 }

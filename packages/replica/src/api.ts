@@ -15,6 +15,8 @@ import type {
 } from '@kvorum/base';
 import type { CommandResult, SlotCommand, SlotExport, SlotOwnership, SlotSpan } from '@kvorum/mvcc';
 import type { Membership, RaftStatus } from '@kvorum/raft';
+import type { TruncationStatus } from './log-truncation.ts';
+import type { InstallStatus } from './snapshot-install.ts';
 import type { SnapshotView } from './snapshot-view.ts';
 
 export type { CommandResult };
@@ -63,7 +65,16 @@ export interface SlotStatus {
   readonly revision: number;
 }
 
+/** What a replica is about. Only a following one serves. */
+export type ReplicaPhase = 'following' | 'installing';
+
 export interface ReplicaStatus {
+  readonly phase: ReplicaPhase;
+  /** While it installs a snapshot. */
+  readonly install: InstallStatus | undefined;
+  /** Snapshots on their way from here to other members. */
+  readonly snapshotsSending: number;
+  readonly truncation: TruncationStatus;
   readonly shard: ShardId;
   readonly raft: RaftStatus;
   readonly appliedIndex: LogIndex;
@@ -123,15 +134,21 @@ export type RestoreStep =
   /** Raises the revision and compacts there: everything loaded becomes visible at once. */
   | { readonly kind: 'finish'; readonly revision: number };
 
-/** A replica with the two entrances that only its member uses. */
+/** A replica with the entrances that only its member uses. */
 export interface Replica extends ReplicaPort {
   /** A message from the shard's replica on another member; anything malformed is dropped with a warning. */
   deliver(from: MemberId, payload: unknown): void;
+  /** A request from the shard's replica on another member; answers undefined to what this version does not know. */
+  answer(from: MemberId, payload: unknown): Promise<unknown>;
   peerReachability(peer: MemberId, reachable: boolean): void;
   /** Who should vote, best leader first, and who should only follow: driven towards while this replica leads. */
   wantMembership(desired: Membership): void;
-  /** A consistent view of everything the replica holds, with its position. Errors: KV_STOPPED, KV_HALTED, KV_CORRUPT. */
+  /** A consistent view of everything the replica holds, with its position. Errors: KV_STOPPED, KV_HALTED, KV_CORRUPT, KV_NOT_LEADER while it installs. */
   snapshotView(): Promise<SnapshotView>;
+  /** Makes the replica begin anew from this peer's snapshot, whatever it holds now. Its own term and vote stay. */
+  installFrom(peer: MemberId): void;
+  /** The disks of these voters no longer keep records in the log, unless fewer than a majority would be left. */
+  excludeFromTruncation(members: readonly MemberId[]): void;
   /** Resolves when everything that was acknowledged before the call is applied here. Errors as those of a read. */
   barrier(deadlineMs: number): Promise<void>;
   /**

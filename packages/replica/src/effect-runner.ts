@@ -1,4 +1,11 @@
-import { assert, type LeaderId, type Limits, type MemberId, type Term } from '@kvorum/base';
+import {
+  assert,
+  type LeaderId,
+  type Limits,
+  type LogOffset,
+  type MemberId,
+  type Term,
+} from '@kvorum/base';
 import { HARD_STATE_KEY } from '@kvorum/mvcc';
 import type { Clock, LogEntry, Rng, SharedLog, StateStore } from '@kvorum/ports';
 import type {
@@ -31,6 +38,8 @@ export interface EffectRunnerOptions {
   readonly room: () => Promise<void>;
   /** Nobody here waits for the next record of the log. */
   readonly patient: () => boolean;
+  /** A record lies in the log, appended from here or read. */
+  readonly seen: (offset: LogOffset, bytes: number) => void;
   readonly appended: (ms: number, outcome: 'appended' | 'absent' | 'unknown') => void;
   readonly broken: (error: unknown) => void;
 }
@@ -171,6 +180,7 @@ export class EffectRunner {
       .append(sent.bytes)
       .then((outcome) => {
         this.#options.appended(this.#options.clock.nowMs() - startedMs, outcome.kind);
+        if (outcome.kind === 'appended') this.#options.seen(outcome.offset, sent.bytes.length);
         this.input({ kind: 'append-settled', outcome, digest: sent.digest });
         if (outcome.kind === 'absent' && !outcome.oversize) this.#probe();
       })
@@ -213,6 +223,7 @@ export class EffectRunner {
   }
 
   async #onEntries(entries: readonly LogEntry[], nextOffset: LogEntry['offset']): Promise<void> {
+    for (const { bytes, offset } of entries) this.#options.seen(offset, bytes.length);
     const records = entries.map((entry) => this.#decode(entry));
     this.input({ kind: 'records', records, nextOffset });
     await this.#options.room();

@@ -5,6 +5,7 @@ export type {
   GetResult,
   Replica,
   ReplicaMetrics,
+  ReplicaPhase,
   ReplicaPort,
   ReplicaStatus,
   RestoreStep,
@@ -16,7 +17,12 @@ export type { AutoCompactionPolicy } from './auto-compaction.ts';
 export { haltError, haltText } from './halt-error.ts';
 export { drive } from './reading.ts';
 export { openReplica } from './replica.ts';
-export type { ReplicaLogger, ReplicaOptions, ShardTransport } from './replica-options.ts';
+export type {
+  ReplicaLogger,
+  ReplicaOptions,
+  ReplicaPlace,
+  ShardTransport,
+} from './replica-options.ts';
 export { ReplicaStores } from './replica-stores.ts';
 export type { SlotMoveHost, SlotMoveProgress } from './slot-move-driver.ts';
 export { SlotMover, type SlotMoverHost } from './slot-mover.ts';

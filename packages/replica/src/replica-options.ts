@@ -16,6 +16,20 @@ export interface ReplicaLogger {
 /** This shard's part of the member's peer transport. */
 export interface ShardTransport {
   readonly send: (to: MemberId, payload: unknown) => void;
+  /** A request to the shard's replica on another member with one answer; rejects when none comes. */
+  readonly request: (
+    to: MemberId,
+    payload: unknown,
+    options: { readonly signal: AbortSignal },
+  ) => Promise<unknown>;
+}
+
+/** The replica's own place among the member's stores; see `StateStores`. */
+export interface ReplicaPlace {
+  readonly open: () => Promise<StateStore>;
+  readonly openSide: () => Promise<StateStore>;
+  readonly adoptSide: () => Promise<void>;
+  readonly removeSide: () => Promise<void>;
 }
 
 export interface ReplicaOptions {
@@ -28,7 +42,10 @@ export interface ReplicaOptions {
   /** 0 = this member should lead the shard when everybody is healthy, 1 = the next best, ... */
   readonly preferenceRank: number;
   readonly log: SharedLog;
+  /** The open store; the replica closes it. */
   readonly store: StateStore;
+  /** Where its store is, and where a snapshot is put together beside it. */
+  readonly place: ReplicaPlace;
   readonly transport: ShardTransport;
   readonly clock: Clock;
   readonly rng: Rng;

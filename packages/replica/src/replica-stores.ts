@@ -1,5 +1,6 @@
 import { HARD_STATE_KEY } from '@kvorum/mvcc';
 import type { StateStore, StateStores } from '@kvorum/ports';
+import type { ReplicaPlace } from './replica-options.ts';
 
 /** Store of the votes that a member gave in shards it no longer has; the rows are named by the shard's uid. */
 const VOTES_STORE = 'retired-votes';
@@ -26,6 +27,16 @@ export class ReplicaStores {
       await store.write((batch) => batch.put(HARD_STATE_KEY, earlier), { sync: true });
     }
     return store;
+  }
+
+  /** Where the replica of this name keeps its store; see `ReplicaOptions.place`. */
+  placeOf(name: string): ReplicaPlace {
+    return {
+      open: () => this.#stores.open(name),
+      openSide: () => this.#stores.openSide(name),
+      adoptSide: () => this.#stores.adoptSide(name),
+      removeSide: () => this.#stores.removeSide(name),
+    };
   }
 
   /** Deletes a replica's store, which must be closed; its vote is kept. */

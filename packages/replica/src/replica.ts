@@ -1,22 +1,15 @@
 import {
-  KvError,
-  type LogIndex,
+  assert,
+  type LogOffset,
   type MemberId,
   type RangeRequest,
   type ShardId,
   type TxnRequest,
   type WatchRequest,
 } from '@kvorum/base';
-import { HARD_STATE_KEY, isSerializable } from '@kvorum/mvcc';
-import {
-  type HaltReport,
-  type HardState,
-  type Membership,
-  parseRaftMessage,
-  Raft,
-  type RaftMessage,
-  type Role,
-} from '@kvorum/raft';
+import { HARD_STATE_KEY, INSTALL_KEY } from '@kvorum/mvcc';
+import type { StateStore } from '@kvorum/ports';
+import type { Membership } from '@kvorum/raft';
 import type {
   Command,
   CommandResult,
@@ -27,159 +20,63 @@ import type {
   WatchHandle,
   WatchSink,
 } from './api.ts';
-import { type AcceptedRecord, ApplyLoop } from './apply-loop.ts';
-import { type AutoCompaction, autoCompactionOf } from './auto-compaction.ts';
-import { answerFailed } from './command-queue.ts';
-import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
-import { firstElectionMs } from './first-election.ts';
-import { haltError, haltText, notLeaderError } from './halt-error.ts';
-import { decodeHardState } from './hard-state-codec.ts';
-import { MembershipDriver } from './membership-driver.ts';
-import type { IndexedMembership } from './membership-row.ts';
-import { emptyGroup, ReadPath } from './read-path.ts';
+import { openShell } from './open-shell.ts';
 import type { ReplicaOptions } from './replica-options.ts';
-import { logRestoreStep } from './restore-steps.ts';
-import { bootstrapOf, openSnapshotView, readMembership } from './snapshot-view.ts';
-import { commandFault } from './space.ts';
-import { StateMachine } from './state-machine.ts';
-import { StoreMeasure } from './store-measure.ts';
-import { Transfers } from './transfers.ts';
-import { WritePath } from './write-path.ts';
+import type { ReplicaShell } from './replica-shell.ts';
+import { SnapshotInstall } from './snapshot-install.ts';
 
 /** Opens a replica on its store and log and starts following, voting and serving. */
 export async function openReplica(options: ReplicaOptions): Promise<Replica> {
-  const [hardRow] = await options.store.getMany([HARD_STATE_KEY]);
-  const machine = await StateMachine.open(options);
-  const hard = decodeHardState(hardRow);
-  const membership = await readMembership(options.store, bootstrapOf(options));
-  const replica = new ReplicaShell({ options, hard, membership, machine });
-  replica.start();
+  const replica = new ReplicaLife(options);
+  await replica.open(options.store);
   return replica;
 }
 
-/** Quiet watchers that asked for progress hear of it so often: the age of a revision that they may resume from. */
-const PROGRESS_MS = 10_000;
-
-interface ReplicaParts {
-  readonly options: ReplicaOptions;
-  readonly hard: HardState;
-  readonly membership: IndexedMembership;
-  readonly machine: StateMachine;
-}
-
-class ReplicaShell implements Replica {
+/**
+ * The life of a replica: it follows its log, until the log's start has passed it; then it installs a peer's snapshot beside its store, puts
+ * it in the store's place and follows again. One shell after the other does the following; this one stays.
+ */
+class ReplicaLife implements Replica {
   readonly shard: ShardId;
   readonly #options: ReplicaOptions;
-  readonly #raft: Raft;
-  readonly #runner: EffectRunner;
-  readonly #machine: StateMachine;
-  readonly #apply: ApplyLoop;
-  readonly #writes: WritePath;
-  readonly #reads: ReadPath;
   readonly #listeners: ((status: ReplicaStatus) => void)[] = [];
-  readonly #autoCompaction: AutoCompaction | undefined;
-  readonly #transfers: Transfers = new Transfers();
-  readonly #membership: MembershipDriver;
-  #cancelTick: () => void = () => undefined;
-  #stopped = false;
-  #compacting = false;
-  /** Mirrors of the core's state for the hot path: a status object per command would cost more than the command. */
-  #role: Role = 'follower';
-  #leader: MemberId | undefined;
-  #haltReport: HaltReport | undefined;
-  /** Index of the own barrier of the current leadership. */
-  #readyIndex: LogIndex | undefined;
-  readonly #measure: StoreMeasure;
-  #progressAtMs = 0;
+  readonly #reachability = new Map<MemberId, boolean>();
+  #current: ReplicaShell | undefined;
+  #store: StateStore;
+  #install: SnapshotInstall | undefined;
+  #installing: Promise<void> = Promise.resolve();
+  #source: MemberId | undefined;
+  #excluded: readonly MemberId[] = [];
+  #wanted: Membership | undefined;
+  #stopping: Promise<void> | undefined;
 
-  constructor({ options, hard, membership, machine }: ReplicaParts) {
+  constructor(options: ReplicaOptions) {
     this.shard = options.shard;
     this.#options = options;
-    this.#machine = machine;
-    this.#measure = new StoreMeasure(options);
-    const { limits, clock, rng } = options;
-    const accepted = machine.acceptedState;
-    machine.onBroken((error) => this.#broken(error));
-    machine.watches.onWatched((eager) => this.#runner.input({ kind: 'eager', eager }));
-    this.#raft = new Raft(
-      {
-        self: options.self,
-        leaderId: options.leaderId,
-        shardUid: options.shardUid,
-        generation: options.generation,
-        ...membership,
-        heartbeatMs: limits.heartbeatMs,
-        electionMsMin: limits.electionMsMin,
-        electionMsMax: limits.electionMsMax,
-        firstElectionMs: firstElectionMs(options),
-        random: (from, to) => rng.integer(from, to),
-        chain: (chainHash, digest) => options.sha256(chainHash, digest),
-      },
-      { hard, accepted },
-      clock.nowMs(),
-    );
-    this.#apply = new ApplyLoop(
-      {
-        write: (records) => machine.write(records),
-        applied: (records) => this.#onApplied(records),
-        broken: (error) => this.#broken(error),
-      },
-      accepted.index,
-      limits,
-    );
-    this.#reads = new ReadPath(
-      {
-        ask: (readId) => this.#runner.input({ kind: 'read', readId }),
-        whenApplied: (index, run) => {
-          this.#apply.whenApplied(index, run);
-          // A follower's read waits for records that are in the log already.
-          if (this.#apply.isAwaited) this.#runner.hurry();
-        },
-        serve: (group) => machine.serve(group),
-        broken: (error) => this.#broken(error),
-      },
-      limits,
-    );
-    this.#writes = new WritePath(this.#writeHost(), limits);
-    this.#membership = new MembershipDriver(this.#membershipHost());
-    this.#autoCompaction = autoCompactionOf(options, machine, (command) => this.submit(command));
-    this.#runner = new EffectRunner({
-      ...options,
-      raft: this.#raft,
-      send: (to, message) => options.transport.send(to, message),
-      handle: (effect) => this.#handle(effect),
-      room: () => this.#apply.room(),
-      patient: () =>
-        this.#role === 'follower' && !this.#apply.isAwaited && machine.watches.count === 0,
-      appended: (ms, outcome) => {
-        options.metrics.appendMs(this.shard, ms);
-        if (outcome === 'unknown') options.metrics.unknownOutcome(this.shard);
-      },
-      broken: (error) => this.#broken(error),
-    });
+    this.#store = options.store;
   }
 
-  start(): void {
-    this.#runner.start();
-    this.#scheduleTick();
-    this.#compactNext();
+  /** Begins to follow on this store. */
+  async open(store: StateStore): Promise<void> {
+    this.#store = store;
+    const shell = await openShell(this.#options, store, {
+      snapshotNeeded: () => this.#beginInstall(),
+      followed: () => this.#forgetSide(),
+      changed: () => this.#changed(),
+    });
+    this.#current = shell;
+    shell.excludeFromTruncation(this.#excluded);
+    if (this.#wanted !== undefined) shell.wantMembership(this.#wanted);
+    shell.start();
+    for (const [peer, reachable] of this.#reachability) shell.peerReachability(peer, reachable);
   }
 
   submit(command: Command): void {
-    const refusal = this.#refusal();
-    if (refusal !== undefined) {
-      answerFailed(command, refusal);
-      return;
-    }
-    const fault = commandFault(this.#options, command.request);
-    if (fault === undefined) this.#writes.submit(command);
-    else answerFailed(command, fault);
+    this.#shell.submit(command);
   }
 
   get(key: Uint8Array, deadlineMs: number, done: (result: GetResult) => void): void {
-    const refusal = this.#readRefusal();
-    if (refusal !== undefined) done({ ok: false, error: refusal });
-    else this.#reads.get({ key, deadlineMs, done });
+    this.#shell.get(key, deadlineMs, done);
   }
 
   read(
@@ -188,75 +85,46 @@ class ReplicaShell implements Replica {
     done: (result: CommandResult) => void,
     mapVersion?: number,
   ): void {
-    const read = { request, deadlineMs, mapVersion, done };
-    if (isSerializable(request) && !this.#stopped) {
-      this.#reads.serveNow({ ...emptyGroup(), reads: [read] });
-      return;
-    }
-    const refusal = this.#readRefusal();
-    if (refusal !== undefined) done({ ok: false, error: refusal });
-    else this.#reads.read(read);
+    this.#shell.read(request, deadlineMs, done, mapVersion);
   }
 
   slotStatus(): ReturnType<Replica['slotStatus']> {
-    return this.#machine.slotStatus();
+    return this.#shell.slotStatus();
   }
 
   exportSlots(
     ...[slots, from, deadlineMs]: Parameters<Replica['exportSlots']>
   ): ReturnType<Replica['exportSlots']> {
-    const refusal = this.#readRefusal();
-    if (refusal !== undefined) return Promise.reject(refusal);
-    return this.#reads.current(deadlineMs).then(() => this.#machine.exportSlots(slots, from));
+    return this.#shell.exportSlots(slots, from, deadlineMs);
   }
 
   watch(request: WatchRequest, sink: WatchSink): WatchHandle {
-    return this.#machine.watches.add(request, sink);
+    return this.#shell.watch(request, sink);
   }
 
   status(): ReplicaStatus {
-    return {
-      shard: this.shard,
-      raft: this.#raft.status(),
-      appliedIndex: this.#apply.appliedIndex,
-      revision: this.#machine.revision,
-      compactRevision: this.#machine.compactRevision,
-      queuedCommands: this.#writes.queuedCommands,
-      queuedBytes: this.#writes.queuedBytes,
-      watchers: this.#machine.watches.count,
-      logName: this.#options.log.name,
-      storeBytes: this.#measure.bytes,
-    };
+    const status = this.#shell.status();
+    return this.#install === undefined ? status : { ...status, install: this.#install.status };
   }
 
   transferLeadership(target: MemberId): Promise<void> {
-    const { voters } = this.#raft.status();
-    const refusal = this.#refusal();
-    if (refusal !== undefined) return Promise.reject(refusal);
-    if (!voters.includes(target)) return Promise.reject(new KvError('KV_BAD_TRANSFEREE'));
-    if (target === this.#options.self) return Promise.resolve();
-    return this.#transfers.wait(target, () => this.#runner.input({ kind: 'transfer', target }));
+    return this.#shell.transferLeadership(target);
   }
 
   stateHash(): ReturnType<Replica['stateHash']> {
-    return this.#machine.stateHash();
+    return this.#shell.stateHash();
   }
 
-  async snapshotView(): ReturnType<Replica['snapshotView']> {
-    const refusal = this.#readRefusal();
-    if (refusal !== undefined) throw refusal;
-    return openSnapshotView(this.#options, await this.#machine.view());
+  snapshotView(): ReturnType<Replica['snapshotView']> {
+    return this.#shell.snapshotView();
   }
 
-  async barrier(deadlineMs: number): Promise<void> {
-    const refusal = this.#readRefusal();
-    if (refusal !== undefined) throw refusal;
-    await this.#reads.current(deadlineMs);
+  barrier(deadlineMs: number): Promise<void> {
+    return this.#shell.barrier(deadlineMs);
   }
 
   restore(step: RestoreStep, deadlineMs: number): Promise<void> {
-    const host = { refusal: this.#refusal(), writes: this.#writes, machine: this.#machine };
-    return logRestoreStep(step, deadlineMs, host);
+    return this.#shell.restore(step, deadlineMs);
   }
 
   onChange(listener: (status: ReplicaStatus) => void): void {
@@ -264,235 +132,138 @@ class ReplicaShell implements Replica {
   }
 
   deliver(from: MemberId, payload: unknown): void {
-    if (this.#stopped) return;
-    const message = parseRaftMessage(payload);
-    if (message.ok) this.#onMessage(from, message.value);
-    else
-      this.#options.logger.warn(
-        { problem: message.error },
-        'malformed message from a peer dropped',
-      );
+    this.#shell.deliver(from, payload);
   }
 
-  #onMessage(from: MemberId, message: RaftMessage): void {
-    this.#runner.input({ kind: 'message', from, message });
-    // Sent while somebody watches here: the record is in the log already, do not let more gather.
-    const isNews = message.kind === 'accepted' && message.index > this.#apply.appliedIndex;
-    if (isNews && message.index > this.#raft.accepted.index) this.#runner.hurry();
+  answer(from: MemberId, payload: unknown): Promise<unknown> {
+    return this.#shell.answer(from, payload);
   }
 
   peerReachability(peer: MemberId, reachable: boolean): void {
-    if (!this.#stopped) this.#runner.input({ kind: 'peer-reachability', peer, reachable });
+    this.#reachability.set(peer, reachable);
+    this.#shell.peerReachability(peer, reachable);
   }
 
   wantMembership(desired: Membership): void {
-    this.#membership.want(desired);
+    this.#wanted = desired;
+    this.#shell.wantMembership(desired);
   }
 
-  async stop(): Promise<void> {
-    if (this.#stopped) return;
-    this.#stopped = true;
-    this.#cancelTick();
-    this.#failAll(() => new KvError('KV_STOPPED'));
-    this.#machine.watches.stop(() => new KvError('KV_STOPPED'));
-    // Together: the reading of the log may be waiting for room in the apply backlog.
-    await Promise.all([this.#runner.stop(), this.#apply.stop()]);
+  installFrom(peer: MemberId): void {
+    this.#source = peer;
+    this.#shell.step({ kind: 'await-snapshot' });
+  }
+
+  excludeFromTruncation(members: readonly MemberId[]): void {
+    this.#excluded = members;
+    this.#shell.excludeFromTruncation(members);
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.#install?.stop();
+    // Its first step answers everybody who waits, before anything is waited for.
+    const stopping = this.#shell.stop();
+    await this.#installing;
+    await stopping;
+    await this.#shell.stop();
     await this.#options.log.close();
-    await this.#options.store.close();
+    await this.#store.close();
   }
 
-  #writeHost(): ConstructorParameters<typeof WritePath>[0] {
-    const { clock, metrics, logger } = this.#options;
-    return {
-      nowMs: () => clock.nowMs(),
-      canPropose: () =>
-        this.#raft.canPropose() && this.#apply.appliedIndex === this.#raft.accepted.index,
-      isHeld: () => this.#membership.holdsWrites,
-      execute: (proposals, isCurrent) => this.#machine.execute(proposals, isCurrent),
-      propose: (payload) => this.#runner.input({ kind: 'propose', record: 'batch', payload }),
-      confirm: (deadlineMs, done) => this.#reads.barrier(deadlineMs, done),
-      broken: (error) => this.#broken(error),
-      sealed: (commands) => metrics.batchCommands(this.shard, commands),
-      settled: (commands, committed) => {
-        if (committed) metrics.proposalCommitted(this.shard, commands);
-        else metrics.proposalFailed(this.shard, commands);
-        logger.debug({ commands, committed }, 'batch settled');
-      },
-    };
+  get #shell(): ReplicaShell {
+    assert(this.#current !== undefined, 'the replica is open');
+    return this.#current;
   }
 
-  #membershipHost(): ConstructorParameters<typeof MembershipDriver>[0] {
-    return {
-      ...this.#options,
-      serves: () => this.#writes.serves && !this.#stopped && this.#haltReport === undefined,
-      raft: this.#raft,
-      isIdle: () => !this.#writes.busy,
-      propose: (payload) => this.#runner.input({ kind: 'propose', record: 'config', payload }),
-      handOver: (to) => this.transferLeadership(to),
-      resume: () => this.#writes.pump(),
-    };
+  #beginInstall(): void {
+    if (this.#stopping !== undefined) return;
+    const install = new SnapshotInstall({
+      options: this.#options,
+      candidates: () => this.#candidates(),
+      start: () => this.#logStart(),
+      lost: () => this.#lost(),
+    });
+    this.#install = install;
+    const earlier = this.#installing;
+    this.#installing = earlier
+      .then(() => this.#run(install))
+      .catch((error: unknown) => this.#shell.die(error));
   }
 
-  #handle(effect: ReplicaEffect): void {
-    switch (effect.kind) {
-      case 'accept':
-        this.#apply.enqueue({ ...effect.record, state: effect.state, own: effect.own });
-        break;
-      case 'proposal':
-        if (this.#membership.settle(effect.verdict)) break;
-        // `accepted` is answered once applied; see #onApplied.
-        if (effect.verdict !== 'accepted') this.#onAbsent(effect.verdict);
-        break;
-      case 'read-ready':
-        this.#reads.ready(effect.readId, effect.index);
-        break;
-      case 'read-failed':
-        this.#reads.failed(effect.readId);
-        break;
-      case 'leader-ready':
-        this.#onLeaderReady(effect.index);
-        break;
-      case 'role-changed':
-        this.#onRoleChanged(effect);
-        break;
-      case 'transfer-settled':
-        this.#transfers.settle(effect.target, effect.moved);
-        break;
-      case 'fenced':
-        this.#options.metrics.fenced(this.shard);
-        this.#options.logger.info(
-          { offset: effect.offset, reason: effect.reason },
-          'record fenced',
-        );
-        break;
-      case 'halted':
-        this.#haltReport = effect.report;
-        this.#role = 'follower';
-        this.#leader = undefined;
-        this.#options.logger.error(
-          { report: effect.report },
-          `shard halted: ${haltText(effect.report)}`,
-        );
-        this.#failAll(() => this.#halted());
-        this.#machine.watches.stop(() => this.#halted());
-        this.#changed();
-        break;
-    }
-  }
-
-  #onApplied(records: readonly AcceptedRecord[]): void {
-    if (records.some(({ own, kind }) => own && kind === 'batch')) this.#writes.applied();
-    this.#membership.pump();
-    this.#compactNext();
-    if (records.some(({ kind }) => kind === 'config')) this.#changed();
-  }
-
-  /** Compacted history is deleted piece by piece between applies, so that nothing stops meanwhile. */
-  #compactNext(): void {
-    if (this.#compacting || this.#stopped || !this.#machine.compactionPending) return;
-    this.#compacting = true;
-    this.#apply.exclusive(async () => {
-      await this.#machine.compactStep();
-      this.#compacting = false;
-      this.#compactNext();
+  /** An install that a crash interrupted, and that is not needed any more, has left its side store. */
+  #forgetSide(): void {
+    if (this.#install !== undefined || this.#stopping !== undefined) return;
+    const { logger, place } = this.#options;
+    this.#installing = place.removeSide().catch((error: unknown) => {
+      logger.warn({ error: String(error) }, 'the rest of an earlier install is still there');
     });
   }
 
-  #onAbsent(verdict: 'absent' | 'oversize'): void {
-    this.#writes.absent(() => {
-      if (verdict === 'oversize')
-        return new KvError('KV_REQUEST_TOO_LARGE', 'the log refuses a record of this size');
-      return this.#role === 'leader'
-        ? new KvError('KV_LOG_UNAVAILABLE')
-        : new KvError('KV_DEPOSED');
-    });
-  }
-
-  #onLeaderReady(index: LogIndex): void {
-    this.#readyIndex = index;
-    this.#apply.whenApplied(index, () => {
-      this.#machine
-        .beginLeading()
-        .then(() => {
-          const current = this.#role === 'leader' && this.#readyIndex === index;
-          if (current && !this.#stopped) this.#writes.start();
-        })
-        .catch((error: unknown) => this.#broken(error));
-    });
-  }
-
-  #onRoleChanged(effect: Extract<ReplicaEffect, { kind: 'role-changed' }>): void {
-    const { role, term, leader } = effect;
-    this.#role = role;
-    this.#leader = leader;
-    if (role !== 'follower') this.#runner.hurry();
-    this.#options.logger.info({ role, term, leader: leader?.toString(16) }, 'role changed');
-    if (role !== 'leader') this.#writes.stop(() => this.#notLeader());
+  async #run(install: SnapshotInstall): Promise<void> {
+    const complete = await install.run();
+    if (!complete || this.#stopping !== undefined) return;
+    await this.#switch();
+    this.#install = undefined;
+    this.#source = undefined;
     this.#changed();
   }
 
-  #refusal(): KvError | undefined {
-    if (this.#stopped) return new KvError('KV_STOPPED');
-    if (this.#haltReport !== undefined) return this.#halted();
-    return this.#role === 'leader' ? undefined : this.#notLeader();
-  }
-
-  #readRefusal(): KvError | undefined {
-    if (this.#stopped) return new KvError('KV_STOPPED');
-    return this.#haltReport === undefined ? undefined : this.#halted();
-  }
-
-  #halted(): KvError {
-    const report = this.#haltReport;
-    return report === undefined ? new KvError('KV_HALTED') : haltError(this.shard, report);
-  }
-
-  #notLeader(): KvError {
-    return notLeaderError(
-      this.shard,
-      this.#leader === this.#options.self ? undefined : this.#leader,
+  /**
+   * The snapshot takes the place of the store. Term and vote are this replica's own, as of its last moment on the old store: a source's
+   * could make it vote twice. Up to the adoption a crash leaves the old store, from then on the new one.
+   */
+  async #switch(): Promise<void> {
+    const { logger, place } = this.#options;
+    await this.#shell.stop();
+    const [hardRow] = await this.#store.getMany([HARD_STATE_KEY]);
+    const side = await place.openSide();
+    await side.write(
+      (batch) => {
+        batch.delete(INSTALL_KEY);
+        if (hardRow !== undefined) batch.put(HARD_STATE_KEY, hardRow);
+      },
+      { sync: true },
     );
+    await side.close();
+    await this.#store.close();
+    await place.adoptSide();
+    await this.open(await place.open());
+    const { index, offset } = this.#shell.status().raft.accepted;
+    logger.info({ index, offset }, 'snapshot installed');
   }
 
-  #failAll(error: () => KvError): void {
-    this.#writes.abandon(error);
-    this.#reads.failAll(error);
-    this.#transfers.failAll();
+  #logStart(): LogOffset {
+    const { awaitingSnapshot, accepted } = this.#shell.status().raft;
+    return awaitingSnapshot ?? ((accepted.offset + 1) as LogOffset);
   }
 
-  /** A bug or a broken disk: the shard stops rather than diverges. */
-  #broken(error: unknown): void {
-    if (this.#stopped) return;
-    const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.#options.logger.error({ detail }, 'replica broke');
-    this.#runner.input({ kind: 'halt', reason: 'apply-failed', detail });
+  /** The given source alone, else everybody known; the leader last, since it has most to do. */
+  #candidates(): readonly MemberId[] {
+    if (this.#source !== undefined) return [this.#source];
+    const { leader, learners, voters } = this.#shell.status().raft;
+    const known = new Set([...voters, ...learners, ...this.#options.voters]);
+    known.delete(this.#options.self);
+    const others = [...known].filter((id) => id !== leader);
+    return leader !== undefined && known.has(leader) ? [...others, leader] : others;
   }
 
-  /** All replicas of a process tick in the same turn, so that their heartbeats share one frame per peer. */
-  #scheduleTick(): void {
-    const { clock, limits } = this.#options;
-    const everyMs = limits.heartbeatMs / 2;
-    const delayMs = everyMs - (clock.nowMs() % everyMs);
-    this.#cancelTick = clock.setTimer(delayMs, () => {
-      if (this.#stopped) return;
-      this.#scheduleTick();
-      this.#runner.input({ kind: 'tick' });
-      const nowMs = clock.nowMs();
-      this.#writes.expire(nowMs);
-      this.#reads.expire(nowMs);
-      // Whatever kept a batch back (a transfer that failed, a late answer) may be over.
-      this.#writes.pump();
-      this.#membership.pump();
-      if (this.#writes.serving) this.#autoCompaction?.tick(nowMs);
-      this.#measure.tick(nowMs);
-      if (nowMs < this.#progressAtMs) return;
-      this.#progressAtMs = nowMs + PROGRESS_MS;
-      this.#machine.watches.progressTick();
-    });
+  #lost(): void {
+    if (this.#source !== undefined) return;
+    this.#install?.stop();
+    this.#install = undefined;
+    const detail = `the log starts at ${this.#logStart()}, and no voter holds what stood before it`;
+    this.#shell.step({ kind: 'halt', reason: 'log-start-passed', detail });
   }
 
   #changed(): void {
     const status = this.status();
+    // Whatever halted it may be wrong with the log or with this disk: nothing is installed over that.
+    if (status.raft.halted !== undefined) this.#install?.stop();
     for (const listener of this.#listeners) listener(status);
   }
 }

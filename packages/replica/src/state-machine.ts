@@ -1,4 +1,12 @@
-import { assert, isKvError, KvError, type Limits, type Revision, type ShardId } from '@kvorum/base';
+import {
+  assert,
+  isKvError,
+  KvError,
+  type Limits,
+  type LogOffset,
+  type Revision,
+  type ShardId,
+} from '@kvorum/base';
 import {
   applyWriteSet,
   type CompactionCursor,
@@ -80,6 +88,7 @@ export class StateMachine {
   readonly #time: ShardTime;
   /** Kept for compaction by age alone. */
   readonly #times: RevisionTimes | undefined;
+  #offset: LogOffset;
   #broken: (error: unknown) => void = () => undefined;
   #compactionPending = true;
   #compactionCursor: CompactionCursor | undefined;
@@ -87,6 +96,7 @@ export class StateMachine {
   private constructor(options: StateMachineOptions, meta: EngineMeta, loaded: Loaded) {
     this.#time = loaded.shard;
     this.#times = loaded.revisions;
+    this.#offset = meta.offset;
     this.#options = options;
     this.#store = options.store;
     this.#reclaim = new SpaceReclaim(options.store);
@@ -103,6 +113,11 @@ export class StateMachine {
     const meta = await readMeta(options.store, options.shard);
     const slots = await readSlots(options);
     return new StateMachine(options, meta, { ...(await readTimes(options)), slots });
+  }
+
+  /** The position that the store was last written with. */
+  get offset(): LogOffset {
+    return this.#offset;
   }
 
   get revision(): Revision {
@@ -206,6 +221,7 @@ export class StateMachine {
       { sync: false },
     );
     if (newTimes !== undefined) this.#times?.take(newTimes);
+    this.#offset = meta.offset;
     for (const writeSet of writeSets) {
       this.#time.applied(writeSet.leaderTimeMs);
       const applied = this.#engine.take(writeSet);

@@ -7,12 +7,14 @@ import {
   type ShardId,
   utf8,
 } from '@kvorum/base';
-import type { Rng, SharedLog, SharedLogs } from '@kvorum/ports';
+import type { Rng, SharedLog, SharedLogs, StateStore } from '@kvorum/ports';
 import {
   openReplica,
   type Replica,
   type ReplicaLogger,
   type ReplicaMetrics,
+  ReplicaStores,
+  type ShardTransport,
 } from '@kvorum/replica';
 import { type MemoryStateStores, memoryStateStores } from '@kvorum/testkit';
 import { MemberClock } from './member-clock.ts';
@@ -149,6 +151,10 @@ export class SimMember {
     peers.onMessage((from, { shard, payload }) =>
       process.run(() => life.replicas.get(shard)?.deliver(from, payload)),
     );
+    peers.onRequest((from, payload) => {
+      const { shard, payload: asked } = payload as { shard: ShardId; payload: unknown };
+      return process.asked(async () => life.replicas.get(shard)?.answer(from, asked));
+    });
     peers.onReachability((peer, reachable) =>
       process.run(() => {
         for (const replica of life.replicas.values()) replica.peerReachability(peer, reachable);
@@ -156,6 +162,8 @@ export class SimMember {
     );
     this.#world.trace.line(this.name, `start, boot ${this.#boots}`);
     for (const shard of this.#world.shards) {
+      const request: ShardTransport['request'] = (to, payload, options) =>
+        process.seen(peers.request(to, { shard, payload }, options));
       const send = (to: MemberId, payload: unknown): void => {
         if (!process.alive) return;
         peers.send(to, { shard, payload });
@@ -164,7 +172,7 @@ export class SimMember {
         this.#world.plant.sent?.(payload, { to, receive });
         this.#world.sent(this, shard, payload, to);
       };
-      process.seen(this.#open(life, shard, send)).catch((error: unknown) => {
+      process.seen(this.#open(life, shard, { send, request })).catch((error: unknown) => {
         this.#alarm(shard, `does not open: ${String(error)}`);
       });
     }
@@ -258,17 +266,16 @@ export class SimMember {
     crash.died();
   }
 
-  async #open(
-    life: Life,
-    shard: ShardId,
-    send: (to: MemberId, payload: unknown) => void,
-  ): Promise<void> {
+  async #open(life: Life, shard: ShardId, transport: ShardTransport): Promise<void> {
     const { process } = life;
     const world = this.#world;
     const log = await process.seen(this.#openLog(life, shard));
     const clock = process.clock(this.clock);
-    const inner = await process.seen(this.stores.open(shard));
-    const store = process.store(inner, clock, (call) => world.storeDelayMs(this, call));
+    const wrap = (inner: StateStore): StateStore => {
+      const store = process.store(inner, clock, (call) => world.storeDelayMs(this, call));
+      return world.plant.store?.(store, this) ?? store;
+    };
+    const store = wrap(await process.seen(this.stores.open(shard)));
     const traced = this.#traced(process.log(log), shard);
     const { members } = world;
     const rank = (this.index - Number(shard) + members.length * 1000) % members.length;
@@ -282,8 +289,9 @@ export class SimMember {
       voters: world.voters.map((member) => member.id),
       preferenceRank: rank,
       log: world.plant.log?.(traced, this) ?? traced,
-      store: world.plant.store?.(store, this) ?? store,
-      transport: { send },
+      store,
+      place: process.place(new ReplicaStores(this.stores).placeOf(shard), wrap),
+      transport,
       clock,
       rng: this.#rng,
       limits: world.limits,

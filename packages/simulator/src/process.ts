@@ -1,4 +1,5 @@
 import type { Clock, SharedLog, StateStore, StoreBatch } from '@kvorum/ports';
+import type { ReplicaPlace } from '@kvorum/replica';
 
 /** Time that a store call takes before and after it touches the data, in whole milliseconds. */
 export type StoreDelay = (call: 'read' | 'write') => number;
@@ -81,6 +82,37 @@ export class SimProcess {
         (error: Error) => this.run(() => reject(error)),
       );
     });
+  }
+
+  /** The answer to what another process asks; never given once this one is dead. */
+  asked<T>(act: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.run(() => {
+        act().then(
+          (value) => {
+            if (this.#alive) resolve(value);
+          },
+          (error: Error) => reject(error),
+        );
+      });
+    });
+  }
+
+  /** A replica's place among the stores; each that is opened is passed through `wrap`. */
+  place(inner: ReplicaPlace, wrap: (store: StateStore) => StateStore): ReplicaPlace {
+    const never = new Promise<never>(() => undefined);
+    const effect = async (act: () => Promise<void>): Promise<void> => {
+      this.#host.atEffect();
+      if (!this.#alive) return never;
+      await act();
+      this.#host.atEffect();
+    };
+    return {
+      open: () => this.seen(inner.open()).then(wrap),
+      openSide: () => this.seen(inner.openSide()).then(wrap),
+      adoptSide: () => this.seen(effect(inner.adoptSide)),
+      removeSide: () => this.seen(effect(inner.removeSide)),
+    };
   }
 
   /** The machine's clock as this process reads it: its timers wait while the process is paused. */

@@ -145,6 +145,22 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   applyRunBytesTarget:
     'Records that one write of a replica’s store takes while it catches up, bytes.',
   learnerLagRecordsMax: 'A learner so many records behind, or fewer, may become a voter.',
+  durableMs:
+    'How often a replica syncs its store, to know what the log need not keep for it; also `durableBytes`.',
+  durableBytes:
+    'Records applied since the last sync, in bytes, after which the next one comes early.',
+  truncateMs: 'How often the leader of a shard looks whether its log can be truncated.',
+  truncateSlackRecords:
+    'Newest records that the log keeps whoever holds them. A record is deleted only when none of the three slacks wants it.',
+  truncateSlackBytes: 'Newest part of the log that is kept whoever holds it, bytes.',
+  truncateSlackMs:
+    'Records younger than this are kept whoever holds them. A member that is away for less need not install a snapshot.',
+  snapshotChunkBytes: 'Rows of a snapshot that travel in one piece, bytes.',
+  snapshotBytesPerSecond:
+    'Most that a replica takes in while it installs a snapshot, bytes a second.',
+  snapshotSendsMax: 'Snapshots that one replica gives to others at a time.',
+  snapshotIdleMs:
+    'A snapshot that nobody has asked for a chunk of for so long is given up; the log is kept for its receiver as long again.',
   shardsMax: 'Most shards of a cluster.',
   slotMoveBytesPerSecond:
     'What a member copies and drops in a second while slots move, all its moves together.',

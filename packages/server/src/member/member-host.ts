@@ -247,11 +247,14 @@ export class MemberHost implements Host {
   }
 
   /** Answers a request of another member. Never rejects on a refusal: errors travel as plain data. */
-  async onPeerRequest(payload: unknown): Promise<unknown> {
+  async onPeerRequest(from: MemberId, payload: unknown): Promise<unknown> {
     const parsed = parsePeerRequest(payload);
     if (!parsed.ok) return { error: plainError(parsed.error) };
     const request = parsed.value;
     if (request.kind === 'transfer') return this.#serveTransfer(request.shard, request.member);
+    if (request.kind === 'replica') {
+      return this.#replicas.get(request.shard)?.answer(from, request.payload);
+    }
     if (request.kind === 'halts') return haltsAnswer(this.#replicas);
     if (request.kind === 'hold') return { holdMs: this.held.hold(request.shard) };
     const { shard, request: command, timeoutMs, session, origin } = request.forwarded;

@@ -150,7 +150,7 @@ class RunningMember implements Member {
     this.#client = await startClientServer(this.host, config.listenClient, this.#options.dev);
     this.host.setStarting(`opening its log at ${this.#options.logWhere}`);
     const messages = await this.#openElection(peers);
-    const manager = this.#startManager(messages, new Set(await this.#stores.list()));
+    const manager = this.#startManager(peers, messages, new Set(await this.#stores.list()));
     const meta = await this.#openMeta(manager);
     this.host.setStarting('waiting for the shard map: needs a majority of the members');
     const source = new ShardMapSource(meta, systemClock, this.#logger);
@@ -171,7 +171,11 @@ class RunningMember implements Member {
     this.#logger.info({ shards: config.shards, client: this.clientAddress }, 'member serves');
   }
 
-  #startManager(messages: PeerMessages, onDisk: ReadonlySet<string>): ReplicaManager {
+  #startManager(
+    peers: PeerTransport,
+    messages: PeerMessages,
+    onDisk: ReadonlySet<string>,
+  ): ReplicaManager {
     const { config, logs, logWhere } = this.#options;
     const manager = new ReplicaManager({
       self: this.#cluster.self.id,
@@ -185,6 +189,7 @@ class RunningMember implements Member {
       stores: new ReplicaStores(this.#stores),
       onDisk,
       messages,
+      peers,
       replicas: this.#replicas,
       signal: this.#abort.signal,
     });
@@ -194,7 +199,7 @@ class RunningMember implements Member {
 
   #wirePeers(peers: PeerTransport): void {
     this.host.setPeers(peers);
-    peers.onRequest((_from, payload) => this.host.onPeerRequest(payload));
+    peers.onRequest((from, payload) => this.host.onPeerRequest(from, payload));
     // Also with elections over Kafka: while that setting changes, some members still speak to this one directly.
     peers.onMessage((from, { shard, payload }) => {
       this.#replicas.get(shard)?.deliver(from, payload);

@@ -9,13 +9,14 @@ import {
   memberId,
   type ShardId,
 } from '@kvorum/base';
-import type { PeerMessages, SharedLogs } from '@kvorum/ports';
+import type { PeerMessages, PeerTransport, SharedLogs } from '@kvorum/ports';
 import { openReplica, type Replica, type ReplicaStores } from '@kvorum/replica';
 import { initialVotersOf, type ShardEntry, type ShardMap, shardEntryOf } from '@kvorum/shard';
 import { autoCompactionPolicy } from '../config/auto-compaction.ts';
 import type { KvdConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
 import type { MemberMetrics } from '../metrics.ts';
+import { encodeReplicaRequest } from '../router/forward.ts';
 import { checkLogOwner } from './log-owner.ts';
 import { openLogWhenReachable } from './open-log.ts';
 import type { ReplicaSet } from './replica-set.ts';
@@ -40,6 +41,8 @@ export interface ReplicaManagerParts {
   readonly onDisk: ReadonlySet<string>;
   /** For votes and heartbeats. */
   readonly messages: PeerMessages;
+  /** For snapshots. */
+  readonly peers: Pick<PeerTransport, 'request'>;
   readonly replicas: ReplicaSet;
   readonly signal: AbortSignal;
 }
@@ -223,7 +226,12 @@ export class ReplicaManager {
       preferenceRank: spec.preferenceRank,
       log,
       store,
-      transport: { send: (to, payload) => messages.send(to, { shard, payload }) },
+      place: this.#parts.stores.placeOf(shard),
+      transport: {
+        send: (to, payload) => messages.send(to, { shard, payload }),
+        request: (to, payload, options) =>
+          this.#parts.peers.request(to, encodeReplicaRequest(shard, payload), options),
+      },
       clock: systemClock,
       rng: systemRng,
       limits: config.limits,

@@ -33,7 +33,9 @@ export type PeerRequest =
   | { readonly kind: 'kv'; readonly forwarded: ForwardedRequest }
   | { readonly kind: 'transfer'; readonly shard: ShardId; readonly member: string }
   | { readonly kind: 'hold'; readonly shard: ShardId }
-  | { readonly kind: 'halts' };
+  | { readonly kind: 'halts' }
+  /** From the shard's replica there to the one here, in a form of their own. */
+  | { readonly kind: 'replica'; readonly shard: ShardId; readonly payload: unknown };
 
 export function encodeForward(from: ForwardedRequest): unknown {
   return {
@@ -52,6 +54,10 @@ export function encodeTransfer(shard: string, member: string): unknown {
 
 export function encodeHold(shard: string): unknown {
   return { kind: 'hold', shard };
+}
+
+export function encodeReplicaRequest(shard: string, payload: unknown): unknown {
+  return { kind: 'replica', shard, payload };
 }
 
 export function encodeHaltsQuestion(): unknown {
@@ -96,6 +102,7 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
   if (from['kind'] === 'halts') return ok({ kind: 'halts' });
   const shard = from['shard'];
   if (!isShardId(shard)) return malformed('shard');
+  if (from['kind'] === 'kv') return parseForwarded(shard, from);
   if (from['kind'] === 'transfer') {
     const member = from['member'];
     return typeof member === 'string'
@@ -103,7 +110,15 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
       : malformed('member');
   }
   if (from['kind'] === 'hold') return ok({ kind: 'hold', shard });
-  if (from['kind'] !== 'kv') return malformed('kind');
+  return from['kind'] === 'replica'
+    ? ok({ kind: 'replica', shard, payload: from['payload'] })
+    : malformed('kind');
+}
+
+function parseForwarded(
+  shard: ShardId,
+  from: Readonly<Record<string, unknown>>,
+): Result<PeerRequest, KvError> {
   const timeoutMs = from['timeoutMs'];
   if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX)) {
     return malformed('timeoutMs');

@@ -13,8 +13,9 @@ const SHOWN_BY_RECORDS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * After a log was damaged and everybody has started again: a replica whose last accepted record is no longer where it was, or that still
- * needs what was deleted, is halted, and no other one is; those that go on hold one history. Returns what is wrong.
+ * After a log was damaged and everybody has started again: a replica whose last accepted record is no longer where it was is halted, and
+ * so is one that needs what was deleted and that nobody holds any more; no other one is; those that go on hold one history. Returns what is
+ * wrong.
  *
  * What lies below the last record is not read again: replicas that had all accepted what was lost, and whose newer records stand in the
  * log, go on together. Nothing is lost with them; whoever reads the log from its start halts.
@@ -30,11 +31,24 @@ function checkMember(world: World, shard: ShardId, member: SimMember): string[] 
   const { accepted, halted } = status.raft;
   const proof = proofAgainst(world, status);
   const about = `${member.name} shard ${shard} at index ${accepted.index}`;
+  if (halted === undefined && awaitsForCause(world, status)) return [];
   if (proof !== undefined && halted === undefined) return [`${about} goes on though ${proof}`];
   if (proof === undefined && halted !== undefined && !SHOWN_BY_RECORDS.has(halted.reason)) {
     return [`${about} halted without a cause: ${halted.reason}: ${halted.detail}`];
   }
   return [];
+}
+
+/** It lacks what the log lost, and who holds that is halted, so nobody gives it and nobody says that it is gone. */
+function awaitsForCause(world: World, { phase, raft, shard }: ReplicaStatus): boolean {
+  if (phase !== 'installing') return false;
+  const start = world.broker.bounds(world.logName(shard))?.start ?? 0;
+  if (raft.accepted.offset + 1 >= start) return false;
+  const holders = world.members.flatMap((member) => {
+    const other = member.replica(shard)?.status().raft;
+    return other !== undefined && other.accepted.offset + 1 >= start ? [other] : [];
+  });
+  return holders.length > 0 && holders.every(({ halted }) => halted !== undefined);
 }
 
 /** Why this replica cannot go on with the log as it is now; undefined when it can. */

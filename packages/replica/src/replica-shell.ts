@@ -1,0 +1,494 @@
+import {
+  KvError,
+  type LogIndex,
+  type LogOffset,
+  type MemberId,
+  type RangeRequest,
+  type ShardId,
+  type TxnRequest,
+  type WatchRequest,
+} from '@kvorum/base';
+import { isSerializable } from '@kvorum/mvcc';
+import {
+  type Membership,
+  parseRaftMessage,
+  type Raft,
+  type RaftInput,
+  type RaftMessage,
+} from '@kvorum/raft';
+import type {
+  Command,
+  CommandResult,
+  GetResult,
+  Replica,
+  ReplicaStatus,
+  RestoreStep,
+  WatchHandle,
+  WatchSink,
+} from './api.ts';
+import { type AcceptedRecord, ApplyLoop } from './apply-loop.ts';
+import { type AutoCompaction, autoCompactionOf } from './auto-compaction.ts';
+import { BackgroundCompaction } from './background-compaction.ts';
+import { answerFailed } from './command-queue.ts';
+import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
+import { haltText } from './halt-error.ts';
+import { LogKeeping } from './log-keeping.ts';
+import { MembershipDriver } from './membership-driver.ts';
+import { emptyGroup, ReadPath } from './read-path.ts';
+import type { ReplicaOptions } from './replica-options.ts';
+import { createRaft } from './replica-raft.ts';
+import { logRestoreStep } from './restore-steps.ts';
+import type { ShellHost, ShellParts } from './shell-parts.ts';
+import { openSnapshotView } from './snapshot-view.ts';
+import { commandFault } from './space.ts';
+import { Standing } from './standing.ts';
+import type { StateMachine } from './state-machine.ts';
+import { StoreMeasure } from './store-measure.ts';
+import { Transfers } from './transfers.ts';
+import { WritePath } from './write-path.ts';
+
+const textOf = (error: unknown): string =>
+  error instanceof Error ? (error.stack ?? error.message) : String(error);
+
+/** Quiet watchers that asked for progress hear of it so often: the age of a revision that they may resume from. */
+const PROGRESS_MS = 10_000;
+
+/** A replica between two installs, on one store. Once it needs a snapshot it serves nobody any more. */
+export class ReplicaShell {
+  readonly shard: ShardId;
+  readonly #options: ReplicaOptions;
+  readonly #raft: Raft;
+  readonly #runner: EffectRunner;
+  readonly #machine: StateMachine;
+  readonly #apply: ApplyLoop;
+  readonly #writes: WritePath;
+  readonly #reads: ReadPath;
+  readonly #host: ShellHost;
+  readonly #keeping: LogKeeping;
+  readonly #measure: StoreMeasure;
+  readonly #standing: Standing;
+  readonly #transfers = new Transfers();
+  readonly #autoCompaction: AutoCompaction | undefined;
+  readonly #membership: MembershipDriver;
+  readonly #compaction: BackgroundCompaction;
+  #cancelTick: () => void = () => undefined;
+  #followed = false;
+  /** Index of the own barrier of the current leadership. */
+  #readyIndex: LogIndex | undefined;
+  #progressAtMs = 0;
+
+  constructor({ options, hard, membership, machine, host }: ShellParts) {
+    this.shard = options.shard;
+    this.#options = options;
+    this.#machine = machine;
+    this.#host = host;
+    this.#measure = new StoreMeasure(options);
+    this.#standing = new Standing(options.shard, options.self);
+    const { limits } = options;
+    const accepted = machine.acceptedState;
+    machine.onBroken((error) => this.#broken(error));
+    machine.watches.onWatched((eager) => this.#runner.input({ kind: 'eager', eager }));
+    this.#raft = createRaft(options, membership, { hard, accepted });
+    this.#apply = new ApplyLoop(
+      {
+        write: (records) => this.#write(records),
+        applied: (records) => this.#onApplied(records),
+        broken: (error) => this.#broken(error),
+      },
+      accepted.index,
+      limits,
+    );
+    this.#compaction = new BackgroundCompaction(machine, this.#apply, this.#standing);
+    this.#reads = new ReadPath(
+      {
+        ask: (readId) => this.#runner.input({ kind: 'read', readId }),
+        whenApplied: (index, run) => {
+          this.#apply.whenApplied(index, run);
+          // A follower's read waits for records that are in the log already.
+          if (this.#apply.isAwaited) this.#runner.hurry();
+        },
+        serve: (group) => machine.serve(group),
+        broken: (error) => this.#broken(error),
+      },
+      limits,
+    );
+    this.#writes = new WritePath(this.#writeHost(), limits);
+    this.#keeping = new LogKeeping({
+      options,
+      machine,
+      raft: () => this.#raft.status(),
+      follows: () => this.#standing.follows,
+      storeBytes: () => this.#measure.bytes,
+      tell: (offset, pin) => this.#runner.input({ kind: 'durable', offset, pin }),
+      broken: (error) => this.#broken(error),
+    });
+    this.#membership = new MembershipDriver(this.#membershipHost());
+    this.#autoCompaction = autoCompactionOf(options, machine, (command) => this.submit(command));
+    this.#runner = new EffectRunner({
+      ...options,
+      raft: this.#raft,
+      send: (to, message) => options.transport.send(to, message),
+      handle: (effect) => this.#handle(effect),
+      room: () => this.#apply.room(),
+      patient: () =>
+        this.#standing.role === 'follower' && !this.#apply.isAwaited && machine.watches.count === 0,
+      seen: (offset, bytes) => this.#keeping.seen(offset, bytes),
+      appended: (ms, outcome) => {
+        options.metrics.appendMs(this.shard, ms);
+        if (outcome === 'unknown') options.metrics.unknownOutcome(this.shard);
+      },
+      broken: (error) => this.#broken(error),
+    });
+  }
+
+  start(): void {
+    this.#runner.start();
+    this.#scheduleTick();
+    this.#compaction.next();
+  }
+
+  submit(command: Command): void {
+    const refusal = this.#standing.writeRefusal();
+    if (refusal !== undefined) {
+      answerFailed(command, refusal);
+      return;
+    }
+    const fault = commandFault(this.#options, command.request);
+    if (fault === undefined) this.#writes.submit(command);
+    else answerFailed(command, fault);
+  }
+
+  get(key: Uint8Array, deadlineMs: number, done: (result: GetResult) => void): void {
+    const refusal = this.#standing.readRefusal();
+    if (refusal !== undefined) done({ ok: false, error: refusal });
+    else this.#reads.get({ key, deadlineMs, done });
+  }
+
+  read(
+    request: RangeRequest | TxnRequest,
+    deadlineMs: number,
+    done: (result: CommandResult) => void,
+    mapVersion?: number,
+  ): void {
+    const read = { request, deadlineMs, mapVersion, done };
+    if (isSerializable(request) && !this.#standing.stopped && !this.#standing.awaiting) {
+      this.#reads.serveNow({ ...emptyGroup(), reads: [read] });
+      return;
+    }
+    const refusal = this.#standing.readRefusal();
+    if (refusal !== undefined) done({ ok: false, error: refusal });
+    else this.#reads.read(read);
+  }
+
+  slotStatus(): ReturnType<Replica['slotStatus']> {
+    return this.#machine.slotStatus();
+  }
+
+  exportSlots(
+    ...[slots, from, deadlineMs]: Parameters<Replica['exportSlots']>
+  ): ReturnType<Replica['exportSlots']> {
+    const refusal = this.#standing.readRefusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return this.#reads.current(deadlineMs).then(() => this.#machine.exportSlots(slots, from));
+  }
+
+  /** Answers a request of the shard's replica on another member. */
+  async answer(from: MemberId, payload: unknown): Promise<unknown> {
+    if (this.#standing.stopped) throw new KvError('KV_STOPPED');
+    return this.#keeping.answer(from, payload);
+  }
+
+  /** These voters' disks no longer hold the log. */
+  excludeFromTruncation(members: readonly MemberId[]): void {
+    this.#keeping.exclude(members);
+  }
+
+  /** From now on it waits for a snapshot; or it halts, since nobody holds what the log has lost. */
+  step(input: Extract<RaftInput, { kind: 'await-snapshot' | 'halt' }>): void {
+    this.#runner.input(input);
+  }
+
+  watch(request: WatchRequest, sink: WatchSink): WatchHandle {
+    return this.#machine.watches.add(request, sink);
+  }
+
+  status(): ReplicaStatus {
+    const raft = this.#raft.status();
+    return {
+      shard: this.shard,
+      raft: this.#standing.halt === undefined ? raft : { ...raft, halted: this.#standing.halt },
+      appliedIndex: this.#apply.appliedIndex,
+      revision: this.#machine.revision,
+      compactRevision: this.#machine.compactRevision,
+      queuedCommands: this.#writes.queuedCommands,
+      queuedBytes: this.#writes.queuedBytes,
+      watchers: this.#machine.watches.count,
+      phase: this.#standing.awaiting ? 'installing' : 'following',
+      install: undefined,
+      ...this.#keeping.status,
+      logName: this.#options.log.name,
+      storeBytes: this.#measure.bytes,
+    };
+  }
+
+  transferLeadership(target: MemberId): Promise<void> {
+    const { voters } = this.#raft.status();
+    const refusal = this.#standing.writeRefusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    if (!voters.includes(target)) return Promise.reject(new KvError('KV_BAD_TRANSFEREE'));
+    if (target === this.#options.self) return Promise.resolve();
+    return this.#transfers.wait(target, () => this.#runner.input({ kind: 'transfer', target }));
+  }
+
+  stateHash(): ReturnType<Replica['stateHash']> {
+    return this.#machine.stateHash();
+  }
+
+  async snapshotView(): ReturnType<Replica['snapshotView']> {
+    const refusal = this.#standing.readRefusal();
+    if (refusal !== undefined) throw refusal;
+    return openSnapshotView(this.#options, await this.#machine.view());
+  }
+
+  async barrier(deadlineMs: number): Promise<void> {
+    const refusal = this.#standing.readRefusal();
+    if (refusal !== undefined) throw refusal;
+    await this.#reads.current(deadlineMs);
+  }
+
+  restore(step: RestoreStep, deadlineMs: number): Promise<void> {
+    const refusal = this.#standing.writeRefusal();
+    return logRestoreStep(step, deadlineMs, {
+      refusal,
+      writes: this.#writes,
+      machine: this.#machine,
+    });
+  }
+
+  deliver(from: MemberId, payload: unknown): void {
+    if (this.#standing.stopped) return;
+    const message = parseRaftMessage(payload);
+    if (message.ok) this.#onMessage(from, message.value);
+    else
+      this.#options.logger.warn(
+        { problem: message.error },
+        'malformed message from a peer dropped',
+      );
+  }
+
+  #onMessage(from: MemberId, message: RaftMessage): void {
+    this.#runner.input({ kind: 'message', from, message });
+    // Sent while somebody watches here: the record is in the log already, do not let more gather.
+    const isNews = message.kind === 'accepted' && message.index > this.#apply.appliedIndex;
+    if (isNews && message.index > this.#raft.accepted.index) this.#runner.hurry();
+  }
+
+  peerReachability(peer: MemberId, reachable: boolean): void {
+    if (!this.#standing.stopped) this.#runner.input({ kind: 'peer-reachability', peer, reachable });
+  }
+
+  wantMembership(desired: Membership): void {
+    this.#membership.want(desired);
+  }
+
+  /** The store could not be exchanged: this replica stands still for good, though it was stopped for the exchange. */
+  die(error: unknown): void {
+    const detail = textOf(error);
+    this.#standing.fail(detail, this.#raft.status().accepted);
+    this.#options.logger.error({ detail }, 'replica broke');
+    this.#host.changed();
+  }
+
+  /** Fails what waits and resolves when nothing touches log or store any more; both stay open. */
+  async stop(): Promise<void> {
+    if (this.#standing.stopped) return;
+    this.#standing.stopped = true;
+    this.#cancelTick();
+    this.#failAll(() => new KvError('KV_STOPPED'));
+    this.#machine.watches.stop(() => new KvError('KV_STOPPED'));
+    // Together: the reading of the log may be waiting for room in the apply backlog.
+    await Promise.all([this.#runner.stop(), this.#apply.stop(), this.#keeping.stop()]);
+  }
+
+  #writeHost(): ConstructorParameters<typeof WritePath>[0] {
+    const { clock, metrics, logger } = this.#options;
+    return {
+      nowMs: () => clock.nowMs(),
+      canPropose: () =>
+        this.#raft.canPropose() && this.#apply.appliedIndex === this.#raft.accepted.index,
+      isHeld: () => this.#membership.holdsWrites,
+      execute: (proposals, isCurrent) => this.#machine.execute(proposals, isCurrent),
+      propose: (payload) => this.#runner.input({ kind: 'propose', record: 'batch', payload }),
+      confirm: (deadlineMs, done) => this.#reads.barrier(deadlineMs, done),
+      broken: (error) => this.#broken(error),
+      sealed: (commands) => metrics.batchCommands(this.shard, commands),
+      settled: (commands, committed) => {
+        if (committed) metrics.proposalCommitted(this.shard, commands);
+        else metrics.proposalFailed(this.shard, commands);
+        logger.debug({ commands, committed }, 'batch settled');
+      },
+    };
+  }
+
+  #membershipHost(): ConstructorParameters<typeof MembershipDriver>[0] {
+    return {
+      ...this.#options,
+      serves: () => this.#writes.serves && this.#standing.follows,
+      raft: this.#raft,
+      isIdle: () => !this.#writes.busy,
+      propose: (payload) => this.#runner.input({ kind: 'propose', record: 'config', payload }),
+      handOver: (to) => this.transferLeadership(to),
+      resume: () => this.#writes.pump(),
+    };
+  }
+
+  #handle(effect: ReplicaEffect): void {
+    switch (effect.kind) {
+      case 'accept':
+        this.#apply.enqueue({ ...effect.record, state: effect.state, own: effect.own });
+        break;
+      case 'proposal':
+        if (this.#membership.settle(effect.verdict)) break;
+        // `accepted` is answered once applied; see #onApplied.
+        if (effect.verdict !== 'accepted') this.#onAbsent(effect.verdict);
+        break;
+      case 'read-ready':
+        this.#reads.ready(effect.readId, effect.index);
+        break;
+      case 'read-failed':
+        this.#reads.failed(effect.readId);
+        break;
+      case 'leader-ready':
+        this.#onLeaderReady(effect.index);
+        break;
+      case 'role-changed':
+        this.#onRoleChanged(effect);
+        break;
+      case 'transfer-settled':
+        this.#transfers.settle(effect.target, effect.moved);
+        break;
+      case 'fenced':
+        this.#options.metrics.fenced(this.shard);
+        this.#options.logger.info(
+          { offset: effect.offset, reason: effect.reason },
+          'record fenced',
+        );
+        break;
+      case 'snapshot-needed':
+        this.#onSnapshotNeeded(effect.start);
+        break;
+      case 'halted':
+        this.#standing.halt = effect.report;
+        this.#standing.role = 'follower';
+        this.#standing.leader = undefined;
+        this.#options.logger.error(
+          { report: effect.report },
+          `shard halted: ${haltText(effect.report)}`,
+        );
+        this.#keeping.stopGiving();
+        this.#failAll(() => this.#standing.halted());
+        this.#machine.watches.stop(() => this.#standing.halted());
+        this.#host.changed();
+        break;
+    }
+  }
+
+  async #write(records: readonly AcceptedRecord[]): Promise<void> {
+    await this.#machine.write(records);
+    if (!this.#followed) this.#host.followed();
+    this.#followed = true;
+    this.#keeping.applied(records.reduce((bytes, { payload }) => bytes + payload.length, 0));
+  }
+
+  #onSnapshotNeeded(start: LogOffset): void {
+    this.#standing.awaiting = true;
+    const { accepted } = this.#raft.status();
+    this.#options.logger.warn(
+      { start, next: accepted.offset + 1 },
+      'the log starts above what this replica needs: it installs a snapshot',
+    );
+    this.#keeping.stopGiving();
+    this.#failAll(() => this.#standing.notLeader());
+    this.#machine.watches.stop(() => this.#standing.notLeader());
+    this.#host.changed();
+    this.#host.snapshotNeeded();
+  }
+
+  #onApplied(records: readonly AcceptedRecord[]): void {
+    if (records.some(({ own, kind }) => own && kind === 'batch')) this.#writes.applied();
+    this.#membership.pump();
+    this.#compaction.next();
+    if (records.some(({ kind }) => kind === 'config')) this.#host.changed();
+  }
+
+  #onAbsent(verdict: 'absent' | 'oversize'): void {
+    this.#writes.absent(() => {
+      if (verdict === 'oversize')
+        return new KvError('KV_REQUEST_TOO_LARGE', 'the log refuses a record of this size');
+      return this.#standing.role === 'leader'
+        ? new KvError('KV_LOG_UNAVAILABLE')
+        : new KvError('KV_DEPOSED');
+    });
+  }
+
+  #onLeaderReady(index: LogIndex): void {
+    this.#readyIndex = index;
+    this.#apply.whenApplied(index, () => {
+      this.#machine
+        .beginLeading()
+        .then(() => {
+          const current = this.#standing.role === 'leader' && this.#readyIndex === index;
+          if (current && !this.#standing.stopped) this.#writes.start();
+        })
+        .catch((error: unknown) => this.#broken(error));
+    });
+  }
+
+  #onRoleChanged(effect: Extract<ReplicaEffect, { kind: 'role-changed' }>): void {
+    const { role, term, leader } = effect;
+    this.#standing.role = role;
+    this.#standing.leader = leader;
+    if (role !== 'follower') this.#runner.hurry();
+    this.#options.logger.info({ role, term, leader: leader?.toString(16) }, 'role changed');
+    if (role !== 'leader') this.#writes.stop(() => this.#standing.notLeader());
+    this.#host.changed();
+  }
+
+  #failAll(error: () => KvError): void {
+    this.#writes.abandon(error);
+    this.#reads.failAll(error);
+    this.#transfers.failAll();
+  }
+
+  /** A bug or a broken disk: the shard stops rather than diverges. */
+  #broken(error: unknown): void {
+    if (this.#standing.stopped) return;
+    const detail = textOf(error);
+    this.#options.logger.error({ detail }, 'replica broke');
+    this.#runner.input({ kind: 'halt', reason: 'apply-failed', detail });
+  }
+
+  /** All replicas of a process tick in the same turn, so that their heartbeats share one frame per peer. */
+  #scheduleTick(): void {
+    const { clock, limits } = this.#options;
+    const everyMs = limits.heartbeatMs / 2;
+    const delayMs = everyMs - (clock.nowMs() % everyMs);
+    this.#cancelTick = clock.setTimer(delayMs, () => {
+      if (this.#standing.stopped) return;
+      this.#scheduleTick();
+      this.#runner.input({ kind: 'tick' });
+      const nowMs = clock.nowMs();
+      this.#writes.expire(nowMs);
+      this.#reads.expire(nowMs);
+      // Whatever kept a batch back (a transfer that failed, a late answer) may be over.
+      this.#writes.pump();
+      this.#keeping.tick(nowMs);
+      this.#membership.pump();
+      if (this.#writes.serving) this.#autoCompaction?.tick(nowMs);
+      this.#measure.tick(nowMs);
+      if (nowMs < this.#progressAtMs) return;
+      this.#progressAtMs = nowMs + PROGRESS_MS;
+      this.#machine.watches.progressTick();
+    });
+  }
+}

@@ -1,0 +1,101 @@
+import { type LogOffset, logOffset } from '@kvorum/base';
+
+/** What a replica that needs a snapshot asks another one, as plain data. */
+export type SnapshotRequest =
+  | {
+      readonly kind: 'snapshot-begin';
+      readonly shardUid: Uint8Array;
+      readonly generation: number;
+      /** The snapshot must hold everything below it: where the log starts. */
+      readonly start: LogOffset;
+    }
+  /** Chunks are numbered from 0; asked again, one comes again as it was. */
+  | { readonly kind: 'snapshot-chunk'; readonly id: string; readonly seq: number }
+  | { readonly kind: 'snapshot-end'; readonly id: string };
+
+/** Why a replica gives no snapshot. `behind`: it does not hold what the log has lost, and never will from the log. */
+export type SnapshotRefusal = 'behind' | 'busy' | 'not-following' | 'wrong-shard';
+
+export type SnapshotAnswer =
+  | {
+      readonly kind: 'snapshot';
+      readonly id: string;
+      /** The snapshot's position: it holds everything up to here and nothing above. */
+      readonly offset: LogOffset;
+      /** About how many bytes will come. */
+      readonly bytes: number;
+    }
+  | { readonly kind: 'refused'; readonly why: SnapshotRefusal }
+  | {
+      readonly kind: 'chunk';
+      readonly seq: number;
+      /** Rows as `encodeRows` writes them; none in the last chunk. */
+      readonly rows: Uint8Array;
+      /** SHA-256 of `rows`. */
+      readonly digest: Uint8Array;
+      /** SHA-256 over the digests so far: before(this chunk) then this one's; zeros before the first. */
+      readonly whole: Uint8Array;
+      readonly done: boolean;
+    }
+  /** The source no longer holds this snapshot: begin anew. */
+  | { readonly kind: 'expired' }
+  | { readonly kind: 'ended' };
+
+const DIGEST_BYTES = 32;
+const REFUSALS: readonly SnapshotRefusal[] = ['behind', 'busy', 'not-following', 'wrong-shard'];
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function fieldsOf(value: unknown): Fields {
+  return typeof value === 'object' && value !== null ? (value as Fields) : {};
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isDigest(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === DIGEST_BYTES;
+}
+
+/** Undefined for anything that is none. Unknown fields are ignored, so that newer members may add some. */
+export function parseSnapshotRequest(value: unknown): SnapshotRequest | undefined {
+  const { kind, shardUid, generation, start, id, seq } = fieldsOf(value);
+  if (kind === 'snapshot-begin') {
+    const fits = shardUid instanceof Uint8Array && isCount(generation) && isCount(start);
+    return fits ? { kind, shardUid, generation, start: logOffset(start) } : undefined;
+  }
+  if (typeof id !== 'string') return undefined;
+  if (kind === 'snapshot-chunk' && isCount(seq)) return { kind, id, seq };
+  return kind === 'snapshot-end' ? { kind, id } : undefined;
+}
+
+/** Undefined for anything that is none, also what an older member answers. */
+export function parseSnapshotAnswer(value: unknown): SnapshotAnswer | undefined {
+  const fields = fieldsOf(value);
+  const { kind, id, offset, bytes } = fields;
+  switch (kind) {
+    case 'snapshot':
+      return typeof id === 'string' && isCount(offset) && isCount(bytes)
+        ? { kind, id, offset: logOffset(offset), bytes }
+        : undefined;
+    case 'refused': {
+      const why = REFUSALS.find((one) => one === fields['why']);
+      return why === undefined ? undefined : { kind, why };
+    }
+    case 'chunk':
+      return parseChunk(fields);
+    case 'expired':
+    case 'ended':
+      return { kind };
+    default:
+      return undefined;
+  }
+}
+
+function parseChunk(fields: Fields): SnapshotAnswer | undefined {
+  const { seq, rows, digest, whole, done } = fields;
+  const fits = isCount(seq) && rows instanceof Uint8Array && typeof done === 'boolean';
+  if (!fits || !isDigest(digest) || !isDigest(whole)) return undefined;
+  return { kind: 'chunk', seq, rows, digest, whole, done };
+}
