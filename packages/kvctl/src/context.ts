@@ -35,6 +35,8 @@ export interface Context {
   readonly withClient: <T>(run: (client: KvorumClient) => Promise<T>) => Promise<T>;
   /** The same without a member that serves: for questions about the members themselves. */
   readonly withMembers: <T>(run: (client: KvorumClient, call: Call) => Promise<T>) => Promise<T>;
+  /** From --cacert, --cert and --key. */
+  readonly tls: () => ConnectOptions['tls'];
   /** `signal` and `timeoutMs` for a call. */
   readonly call: () => Call;
 }
@@ -136,6 +138,7 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
     io,
     globals,
     call,
+    tls: () => tlsOf(program, readFile),
     withClient: async (run) => {
       const client = new KvorumClient(connectOptions());
       return use(client, async () => {

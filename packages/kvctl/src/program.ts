@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { addBackup } from './commands/backup.ts';
 import { addBench } from './commands/bench.ts';
 import { addCompaction, addEndpoint, addLeader, addMember, addShard } from './commands/cluster.ts';
 import { addCompletion } from './commands/completion.ts';
 import { addDev } from './commands/dev.ts';
 import { addDel, addGet, addPut } from './commands/kv.ts';
+import { addRestore } from './commands/restore.ts';
 import { addStatus } from './commands/status.ts';
 import { addTxn } from './commands/txn.ts';
 import { addWatch } from './commands/watch.ts';
@@ -58,6 +60,8 @@ export function buildProgram(io: Io, trailing: readonly string[]): Command {
   addShard(program, context);
   addLeader(program, context);
   addStatus(program, context);
+  addBackup(program, context);
+  addRestore(program, context);
   addBench(program, context);
   addDev(program, context);
   addCompletion(program, context);

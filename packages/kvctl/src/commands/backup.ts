@@ -1,0 +1,173 @@
+import { type BackupManifest, listBackups, saveBackup, verifyBackup } from '@kvorum/backup';
+import { META_SHARD } from '@kvorum/base';
+import type { SnapshotStore } from '@kvorum/ports';
+import { shardsWithSlots } from '@kvorum/shard';
+import type { Command } from 'commander';
+import { type Context, flag } from '../context.ts';
+import { EXIT, Exit, InputError } from '../exit.ts';
+import { askStream } from '../member-http.ts';
+import { jsonLine } from '../output.ts';
+import {
+  addStoreFlags,
+  callerOf,
+  chosenBackup,
+  quietMap,
+  reporter,
+  type StoreFlags,
+  sizeText,
+  withScratch,
+  withStore,
+} from './backup-context.ts';
+import { printRows } from './cluster.ts';
+
+const HELP = `
+STORE is a directory (a path, or dir:///path) or s3://bucket/prefix. Credentials for S3 come from
+AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or wherever AWS's tools find them.
+
+Examples:
+  kvctl backup save /srv/backups
+  kvctl backup list /srv/backups
+  kvctl backup verify /srv/backups
+  kvctl restore /srv/backups --endpoints http://new-cluster:2379`;
+
+/** `20261121T154225Z`: sorts by time, and is a plain file name everywhere. */
+function backupName(now: Date): string {
+  return now
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z')
+    .replace(/[-:]/g, '');
+}
+
+async function save(
+  context: Context,
+  where: string,
+  flags: StoreFlags & { readonly name?: string },
+): Promise<void> {
+  const backup = flags.name ?? backupName(new Date());
+  if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/.test(backup)) {
+    throw new InputError(`"${backup}" is no name for a backup`, 'letters, digits, - and _');
+  }
+  const caller = await callerOf(context);
+  const map = await quietMap(caller);
+  const manifest = await withStore(where, flags, async (store) => {
+    if ((await listBackups(store)).some(({ name }) => name === backup)) {
+      throw new InputError(`there is a backup ${backup} in ${store.where} already`);
+    }
+    const saved = await saveBackup({
+      store,
+      backup,
+      shards: [...shardsWithSlots(map), META_SHARD],
+      mapVersion: map.version,
+      fetch: (shard) => askStream(caller(`/v1/snapshot/${shard}`)),
+      nowMs: () => Date.now(),
+      progress: reporter(context),
+    });
+    await checkStill(caller, map.version, saved, store);
+    return saved;
+  });
+  if (context.globals().format === 'json') context.io.out(jsonLine(manifest));
+  else context.io.out(`saved backup ${backup}: ${describe(manifest)}\n`);
+}
+
+/** A map that changed on the way may have moved keys between two copies. */
+async function checkStill(
+  caller: Awaited<ReturnType<typeof callerOf>>,
+  version: number,
+  manifest: BackupManifest,
+  store: SnapshotStore,
+): Promise<void> {
+  const after = await quietMap(caller);
+  if (after.version === version) return;
+  await store.removeDocument(`${manifest.name}.manifest.json`);
+  await Promise.all(manifest.files.map((file) => store.remove(file)));
+  throw new InputError('the shard map changed during the backup', 'run the same command again');
+}
+
+function describe(manifest: BackupManifest): string {
+  const { files, bytes, revision } = manifest;
+  return `${files.length} copies, ${sizeText(bytes)}, revision ${revision}`;
+}
+
+async function list(context: Context, where: string, flags: StoreFlags): Promise<void> {
+  const { backups, copies } = await withStore(where, flags, async (store) => {
+    const manifests = await listBackups(store);
+    const names = new Set(manifests.flatMap((one) => one.files.map((file) => file.name)));
+    const shards = await store.shards();
+    const all = await Promise.all(shards.map((shard) => store.list(shard)));
+    return { backups: manifests, copies: all.flat().filter(({ name }) => !names.has(name)) };
+  });
+  const rows = [
+    ...backups.map((one) => [
+      one.name,
+      one.finishedAt,
+      one.clusterId,
+      String(one.revision),
+      sizeText(one.bytes),
+    ]),
+    ...copies.map((copy) => [
+      `shard ${copy.shard}: ${copy.name}`,
+      '-',
+      '-',
+      '-',
+      sizeText(copy.bytes),
+    ]),
+  ];
+  const head = ['BACKUP', 'FINISHED', 'CLUSTER', 'REVISION', 'SIZE'];
+  printRows(context, head, rows, { backups, copies });
+}
+
+async function verify(
+  context: Context,
+  where: string,
+  flags: StoreFlags & { readonly backup?: string },
+): Promise<void> {
+  const { manifest, files } = await withStore(where, flags, (store) =>
+    withScratch(flags, async (scratch) => {
+      const chosen = await chosenBackup(store, flags.backup);
+      const progress = reporter(context);
+      const found = await verifyBackup({ store, manifest: chosen, scratch, progress });
+      return { manifest: chosen, files: found };
+    }),
+  );
+  const bad = files.filter((file) => file.problem !== undefined);
+  if (context.globals().format === 'json') {
+    context.io.out(jsonLine({ backup: manifest.name, proven: bad.length === 0, files }));
+  } else if (bad.length === 0) {
+    context.io.out(`backup ${manifest.name} is proven: ${describe(manifest)}\n`);
+  } else {
+    const lines = bad.map((file) => `shard ${file.shard}: ${file.problem}\n`);
+    context.io.out(`backup ${manifest.name} is DAMAGED:\n${lines.join('')}`);
+  }
+  if (bad.length > 0) throw new Exit(EXIT.server);
+}
+
+export function addBackup(program: Command, context: Context): void {
+  const backup = program
+    .command('backup')
+    .description('Save, prove and list backups of the whole cluster')
+    .addHelpText('after', HELP);
+  const saving = backup
+    .command('save')
+    .argument('<store>')
+    .description('Copy every shard, while clients go on');
+  flag(saving, '--name <name>', 'name of the backup (default: the time)');
+  addStoreFlags(saving, false);
+  saving.action((where: string, flags: StoreFlags & { name?: string }) =>
+    save(context, where, flags),
+  );
+  const verifying = backup
+    .command('verify')
+    .argument('<store>')
+    .description('Restore a backup into a scratch directory and compare what comes out');
+  flag(verifying, '--backup <name>', 'which one (default: the newest)');
+  addStoreFlags(verifying, true);
+  verifying.action((where: string, flags: StoreFlags & { backup?: string }) =>
+    verify(context, where, flags),
+  );
+  const listing = backup
+    .command('list')
+    .argument('<store>')
+    .description('Backups, oldest first, and scheduled copies');
+  addStoreFlags(listing, false);
+  listing.action((where: string, flags: StoreFlags) => list(context, where, flags));
+}

@@ -1,0 +1,116 @@
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { KvError } from '@kvorum/base';
+import type { ConnectOptions } from '@kvorum/client';
+import { errorFromPlain } from '@kvorum/wire';
+
+/** No byte for so long: the member is gone. A member may be busy for a while before the first one. */
+const STALLED_MS = 60_000;
+const RETRY_MS = 200;
+/** A leader is elected by then, or the cluster needs help. */
+const RETRY_MS_MAX = 30_000;
+
+export interface MemberCall {
+  /** Of the members that may answer, the best first. */
+  readonly urls: readonly string[];
+  readonly path: string;
+  readonly tls: ConnectOptions['tls'];
+  readonly signal: AbortSignal;
+  readonly body?: { readonly type: string; readonly bytes: Uint8Array };
+}
+
+function send(url: string, call: MemberCall): Promise<IncomingMessage> {
+  const { body, signal } = call;
+  const target = new URL(call.path, url);
+  const start = target.protocol === 'https:' ? httpsRequest : httpRequest;
+  return new Promise((resolve, reject) => {
+    const request = start(
+      target,
+      {
+        ...call.tls,
+        signal,
+        timeout: STALLED_MS,
+        method: body === undefined ? 'GET' : 'POST',
+        ...(body === undefined
+          ? {}
+          : { headers: { 'content-type': body.type, 'content-length': body.bytes.length } }),
+      },
+      resolve,
+    );
+    request.on('timeout', () => request.destroy(new Error(`${url} sends nothing any more`)));
+    request.on('error', (error) => {
+      reject(
+        new KvError('KV_UNAVAILABLE', `${url}: ${error.message || error.name}`, { cause: error }),
+      );
+    });
+    request.end(body?.bytes);
+  });
+}
+
+async function bytesOf(response: IncomingMessage): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const part of response) parts.push(part as Uint8Array);
+  return Buffer.concat(parts);
+}
+
+async function refusalOf(response: IncomingMessage): Promise<KvError> {
+  const text = Buffer.from(await bytesOf(response)).toString('utf8');
+  try {
+    const { error } = JSON.parse(text) as { readonly error?: unknown };
+    if (error !== undefined) return errorFromPlain(error);
+  } catch {
+    // no JSON: said below
+  }
+  return new KvError('KV_UNAVAILABLE', `HTTP ${response.statusCode}`);
+}
+
+/** Another member, or the same one a little later, may do it. */
+const mayPass = (error: unknown): boolean =>
+  error instanceof KvError &&
+  (error.code === 'KV_NOT_FOUND' || ['backoff', 'other-member', 'read-back'].includes(error.retry));
+
+/** The first answer; else the error of the last that refused for a while only. Errors: what no other member can mend. */
+async function askOnce(call: MemberCall): Promise<IncomingMessage | KvError> {
+  let last = new KvError('KV_UNAVAILABLE', 'no member has the shard');
+  for (const url of call.urls) {
+    try {
+      const response = await send(url, call);
+      if (response.statusCode === 200) return response;
+      throw await refusalOf(response);
+    } catch (error) {
+      if (call.signal.aborted || !mayPass(error)) throw error;
+      // Whoever does not hold the shard says least.
+      if (error instanceof KvError && error.code !== 'KV_NOT_FOUND') last = error;
+    }
+  }
+  return last;
+}
+
+/**
+ * Asks the members one after the other until one does it; what it asks may be done twice.
+ * Errors: the first that no other member can mend; the last one after half a minute.
+ */
+export async function askMembers(call: MemberCall): Promise<IncomingMessage> {
+  const untilMs = performance.now() + RETRY_MS_MAX;
+  for (;;) {
+    const answer = await askOnce(call);
+    if (!(answer instanceof KvError)) return answer;
+    if (performance.now() >= untilMs) throw answer;
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+export async function askJson(call: MemberCall): Promise<unknown> {
+  return JSON.parse(Buffer.from(await bytesOf(await askMembers(call))).toString('utf8'));
+}
+
+/** The body of an answer; an answer that breaks off is an error. */
+export async function* askStream(call: MemberCall): AsyncGenerator<Uint8Array, void, undefined> {
+  const response = await askMembers(call);
+  try {
+    for await (const piece of response) yield piece as Uint8Array;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new KvError('KV_UNAVAILABLE', `the copy broke off: ${why}`, { cause: error });
+  }
+}
