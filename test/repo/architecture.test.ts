@@ -49,7 +49,7 @@ const ALLOWED: Readonly<Record<string, Row>> = {
   // The second composition root (ADR 0013): it restores backups where no member runs.
   kvctl: {
     workspace: [
-      ...['client', 'wire', 'shard', 'ports', 'backup'],
+      ...['client', 'shard', 'ports', 'backup'],
       ...['log-local', 'log-kafka', 'store-level', 'snapshot-store'],
     ],
     libraries: ['commander'],

@@ -1,8 +1,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { KvError } from '@kvorum/base';
+import { type ErrorDetails, errorSpec, isErrorCode, KvError } from '@kvorum/base';
 import type { ConnectOptions } from '@kvorum/client';
-import { errorFromPlain } from '@kvorum/wire';
 
 /** No byte for so long: the member is gone. A member may be busy for a while before the first one. */
 const STALLED_MS = 60_000;
@@ -53,11 +52,22 @@ async function bytesOf(response: IncomingMessage): Promise<Uint8Array> {
   return Buffer.concat(parts);
 }
 
+interface Refusal {
+  readonly code?: unknown;
+  readonly message?: unknown;
+  readonly details?: ErrorDetails;
+}
+
 async function refusalOf(response: IncomingMessage): Promise<KvError> {
   const text = Buffer.from(await bytesOf(response)).toString('utf8');
   try {
-    const { error } = JSON.parse(text) as { readonly error?: unknown };
-    if (error !== undefined) return errorFromPlain(error);
+    const { error } = JSON.parse(text) as { readonly error?: Refusal };
+    const { code, message, details } = error ?? {};
+    if (isErrorCode(code) && typeof message === 'string') {
+      // The new error starts with the same words.
+      const why = message.replace(`${errorSpec(code).message}: `, '');
+      return new KvError(code, why, { details: details ?? {} });
+    }
   } catch {
     // no JSON: said below
   }

@@ -1,6 +1,7 @@
 import type { ElectionMetrics } from '@kvorum/log-kafka';
 import type { ReplicaMetrics, ReplicaStatus } from '@kvorum/replica';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type CopyMetrics, copyMetrics } from './copy-metrics.ts';
 import { RequestCounts } from './request-counts.ts';
 
 /** Powers of two around a millisecond, in seconds, as etcd's disk histograms. */
@@ -93,6 +94,7 @@ export interface MemberMetrics {
   readonly refusedConnections: Counter<'reason'>;
   readonly requests: RequestCounts;
   readonly logProblems: Gauge;
+  readonly copies: CopyMetrics;
   /** Of votes and heartbeats over Kafka. */
   readonly election: ElectionMetrics;
   /** Where the gauge of the election topics reads from. */
@@ -284,6 +286,7 @@ export function createMetrics(version: string, memberName: string): MemberMetric
       registers: [registry],
     }),
     requests: new RequestCounts(registry),
+    copies: copyMetrics(registry),
     ...electionMetrics(registry),
     logProblems: new Gauge({
       name: 'kv_log_unsafe_settings',

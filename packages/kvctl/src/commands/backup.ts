@@ -88,6 +88,12 @@ function describe(manifest: BackupManifest): string {
   return `${files.length} copies, ${sizeText(bytes)}, revision ${revision}`;
 }
 
+/** A scheduled copy's name ends with the time, milliseconds. */
+function copiedAt(name: string): string {
+  const [, ms] = /-(\d{14})$/.exec(name) ?? [];
+  return ms === undefined ? '-' : new Date(Number(ms)).toISOString();
+}
+
 async function list(context: Context, where: string, flags: StoreFlags): Promise<void> {
   const { backups, copies } = await withStore(where, flags, async (store) => {
     const manifests = await listBackups(store);
@@ -106,7 +112,7 @@ async function list(context: Context, where: string, flags: StoreFlags): Promise
     ]),
     ...copies.map((copy) => [
       `shard ${copy.shard}: ${copy.name}`,
-      '-',
+      copiedAt(copy.name),
       '-',
       '-',
       sizeText(copy.bytes),

@@ -43,6 +43,17 @@ export interface RoutingRule {
   readonly depth: number;
 }
 
+/** Copies of every shard outside the members. */
+export interface SnapshotsConfig {
+  /** `dir:///path` or `s3://bucket/prefix`; absent = none are made. */
+  readonly store?: string;
+  readonly intervalMs: number;
+  readonly keep: number;
+  /** URL of an S3 server that is not AWS. */
+  readonly s3Endpoint?: string;
+  readonly s3PathStyle: boolean;
+}
+
 /** The whole configuration of one kvd process, every default filled in. */
 export interface KvdConfig {
   readonly name: string;
@@ -59,6 +70,7 @@ export interface KvdConfig {
   readonly election: 'peer' | 'kafka';
   readonly store: { readonly compression: 'none' | 'snappy' };
   readonly autoCompaction: AutoCompactionConfig;
+  readonly snapshots: SnapshotsConfig;
   readonly dev: boolean;
   readonly insecure: boolean;
   readonly peerTls?: PeerTlsConfig;
@@ -302,6 +314,27 @@ export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum mem
       'periodic: a duration such as 30m or 1h30m; without a unit, hours. revision: how many revisions of each shard. 0 = off.',
       { pattern: '^([0-9]+|([0-9]+(ms|s|m|h))+)$', default: '1h' },
     ),
+  }),
+  snapshots: section('Copies of every shard outside the members, made by whoever leads it.', {
+    store: text(
+      'dir:///path (one that all members share) or s3://bucket/prefix; of this cluster alone. Absent = no copies. S3 credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or as AWS’s tools find them.',
+    ),
+    intervalMs: {
+      type: 'integer',
+      description: 'Between two copies of a shard that changed, milliseconds.',
+      minimum: 1000,
+      maximum: 2_147_483_647,
+      default: 3_600_000,
+    },
+    keep: {
+      type: 'integer',
+      description: 'Copies of each shard that are kept; older ones are removed.',
+      minimum: 1,
+      maximum: 100_000,
+      default: 24,
+    },
+    s3Endpoint: text('URL of an S3 server that is not AWS.'),
+    s3PathStyle: flag('The bucket in the path of the URL, not in its host.'),
   }),
   dev: flag('Accept an unsafe log (fewer than 3 copies). Never where data matters.'),
   insecure: flag('Do not warn about clients served in plain text beyond this machine.'),

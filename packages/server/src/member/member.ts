@@ -4,6 +4,7 @@ import { openPeerTransport } from '@kvorum/peer-tcp';
 import type { PeerMessages, PeerTransport, SharedLogs, StateStores } from '@kvorum/ports';
 import { type Replica, ReplicaStores } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
+import { openSnapshotStore } from '@kvorum/snapshot-store';
 import { openLevelStores } from '@kvorum/store-level';
 import { isLoopback } from '../config/address.ts';
 import type { KvdConfig } from '../config/schema.ts';
@@ -23,6 +24,7 @@ import { startPlacement } from './placement.ts';
 import { ReplicaManager } from './replica-manager.ts';
 import { ReplicaSet } from './replica-set.ts';
 import { ShardMapSource } from './shard-map-source.ts';
+import { SnapshotCopies } from './snapshot-copies.ts';
 import { SpaceQuota } from './space-quota.ts';
 import { systemClock, systemRng } from './system.ts';
 
@@ -252,6 +254,7 @@ class RunningMember implements Member {
   #startTasks(messages: PeerMessages): void {
     this.#metrics.statusSource(() => this.#replicas.all().map((replica) => replica.status()));
     this.#cleanups.push(this.host.watchHalts());
+    this.#startCopies();
     this.#cleanups.push(
       startPlacement({
         clock: systemClock,
@@ -276,6 +279,28 @@ class RunningMember implements Member {
   async #verify(): Promise<LogProblems> {
     const found = await this.#options.logs.verify();
     return [...found, ...((await this.#election?.verify()) ?? [])];
+  }
+
+  #startCopies(): void {
+    const { store, intervalMs, keep, s3Endpoint, s3PathStyle } = this.#options.config.snapshots;
+    if (store === undefined) return;
+    const copies = new SnapshotCopies({
+      open: () =>
+        openSnapshotStore({
+          store,
+          endpoint: s3Endpoint,
+          pathStyle: s3PathStyle ? true : undefined,
+        }),
+      intervalMs,
+      keep,
+      clusterId: this.#cluster.id,
+      clock: systemClock,
+      logger: this.#logger,
+      metrics: this.#metrics.copies,
+      led: () => this.#replicas.all().filter((replica) => this.#replicas.leads(replica.shard)),
+    });
+    copies.start();
+    this.#cleanups.push(() => copies.stop());
   }
 
   #onLogProblems(problems: LogProblems): void {

@@ -1,0 +1,157 @@
+import { encodeSnapshot, readHeader } from '@kvorum/backup';
+import { type ClusterId, formatId, KvError, type ShardId } from '@kvorum/base';
+import type { Clock, SnapshotInfo, SnapshotStore } from '@kvorum/ports';
+import type { Replica } from '@kvorum/replica';
+import type { CopyMetrics } from '../copy-metrics.ts';
+import type { Logger } from '../logger.ts';
+
+const CHECK_MS_MAX = 5000;
+const RETRY_MS = 60_000;
+
+export interface SnapshotCopiesParts {
+  readonly open: () => Promise<SnapshotStore>;
+  readonly intervalMs: number;
+  readonly keep: number;
+  readonly clusterId: ClusterId;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: CopyMetrics;
+  /** The replicas whose shards this member leads now. */
+  readonly led: () => readonly Replica[];
+}
+
+interface LastCopy {
+  readonly name: string;
+  readonly atMs: number;
+}
+
+/** `g<generation>-<index>-<wall clock ms>`: sorts by the position in the log. */
+function nameOf(generation: number, index: number, atMs: number): string {
+  const digits = (value: number, width: number): string => String(value).padStart(width, '0');
+  return `g${digits(generation, 6)}-${digits(index, 16)}-${digits(atMs, 14)}`;
+}
+
+const takenMs = (copy: SnapshotInfo): number => Number(/-(\d{14})$/.exec(copy.name)?.[1] ?? 0);
+const isScheduled = (copy: SnapshotInfo): boolean => /^g\d{6}-\d{16}-\d{14}$/.test(copy.name);
+
+/**
+ * Keeps copies of shards outside the members: whoever leads a shard writes one every `intervalMs`, when there is something new, and
+ * removes all but the newest `keep`. One at a time, so that copying never takes more than a part of the member.
+ */
+export class SnapshotCopies {
+  readonly #parts: SnapshotCopiesParts;
+  /** Of the shards this member leads, as far as it has looked. */
+  readonly #last = new Map<ShardId, LastCopy | undefined>();
+  readonly #retryAtMs = new Map<ShardId, number>();
+  readonly #index = new Map<ShardId, number>();
+  #store: SnapshotStore | undefined;
+  #cancel: () => void = () => undefined;
+  #running: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(parts: SnapshotCopiesParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    const delayMs = Math.min(CHECK_MS_MAX, this.#parts.intervalMs);
+    this.#cancel = this.#parts.clock.setTimer(delayMs, () => {
+      this.#running = this.#round().then(() => {
+        if (!this.#stopped) this.start();
+      });
+    });
+  }
+
+  /** Waits for a copy under way: it is given up at its next piece. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancel();
+    await this.#running;
+    await this.#store?.close();
+  }
+
+  async #round(): Promise<void> {
+    const led = this.#parts.led();
+    const shards = new Set(led.map((replica) => replica.shard));
+    // Somebody else may have copied what was led elsewhere meanwhile: looked up again.
+    for (const shard of this.#last.keys()) if (!shards.has(shard)) this.#last.delete(shard);
+    for (const replica of led) {
+      if (this.#stopped) return;
+      await this.#tryOne(replica);
+    }
+  }
+
+  async #tryOne(replica: Replica): Promise<void> {
+    const { clock, logger, metrics } = this.#parts;
+    const { shard } = replica;
+    if (clock.nowMs() < (this.#retryAtMs.get(shard) ?? 0)) return;
+    try {
+      await this.#one(replica);
+      this.#retryAtMs.delete(shard);
+    } catch (error) {
+      if (this.#stopped) return;
+      this.#retryAtMs.set(shard, clock.nowMs() + Math.min(RETRY_MS, this.#parts.intervalMs));
+      metrics.failed(shard);
+      logger.warn({ shard, err: error }, 'no copy of the shard was made; trying again');
+    }
+  }
+
+  async #one(replica: Replica): Promise<void> {
+    const { clock, intervalMs, metrics } = this.#parts;
+    const { shard } = replica;
+    this.#store ??= await this.#parts.open();
+    const store = this.#store;
+    if (!this.#last.has(shard)) this.#last.set(shard, await this.#find(store, shard));
+    const last = this.#last.get(shard);
+    if (last !== undefined) metrics.last(shard, last.atMs);
+    const atMs = clock.wallMs();
+    if (last !== undefined && atMs - last.atMs < intervalMs) return;
+    const { appliedIndex } = replica.status();
+    if (last !== undefined && this.#index.get(shard) === appliedIndex) return;
+    const info = await this.#copy(store, replica, atMs);
+    this.#last.set(shard, { name: info.name, atMs });
+    metrics.copied(shard, info.bytes, atMs);
+    await this.#retain(store, shard);
+  }
+
+  async #find(store: SnapshotStore, shard: ShardId): Promise<LastCopy | undefined> {
+    const newest = (await store.list(shard)).filter(isScheduled).at(-1);
+    if (newest === undefined) return undefined;
+    const { clusterId } = await readHeader(store, newest);
+    if (clusterId === this.#parts.clusterId) return { name: newest.name, atMs: takenMs(newest) };
+    const [found, own] = [formatId(clusterId), formatId(this.#parts.clusterId)];
+    throw new KvError('KV_BACKUP', `${store.where} has copies of cluster ${found}, not ${own}`, {
+      details: { shard, hint: 'set snapshots.store to a place of this cluster alone' },
+    });
+  }
+
+  async #copy(store: SnapshotStore, replica: Replica, atMs: number): Promise<SnapshotInfo> {
+    const source = await replica.snapshotView();
+    const { index } = source.meta;
+    try {
+      const content = encodeSnapshot(source, {
+        clusterId: this.#parts.clusterId,
+        createdAtMs: atMs,
+        withStateHash: true,
+      });
+      const name = nameOf(source.generation, index, atMs);
+      const info = await store.save(replica.shard, name, this.#untilStopped(content));
+      this.#index.set(replica.shard, index);
+      return info;
+    } finally {
+      await source.close();
+    }
+  }
+
+  async *#untilStopped(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const piece of content) {
+      if (this.#stopped) throw new KvError('KV_STOPPED');
+      yield piece;
+    }
+  }
+
+  async #retain(store: SnapshotStore, shard: ShardId): Promise<void> {
+    const copies = (await store.list(shard)).filter(isScheduled);
+    for (const copy of copies.slice(0, -this.#parts.keep)) await store.remove(copy);
+  }
+}
