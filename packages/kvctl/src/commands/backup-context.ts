@@ -19,14 +19,14 @@ import { askJson, type MemberCall } from '../member-http.ts';
 const PROGRESS_MS = 2000;
 
 export interface StoreFlags {
-  readonly s3Endpoint?: string;
-  readonly s3PathStyle?: boolean;
+  readonly storeEndpoint?: string;
+  readonly storePathStyle?: boolean;
   readonly scratch?: string;
 }
 
 export function addStoreFlags(command: Command, needsScratch: boolean): void {
-  flag(command, '--s3-endpoint <url>', 'S3 server that is not AWS');
-  flag(command, '--s3-path-style', 'the bucket in the path of the URL, not in its host');
+  flag(command, '--store-endpoint <url>', 'S3 server that is not AWS');
+  flag(command, '--store-path-style', 'the bucket in the path of the URL, not in its host');
   if (needsScratch) {
     flag(command, '--scratch <dir>', 'where to put the content together (default: temporary)');
   }
@@ -39,8 +39,8 @@ export async function withStore<T>(
 ): Promise<T> {
   const store = await openSnapshotStore({
     store: where,
-    ...(flags.s3Endpoint === undefined ? {} : { endpoint: flags.s3Endpoint }),
-    ...(flags.s3PathStyle === true ? { pathStyle: true } : {}),
+    ...(flags.storeEndpoint === undefined ? {} : { endpoint: flags.storeEndpoint }),
+    ...(flags.storePathStyle === true ? { pathStyle: true } : {}),
   });
   try {
     return await run(store);

@@ -50,8 +50,8 @@ export interface SnapshotsConfig {
   readonly intervalMs: number;
   readonly keep: number;
   /** URL of an S3 server that is not AWS. */
-  readonly s3Endpoint?: string;
-  readonly s3PathStyle: boolean;
+  readonly endpoint?: string;
+  readonly pathStyle: boolean;
 }
 
 /** The whole configuration of one kvd process, every default filled in. */
@@ -333,8 +333,8 @@ export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum mem
       maximum: 100_000,
       default: 24,
     },
-    s3Endpoint: text('URL of an S3 server that is not AWS.'),
-    s3PathStyle: flag('The bucket in the path of the URL, not in its host.'),
+    endpoint: text('URL of an S3 server that is not AWS.'),
+    pathStyle: flag('The bucket in the path of the URL, not in its host.'),
   }),
   dev: flag('Accept an unsafe log (fewer than 3 copies). Never where data matters.'),
   insecure: flag('Do not warn about clients served in plain text beyond this machine.'),

@@ -282,14 +282,14 @@ class RunningMember implements Member {
   }
 
   #startCopies(): void {
-    const { store, intervalMs, keep, s3Endpoint, s3PathStyle } = this.#options.config.snapshots;
+    const { store, intervalMs, keep, endpoint, pathStyle } = this.#options.config.snapshots;
     if (store === undefined) return;
     const copies = new SnapshotCopies({
       open: () =>
         openSnapshotStore({
           store,
-          endpoint: s3Endpoint,
-          pathStyle: s3PathStyle ? true : undefined,
+          endpoint,
+          pathStyle: pathStyle ? true : undefined,
         }),
       intervalMs,
       keep,
