@@ -96,9 +96,14 @@ describe.skipIf(kafka.kind === 'unavailable')('elections over Kafka', () => {
   it('elects a leader for every shard, and serves writes and linearizable reads', async () => {
     await expect.poll(async () => (await leaderships()).length, { timeout: 30_000 }).toBe(3);
     await survive(async () => {});
-    const { body } = await fetch(`${cluster.endpoints[0]}/metrics`);
-    const text = await new Response(body).text();
-    expect(text).toMatch(/^kv_election_topics_answered 1$/m);
+    await client.put('of/all', 'seen');
+    for (const endpoint of cluster.endpoints) {
+      // Two of the three are no leader of that shard, and ask it over Kafka for the index.
+      const answer = await fetch(`${endpoint}/v1/kv/keys/of/all`);
+      expect(await answer.json()).toMatchObject({ value: 'seen' });
+      const metrics = await (await fetch(`${endpoint}/metrics`)).text();
+      expect(metrics).toMatch(/^kv_election_topics_answered 1$/m);
+    }
     expect([...(await topics.leaders(topicPrefix)).keys()].sort()).toEqual(
       ['raft-leader', 'raft-log-0', 'raft-log-1', 'raft-log-meta', 'raft-vote'].map(
         (name) => `${topicPrefix}${name}`,
@@ -132,6 +137,28 @@ describe.skipIf(kafka.kind === 'unavailable')('elections over Kafka', () => {
       expect(await leaderships()).toEqual(before);
     },
   );
+
+  it('members change from elections of their own to elections over Kafka one by one', async () => {
+    const { bootstrap } = kafka as AvailableKafka;
+    const prefix = `${topicPrefix}change-`;
+    const changing = await ProcessCluster.start({ bootstrap, topicPrefix: prefix, shards: 2 });
+    const own = await connect({ endpoints: changing.endpoints, timeoutMs: 30_000 });
+    try {
+      changing.configure({ election: 'kafka' });
+      for (const i of [0, 1, 2]) {
+        await changing.kill(i, 'SIGTERM');
+        await changing.restart(i);
+        for (const key of ['a/k', 'b/k', 'c/k', 'd/k']) {
+          await own.put(key, `${i}`);
+          expect((await own.get(key))?.text()).toBe(`${i}`);
+        }
+      }
+      expect([...(await topics.leaders(prefix)).keys()]).toContain(`${prefix}raft-vote`);
+    } finally {
+      await own.close();
+      await changing.stop();
+    }
+  });
 
   async function untilSteady(): Promise<void> {
     let last: readonly string[] = [];

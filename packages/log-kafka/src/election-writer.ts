@@ -8,8 +8,9 @@ import { errorName, NO_ERROR, reasonOf } from './kafka-errors.ts';
 import type { LeaderConnection } from './leader-connection.ts';
 
 /** A message that could not leave for so long helps nobody: its sender has said something newer, or gave up. */
-const STALE_MS = 1000;
-const PRODUCE_TIMEOUT_MS = 500;
+const STALE_MS = 2000;
+/** A hung broker is replaced no sooner than its session ends, so giving it up earlier would only tear down connections to slow ones. */
+const PRODUCE_TIMEOUT_MS = 1500;
 /** How long one try waits for the topic's partition to have a leader. */
 const CONNECT_MS = 500;
 

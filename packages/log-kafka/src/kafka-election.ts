@@ -20,8 +20,8 @@ const PRESENCE_MS = 1000;
 /** How long a closing member waits for its last word to leave. */
 const GOODBYE_MS = 500;
 const DEFAULT_PREFIX = 'raft-';
-/** A broker that hesitates is given up soon: what waits for it is old already. */
-const REQUEST_MS = 1000;
+/** Beyond the longest poll: then a topic does not answer. */
+const ANSWER_MS = 2000;
 
 /** Why a record of the topics was not taken. */
 export type IgnoredReason = 'malformed' | 'other-version' | 'other-cluster' | 'other-process';
@@ -101,7 +101,7 @@ class TopicElection implements KafkaElection {
     const { limits } = options;
     this.self = options.self;
     this.#options = options;
-    this.#connection = connectionOptions({ requestTimeoutMs: REQUEST_MS, ...options });
+    this.#connection = connectionOptions(options);
     this.#view = new ClusterView(options.brokers, this.#connection);
     const topicBytesMax = FRAME_BYTES_MAX + RECORD_OVERHEAD_BYTES + KEY_BYTES_MAX;
     // Lanes of its own: no long poll of a shard's log may stand before a vote.
@@ -146,7 +146,7 @@ class TopicElection implements KafkaElection {
   }
 
   get isAnswered(): boolean {
-    const withinMs = this.#options.limits.logPollMs + REQUEST_MS;
+    const withinMs = this.#options.limits.logPollMs + ANSWER_MS;
     return this.#topics.every(({ reader }) => reader.answeredWithin(withinMs));
   }
 

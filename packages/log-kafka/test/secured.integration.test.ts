@@ -1,6 +1,19 @@
 import { readFileSync } from 'node:fs';
-import { fromUtf8, logOffset, shardId, utf8 } from '@kvorum/base';
-import { type KafkaLogsOptions, openKafkaLogs } from '@kvorum/log-kafka';
+import {
+  clusterId,
+  DEFAULT_LIMITS,
+  fromUtf8,
+  logOffset,
+  memberId,
+  shardId,
+  utf8,
+} from '@kvorum/base';
+import {
+  type KafkaElection,
+  type KafkaLogsOptions,
+  openKafkaElection,
+  openKafkaLogs,
+} from '@kvorum/log-kafka';
 import type { SharedLogs } from '@kvorum/ports';
 import { describeSharedLogContract } from '@kvorum/testkit';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
@@ -182,6 +195,37 @@ describe.skipIf(kafka === undefined)('refused, with the setting to change', () =
     });
     await expect(opening).rejects.toThrow(what);
     await expect(opening).rejects.toThrow(brokers.join());
+  });
+});
+
+describe.skipIf(kafka === undefined)('elections over SASL and TLS', () => {
+  const openAs = (topicPrefix: string, user: string): Promise<KafkaElection> =>
+    openKafkaElection({
+      ...{ brokers: saslSsl, ssl: { ca }, ...logIn(user) },
+      ...{ topicPrefix, clientId: 'test', dev: true, limits: DEFAULT_LIMITS },
+      self: memberId(BigInt(users.indexOf(user) + 1)),
+      cluster: clusterId(1n),
+      isLeaders: () => false,
+    });
+
+  it('need no permission to delete, and name the one that is missing', async () => {
+    const prefix = freshPrefix();
+    const fails = openAs(prefix, 'nothing');
+    await expect(fails).rejects.toThrow(
+      `lacks the permission Create, Describe, DescribeConfigs, Read, Write; fix: kafka-acls.sh`,
+    );
+    const operations = ['Create', 'DescribeConfigs', 'Read', 'Write'] as const;
+    for (const user of ['member', 'reader'])
+      await allow(plain, { user, operations, topicPrefix: prefix });
+    const [one, other] = [await openAs(prefix, 'member'), await openAs(prefix, 'reader')];
+    try {
+      const received: unknown[] = [];
+      other.onMessage((from, { payload }) => received.push([from, payload]));
+      one.send(other.self, { shard: SPEC.shard, payload: 'hello' });
+      await expect.poll(() => received, { timeout: 10_000 }).toEqual([[one.self, 'hello']]);
+    } finally {
+      await Promise.all([one.close(), other.close()]);
+    }
   });
 });
 

@@ -18,6 +18,7 @@ import type { OpenElection } from './election.ts';
 import { checkMap, firstMap } from './first-map.ts';
 import { deriveMetaUid, freshLeaderId } from './identity.ts';
 import { MemberHost } from './member-host.ts';
+import { MixedMessages } from './mixed-messages.ts';
 import { whenReachable } from './open-log.ts';
 import { peerOptions } from './peer-options.ts';
 import { startPlacement } from './placement.ts';
@@ -202,14 +203,13 @@ class RunningMember implements Member {
   #wirePeers(peers: PeerTransport): void {
     this.host.setPeers(peers);
     peers.onRequest((from, payload) => this.host.onPeerRequest(from, payload));
-    // Also with elections over Kafka: while that setting changes, some members still speak to this one directly.
-    peers.onMessage((from, { shard, payload }) => {
-      this.#replicas.get(shard)?.deliver(from, payload);
-    });
-    if (this.#options.openElection === undefined) this.#wireReachability(peers);
+    if (this.#options.openElection === undefined) this.#wireMessages(peers);
   }
 
-  #wireReachability(messages: PeerMessages): void {
+  #wireMessages(messages: PeerMessages): void {
+    messages.onMessage((from, { shard, payload }) => {
+      this.#replicas.get(shard)?.deliver(from, payload);
+    });
     messages.onReachability((peer, reachable) => {
       for (const replica of this.#replicas.all()) replica.peerReachability(peer, reachable);
     });
@@ -233,11 +233,9 @@ class RunningMember implements Member {
     this.#election = election;
     this.#cleanups.push(() => election.close());
     this.#metrics.electionAnswered(() => election.isAnswered);
-    election.onMessage((from, { shard, payload }) => {
-      this.#replicas.get(shard)?.deliver(from, payload);
-    });
-    this.#wireReachability(election);
-    return election;
+    const messages = new MixedMessages(election, peers);
+    this.#wireMessages(messages);
+    return messages;
   }
 
   #openMeta(manager: ReplicaManager): Promise<Replica> {
