@@ -2,13 +2,14 @@ import { formatId, type MemberId } from '@kvorum/base';
 import { PEER_PROTOCOL_VERSION, type PeerHello, type PeerItem } from '@kvorum/wire';
 import type { PeerTransportOptions } from './peer-options.ts';
 
-export function ownHello(options: PeerTransportOptions): PeerHello {
+export function ownHello(options: PeerTransportOptions, refusal?: string): PeerHello {
   return {
     kind: 'hello',
     protocolVersion: PEER_PROTOCOL_VERSION,
     clusterId: options.clusterId,
     memberId: options.self,
     diskId: options.diskId,
+    ...(refusal === undefined ? {} : { refusal }),
   };
 }
 
@@ -30,6 +31,7 @@ export function helloRefusal(
     const [theirs, ours] = [formatId(item.clusterId), formatId(options.clusterId)];
     return `it belongs to cluster ${theirs}, this member to ${ours}: check the peer addresses and data directories`;
   }
+  if (item.refusal !== undefined) return `it refuses this member: ${item.refusal}`;
   if (expected !== undefined && item.memberId !== expected) {
     const [found, wanted] = [formatId(item.memberId), formatId(expected)];
     return `member ${found} answers at the address of member ${wanted}: check the peer addresses`;
@@ -37,5 +39,5 @@ export function helloRefusal(
   if (expected === undefined && item.memberId === options.self) {
     return 'it claims this member’s own id: two members share a data directory, or an address is this one’s own';
   }
-  return undefined;
+  return options.admit?.(item);
 }

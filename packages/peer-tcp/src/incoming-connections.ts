@@ -149,8 +149,8 @@ export class IncomingConnections {
 
   #onHello(connection: Connection, item: PeerItem): void {
     // Also a refused peer hears who this is, so that its own warning can say what is wrong.
-    connection.socket.item(ownHello(this.#options));
     const refusal = helloRefusal(this.#options, item);
+    connection.socket.item(ownHello(this.#options, refusal));
     if (refusal !== undefined || item.kind !== 'hello') {
       this.#warn(connection, refusal ?? 'no hello');
       this.#forget(connection);

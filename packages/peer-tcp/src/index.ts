@@ -1,3 +1,4 @@
+export { type AskOptions, askPeer } from './ask-peer.ts';
 export type {
   PeerAddress,
   PeerTls,

@@ -33,6 +33,11 @@ export interface PeerTransportOptions {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly limits: Limits;
+  /** Why nothing may come from a member that says who it is; undefined = it may. Asked at every connection. */
+  readonly admit?: (hello: {
+    readonly memberId: MemberId;
+    readonly diskId: string;
+  }) => string | undefined;
   readonly onWarning?: (warning: PeerWarning) => void;
 }
 

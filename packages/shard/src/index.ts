@@ -15,6 +15,16 @@ export {
   planSplit,
   type SlotWeight,
 } from './move-plan.ts';
+  changeMembers,
+  type MemberChange,
+  memberNamed,
+  moveReplica,
+  previewQuorums,
+  type QuorumPreview,
+  registerDisk,
+  wrongDisk,
+} from './member-changes.ts';
+export { placeReplicas, replicaCount } from './replica-placement.ts';
 export { type Route, routeRequest } from './route-request.ts';
 export { type RoutingRule, routingPart, SLOT_COUNT, slotOf } from './routing-part.ts';
 export {

@@ -29,6 +29,8 @@ export interface PeerHello {
   readonly memberId: MemberId;
   /** Identity of the data directory: a member that lost its disk comes back with another one. */
   readonly diskId: string;
+  /** Why the sender takes nothing from the other side; absent where it does. */
+  readonly refusal?: string;
 }
 
 export type PeerItem =
@@ -54,8 +56,11 @@ const LENGTH_BYTES = 4;
 
 function plainItem(item: PeerItem): readonly unknown[] {
   switch (item.kind) {
-    case 'hello':
-      return [CODE.hello, item.protocolVersion, item.clusterId, item.memberId, item.diskId];
+    case 'hello': {
+      const { protocolVersion, clusterId: cluster, memberId: member, diskId, refusal } = item;
+      const hello = [CODE.hello, protocolVersion, cluster, member, diskId];
+      return refusal === undefined ? hello : [...hello, refusal];
+    }
     case 'messages':
       return [CODE.messages, item.messages];
     case 'request':
@@ -85,7 +90,7 @@ const isId = (value: unknown): value is bigint =>
   typeof value === 'bigint' && value > 0n && value <= U64_MAX;
 
 function parseHello(item: readonly unknown[]): PeerItem | undefined {
-  const [, protocolVersion, cluster, member, diskId] = item;
+  const [, protocolVersion, cluster, member, diskId, refusal] = item;
   if (!isCount(protocolVersion) || !isId(cluster) || !isId(member)) return undefined;
   if (typeof diskId !== 'string') return undefined;
   return {
@@ -94,6 +99,7 @@ function parseHello(item: readonly unknown[]): PeerItem | undefined {
     clusterId: clusterId(cluster),
     memberId: memberId(member),
     diskId,
+    ...(typeof refusal === 'string' ? { refusal } : {}),
   };
 }
 
