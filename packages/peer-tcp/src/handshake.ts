@@ -31,7 +31,6 @@ export function helloRefusal(
     const [theirs, ours] = [formatId(item.clusterId), formatId(options.clusterId)];
     return `it belongs to cluster ${theirs}, this member to ${ours}: check the peer addresses and data directories`;
   }
-  if (item.refusal !== undefined) return `it refuses this member: ${item.refusal}`;
   if (expected !== undefined && item.memberId !== expected) {
     const [found, wanted] = [formatId(item.memberId), formatId(expected)];
     return `member ${found} answers at the address of member ${wanted}: check the peer addresses`;
@@ -39,5 +38,6 @@ export function helloRefusal(
   if (expected === undefined && item.memberId === options.self) {
     return 'it claims this member’s own id: two members share a data directory, or an address is this one’s own';
   }
+  if (item.refusal !== undefined) return `it refuses this member: ${item.refusal}`;
   return options.admit?.(item);
 }

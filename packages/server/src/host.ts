@@ -5,6 +5,7 @@ import type { ShardMap } from '@kvorum/shard';
 import type { MemberInfo } from '@kvorum/wire';
 import type { Logger } from './logger.ts';
 import type { MapEditor } from './member/map-editor.ts';
+import type { MemberAdmin } from './member/member-admin.ts';
 import type { MemberMetrics } from './metrics.ts';
 import type { Router } from './router/router.ts';
 
@@ -28,6 +29,8 @@ export interface Host {
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
   readonly router: Router;
+  /** Changes the members, on behalf of an operator. */
+  readonly admin: MemberAdmin;
   /** Changes the shard map, from any member. */
   readonly mapEditor: MapEditor;
   /** All members of the cluster, in the order of their names. */

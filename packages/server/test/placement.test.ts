@@ -38,7 +38,9 @@ function placement(clock: VirtualClock, held: HeldShards): { readonly moved: str
     logReachable: true,
   }));
   const replica: PlacedReplica = {
-    status: () => ({ raft: { peers, accepted: { index: 9 } } }),
+    status: () => ({
+      raft: { peers, voters: cluster.members.map(({ id }) => id), accepted: { index: 9 } },
+    }),
     transferLeadership: (to) => {
       moved.push(formatId(to));
       return Promise.resolve();
@@ -49,7 +51,7 @@ function placement(clock: VirtualClock, held: HeldShards): { readonly moved: str
     clock,
     logger: createLogger(config),
     replicas,
-    cluster,
+    self: cluster.self.id,
     map: () => map,
     isReachable: () => true,
     isHeld: (shard) => held.has(shard),

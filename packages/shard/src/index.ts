@@ -15,6 +15,7 @@ export {
   planSplit,
   type SlotWeight,
 } from './move-plan.ts';
+export {
   changeMembers,
   type MemberChange,
   memberNamed,

@@ -13,6 +13,8 @@ import { err, KvError, ok, type Result } from '@kvorum/base';
  * | `shards` | none | {@link ShardInfo}[], data shards first in numeric order, then `meta` |
  * | `transfer` | {@link TransferParams} | `{ holdMs }` once the target leads: how long it keeps the shard against the even spread; any member forwards it to the shard's leader |
  * | `hash` | {@link HashParams} | {@link ShardHash} of the asked member's replica |
+ * | `change-member` | {@link MemberChangeParams} | {@link MemberChanged}, as soon as the shard map has it |
+ * | `move-replica` | {@link MoveReplicaParams} | `{ mapVersion, changed }` |
  * | `health` | none | {@link HealthStatus} of the asked member |
  */
 export const CONTROL_METHODS = [
@@ -22,6 +24,8 @@ export const CONTROL_METHODS = [
   'transfer',
   'hash',
   'health',
+  'change-member',
+  'move-replica',
 ] as const;
 export type ControlMethod = (typeof CONTROL_METHODS)[number];
 
@@ -33,6 +37,11 @@ export interface MemberInfo {
   readonly clientUrls: readonly string[];
   /** `host:port` where its peers reach it. */
   readonly peerAddress: string;
+  readonly zone?: string;
+  /** `draining` or `leaving`; absent while it is a member like the others. */
+  readonly state?: string;
+  /** False until its first start; absent then. */
+  readonly started?: boolean;
 }
 
 /** One replica as its member sees it. */
@@ -158,6 +167,9 @@ const member: Check<MemberInfo> = (value, path) => {
     name: text(from['name'], `${path}.name`),
     clientUrls: list(text)(from['clientUrls'], `${path}.clientUrls`),
     peerAddress: text(from['peerAddress'], `${path}.peerAddress`),
+    ...maybe('zone', from, path),
+    ...maybe('state', from, path),
+    ...(from['started'] === false ? { started: false } : {}),
   };
 };
 

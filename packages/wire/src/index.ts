@@ -58,6 +58,17 @@ export {
   type LogRecordKind,
 } from './log-record.ts';
 export {
+  MEMBER_CHANGE_KINDS,
+  type MemberChanged,
+  type MemberChangeKind,
+  type MemberChangeParams,
+  type MoveReplicaParams,
+  parseMemberChange,
+  parseMemberChanged,
+  parseMoveReplica,
+  type VotersPreview,
+} from './member-control.ts';
+export {
   encodePeerFrame,
   PEER_PROTOCOL_VERSION,
   PeerFrameDecoder,

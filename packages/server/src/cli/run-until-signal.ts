@@ -4,6 +4,8 @@ import { EXIT, reportFatal } from './exit.ts';
 export interface Service {
   start(signal: AbortSignal): Promise<void>;
   stop(): Promise<void>;
+  /** Resolves when it ends by itself, with why. */
+  readonly failed?: Promise<Error>;
 }
 
 /**
@@ -33,7 +35,7 @@ export async function runUntilSignal(service: Service): Promise<number> {
     await service.stop();
     return reportFatal(error, process.stderr);
   }
-  await signalled;
+  const failure = await Promise.race([signalled, service.failed ?? signalled]);
   await service.stop();
-  return EXIT.ok;
+  return failure === undefined ? EXIT.ok : reportFatal(failure, process.stderr);
 }

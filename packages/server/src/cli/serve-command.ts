@@ -1,8 +1,8 @@
+import type { KvError } from '@kvorum/base';
 import type { LoadedConfig } from '../config/load.ts';
 import { createLogger } from '../logger.ts';
-import { openMemberDirectory } from '../member/data-directory.ts';
 import { type Member, startMember } from '../member/member.ts';
-import { systemRng } from '../member/system.ts';
+import { findOwnPlace } from '../member/own-place.ts';
 import { serverVersion } from '../version.ts';
 import { type OpenedLogs, openConfiguredLogs } from './open-logs.ts';
 import { runUntilSignal } from './run-until-signal.ts';
@@ -13,11 +13,15 @@ export async function serve(loaded: LoadedConfig): Promise<number> {
   const logger = createLogger(config);
   let opened: OpenedLogs | undefined;
   let member: Member | undefined;
+  let removed: (error: KvError) => void = () => undefined;
+  const failed = new Promise<KvError>((resolve) => {
+    removed = resolve;
+  });
   return runUntilSignal({
     async start(signal) {
       // Whose directory it is comes before opening anything in it.
-      const directory = openMemberDirectory(config, systemRng);
-      opened = await openConfiguredLogs(config, directory.log, logger);
+      const place = await findOwnPlace(config, logger, signal);
+      opened = await openConfiguredLogs(config, place.directory.log, logger);
       member = await startMember({
         config,
         version: serverVersion(),
@@ -26,8 +30,11 @@ export async function serve(loaded: LoadedConfig): Promise<number> {
         logWhere: opened.where,
         ...(opened.openElection === undefined ? {} : { openElection: opened.openElection }),
         signal,
+        place,
       });
+      void member.expelled.then(removed);
     },
+    failed,
     async stop() {
       await member?.stop();
       await opened?.close();

@@ -241,13 +241,6 @@ function checkMeaning(config: KvdConfig, oneProcess: boolean): KvdConfig {
       'use log.kind kafka, or `kvd dev` for several members in one process',
     );
   }
-  if (config.replicas !== 0 && config.replicas !== members.length) {
-    throw configError(
-      `replicas is ${config.replicas}, but this version keeps a copy of every shard on each of the ` +
-        `${members.length} members`,
-      'set replicas to 0',
-    );
-  }
   if (config.shards > config.limits.shardsMax) {
     throw configError(
       `shards is ${config.shards}, above limits.shardsMax ${config.limits.shardsMax}`,

@@ -63,6 +63,9 @@ export interface KvdConfig {
   readonly shards: number;
   readonly replicas: number;
   readonly members: readonly MemberConfig[];
+  /** It becomes a member of a cluster that exists. */
+  readonly join: boolean;
+  readonly zone?: string;
   readonly listenClient: string;
   readonly listenPeer: string;
   readonly log: LogConfig;
@@ -275,17 +278,25 @@ export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum mem
   },
   replicas: {
     type: 'integer',
-    description: 'Copies of every shard; 0 = one on every member.',
+    description:
+      'Copies of every shard, spread over the members and their zones; 0 = one on every member, at most 7. What the leader of the meta shard has counts.',
     minimum: 0,
     maximum: 7,
     default: 0,
   },
   members: {
     type: 'array',
-    description: 'All members, this one among them. Empty = this one alone.',
+    description:
+      'All members, this one among them. Empty = this one alone. They found the cluster; later the shard map says who is a member, and this only where to ask.',
     items: MEMBER_SCHEMA,
     default: [],
   },
+  join: flag(
+    'This member joins a cluster that exists: with an empty directory it asks the other `members` until `kvctl member add` has named it.',
+  ),
+  zone: text(
+    'Where its machine stands (rack, availability zone): the replicas of a shard are spread over different zones.',
+  ),
   listenClient: address(
     'Where clients are served. With `members`: by default at `client` of its own entry.',
     { default: '127.0.0.1:2379' },

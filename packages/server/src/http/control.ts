@@ -6,6 +6,8 @@ import {
   type HealthStatus,
   type MemberStatus,
   parseHashParams,
+  parseMemberChange,
+  parseMoveReplica,
   parseTransferParams,
   type ReplicaInfo,
   type ShardHash,
@@ -96,7 +98,6 @@ async function hash(host: Host, params: unknown): Promise<ShardHash> {
 async function transfer(host: Host, params: unknown): Promise<{ readonly holdMs: number }> {
   const parsed = parseTransferParams(params);
   if (!parsed.ok) throw parsed.error;
-  replicaOf(host, parsed.value.shard);
   return { holdMs: await host.transfer(parsed.value.shard, parsed.value.member) };
 }
 
@@ -114,6 +115,16 @@ function run(host: Host, method: ControlMethod, params: unknown): unknown {
       return hash(host, params);
     case 'transfer':
       return transfer(host, params);
+    case 'change-member': {
+      const parsed = parseMemberChange(params);
+      if (!parsed.ok) throw parsed.error;
+      return host.admin.change(parsed.value);
+    }
+    case 'move-replica': {
+      const parsed = parseMoveReplica(params);
+      if (!parsed.ok) throw parsed.error;
+      return host.admin.move(parsed.value);
+    }
   }
 }
 

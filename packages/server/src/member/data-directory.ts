@@ -9,18 +9,26 @@ import {
   writeSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type ClusterId, formatId, KvError, type MemberId, toHex } from '@kvorum/base';
+import { type ClusterId, formatId, KvError, type MemberId, memberId, toHex } from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
-import type { KvdConfig } from '../config/schema.ts';
-import { describeCluster } from './cluster.ts';
+import { parseShardMap, type ShardMap } from '@kvorum/shard';
 
 /** Version of the directory's layout; a newer one is refused. */
 export const DATA_FORMAT = 1;
 
+const IDENTITY_FILE = 'identity.json';
+/** The newest shard map that this member has seen: where the others are when it starts again. */
+const MAP_FILE = 'shard-map.json';
+
 export interface DataDirectory {
   readonly path: string;
+  readonly memberId: MemberId;
   /** Identity of this disk, 32 hex digits: a wiped and re-created directory has another one. */
   readonly diskId: string;
+  /**
+   * The shard map has this disk as the member's. Until then the disk may be the empty successor of one on which this member has voted.
+   */
+  readonly confirmed: boolean;
   readonly replicas: string;
   readonly log: string;
 }
@@ -31,6 +39,8 @@ interface IdentityFile {
   readonly memberId: string;
   readonly memberName: string;
   readonly diskId: string;
+  /** Absent in files of the version before: true. */
+  readonly confirmed?: boolean;
 }
 
 const refuse = (path: string, why: string, hint: string, cause?: unknown): KvError =>
@@ -74,11 +84,11 @@ function readIdentity(path: string): IdentityFile | undefined {
 }
 
 /** Written aside, synced and renamed: after a crash the file is whole or absent. */
-function writeIdentity(path: string, identity: IdentityFile): void {
+function writeAside(path: string, value: object): void {
   const aside = `${path}.new`;
   const file = openSync(aside, 'w', 0o600);
   try {
-    writeSync(file, `${JSON.stringify(identity, undefined, 2)}\n`);
+    writeSync(file, `${JSON.stringify(value, undefined, 2)}\n`);
     fsyncSync(file);
   } finally {
     closeSync(file);
@@ -94,19 +104,13 @@ function checkOwner(path: string, found: IdentityFile, cluster: string, member: 
       'check dataDir, clusterName and clusterToken',
     );
   }
-  if (found.memberId !== member) {
+  if (found.memberName !== member) {
     throw refuse(
       path,
-      `it belongs to member "${found.memberName}" (${found.memberId}), this is ${member}`,
+      `it belongs to member "${found.memberName}" (${found.memberId}), this is "${member}"`,
       'give every member a dataDir of its own',
     );
   }
-}
-
-/** The data directory of the configured member; see {@link openDataDirectory}. */
-export function openMemberDirectory(config: KvdConfig, rng: Rng): DataDirectory {
-  const { id, self } = describeCluster(config);
-  return openDataDirectory(config.dataDir, { cluster: id, member: self.id, name: self.name }, rng);
 }
 
 /**
@@ -127,7 +131,7 @@ export function openDataDirectory(
   } catch (error) {
     throw refuse(path, (error as Error).message, hint, error);
   }
-  const file = join(path, 'identity.json');
+  const file = join(path, IDENTITY_FILE);
   const cluster = formatId(owner.cluster);
   const member = formatId(owner.member);
   let identity = readIdentity(file);
@@ -138,18 +142,54 @@ export function openDataDirectory(
       memberId: member,
       memberName: owner.name,
       diskId: toHex(rng.bytes(16)),
+      confirmed: false,
     };
     try {
-      writeIdentity(file, identity);
+      writeAside(file, identity);
     } catch (error) {
       throw refuse(path, (error as Error).message, hint, error);
     }
   }
-  checkOwner(path, identity, cluster, member);
+  checkOwner(path, identity, cluster, owner.name);
   return {
     path,
+    memberId: memberId(BigInt(`0x${identity.memberId}`)),
     diskId: identity.diskId,
+    confirmed: identity.confirmed ?? true,
     replicas: join(path, 'replicas'),
     log: join(path, 'log'),
   };
+}
+
+/** The member id in a directory that exists already; undefined in an empty one. Errors: as of {@link openDataDirectory}. */
+export function memberOf(
+  directory: string,
+  owner: { readonly cluster: ClusterId; readonly name: string },
+): MemberId | undefined {
+  const path = resolve(directory);
+  const identity = readIdentity(join(path, IDENTITY_FILE));
+  if (identity === undefined) return undefined;
+  checkOwner(path, identity, formatId(owner.cluster), owner.name);
+  return memberId(BigInt(`0x${identity.memberId}`));
+}
+
+/** Notes that the shard map has this disk as the member's. */
+export function confirmDirectory(directory: DataDirectory): void {
+  const file = join(directory.path, IDENTITY_FILE);
+  const identity = readIdentity(file);
+  if (identity !== undefined) writeAside(file, { ...identity, confirmed: true });
+}
+
+/** The map that {@link saveMap} wrote last; undefined where there is none, or none that can be read: it is a hint only. */
+export function savedMap(directory: string): ShardMap | undefined {
+  try {
+    const map = parseShardMap(JSON.parse(readFileSync(join(directory, MAP_FILE), 'utf8')));
+    return map.ok ? map.value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function saveMap(directory: string, map: ShardMap): void {
+  writeAside(join(directory, MAP_FILE), map);
 }

@@ -1,13 +1,13 @@
 import { formatId, KvError, META_SHARD, toHex } from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
-import { initialShardMap, type ShardMap } from '@kvorum/shard';
+import { initialShardMap, placeReplicas, type ShardMap } from '@kvorum/shard';
 import type { KvdConfig } from '../config/schema.ts';
 import type { Cluster } from './cluster.ts';
 import { deriveMetaUid } from './identity.ts';
 
 /** The shard map that the first leader of the meta shard writes. */
 export function firstMap(config: KvdConfig, cluster: Cluster, rng: Rng): ShardMap {
-  return initialShardMap({
+  const map = initialShardMap({
     clusterId: formatId(cluster.id),
     shardCount: config.shards,
     members: cluster.members.map(({ id, name, peer, client }) => ({
@@ -21,10 +21,11 @@ export function firstMap(config: KvdConfig, cluster: Cluster, rng: Rng): ShardMa
     uids: Array.from({ length: config.shards }, () => toHex(rng.bytes(16))),
     metaUid: toHex(deriveMetaUid(cluster.id)),
   });
+  return placeReplicas({ ...map, replicas: config.replicas });
 }
 
 /** Refuses a configuration that does not fit the cluster that exists. Errors: KV_CONFIG with the way back. */
-export function checkMap(map: ShardMap, config: KvdConfig, cluster: Cluster): void {
+export function checkMap(map: ShardMap, config: KvdConfig): void {
   const found = map.shards.filter((entry) => entry.id !== META_SHARD).length;
   if (found !== config.shards) {
     throw new KvError('KV_CONFIG', `shards is ${config.shards}, but this cluster has ${found}`, {
@@ -33,15 +34,4 @@ export function checkMap(map: ShardMap, config: KvdConfig, cluster: Cluster): vo
       },
     });
   }
-  const configured = cluster.members.map((member) => formatId(member.id));
-  const known = map.members.map((member) => member.id);
-  const missing = map.members.filter((member) => !configured.includes(member.id));
-  const added = cluster.members.filter((member) => !known.includes(formatId(member.id)));
-  if (missing.length === 0 && added.length === 0) return;
-  const names = map.members.map((member) => member.name).join(', ');
-  throw new KvError('KV_CONFIG', `members does not name the members of this cluster: ${names}`, {
-    details: {
-      hint: 'list exactly these; the members are fixed at the first start in this version',
-    },
-  });
 }

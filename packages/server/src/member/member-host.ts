@@ -6,11 +6,10 @@ import {
   type Limits,
   META_SHARD,
   type MemberId,
-  memberId,
 } from '@kvorum/base';
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { Replica, ReplicaPort } from '@kvorum/replica';
-import type { ShardMap } from '@kvorum/shard';
+import { type ShardMap, shardEntryOf, wrongDisk } from '@kvorum/shard';
 import { errorFromPlain, type MemberInfo, plainError } from '@kvorum/wire';
 import type { Host, ReadinessCheck } from '../host.ts';
 import type { Logger } from '../logger.ts';
@@ -23,10 +22,13 @@ import {
 } from '../router/forward.ts';
 import { votersOf } from '../router/place.ts';
 import { Router } from '../router/router.ts';
-import { type Cluster, findMember, memberInfos } from './cluster.ts';
+import { type Cluster, clusterOfMap, findMember, memberIdOf, memberInfos } from './cluster.ts';
 import { MapEditor } from './map-editor.ts';
+import { MemberAdmin } from './member-admin.ts';
+import { ownMemberships } from './memberships.ts';
 import { HeldShards } from './placement.ts';
 import { readinessChecks } from './readiness.ts';
+import { RemoteLeaders } from './remote-leaders.ts';
 import type { ReplicaSet } from './replica-set.ts';
 import { haltsAnswer, ShardHalts } from './shard-halts.ts';
 import { pause } from './system.ts';
@@ -49,6 +51,8 @@ export interface MemberHostParts {
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
   readonly replicas: ReplicaSet;
+  /** This member's disk is not registered in the shard map yet. */
+  readonly isFresh: () => boolean;
 }
 
 /** What the client side and the other members see of a running member. */
@@ -65,10 +69,12 @@ export class MemberHost implements Host {
   readonly metrics: MemberMetrics;
   readonly router: Router;
   readonly mapEditor: MapEditor;
-  readonly members: readonly MemberInfo[];
+  readonly admin: MemberAdmin;
   /** Leaderships that somebody moved here by hand. */
   readonly held: HeldShards;
-  readonly #cluster: Cluster;
+  #cluster: Cluster;
+  readonly #isFresh: () => boolean;
+  readonly #remote: RemoteLeaders;
   readonly #replicas: ReplicaSet;
   readonly #listeners = new Set<() => void>();
   readonly #halts: ShardHalts;
@@ -91,7 +97,7 @@ export class MemberHost implements Host {
     this.limits = parts.limits;
     this.logger = parts.logger;
     this.metrics = parts.metrics;
-    this.members = memberInfos(parts.cluster);
+    this.#isFresh = parts.isFresh;
     this.held = new HeldShards(parts.clock, parts.limits.transferHoldMs);
     const peers: ConstructorParameters<typeof Router>[0]['peers'] = {
       request: (to, payload, options) => this.#transport().request(to, payload, options),
@@ -102,9 +108,7 @@ export class MemberHost implements Host {
       replicas: this.#replicas,
       peers,
       voters: (shard) =>
-        this.#map === undefined
-          ? []
-          : votersOf(this.#map, shard).map((id) => memberId(BigInt(`0x${id}`))),
+        this.#map === undefined ? [] : votersOf(this.#map, shard).map(memberIdOf),
     });
     this.router = new Router({
       self: this.self,
@@ -113,12 +117,34 @@ export class MemberHost implements Host {
       peers,
       map: () => this.map(),
       replica: (shard) => this.#replicas.get(shard),
-      leaderOf: (shard) => this.#replicas.leaderOf(shard),
+      leaderOf: (shard) => this.#replicas.leaderOf(shard) ?? this.#remote.of(shard),
       isHalted: (shard) => this.#replicas.haltOf(shard) !== undefined,
       shardHalt: (shard) => this.#halts.of(shard),
     });
+    this.#remote = new RemoteLeaders({
+      self: this.self,
+      map: () => this.#map,
+      replicas: this.#replicas,
+      peers,
+      changed: () => this.#scheduleNotify(),
+    });
     this.mapEditor = new MapEditor({ clock: this.clock, router: this.router });
+    this.admin = new MemberAdmin({
+      self: this.memberId,
+      editor: this.mapEditor,
+      map: () => this.map(),
+      isReachable: (member) => peers.isReachable(member),
+    });
     this.#replicas.onChange(() => this.#scheduleNotify());
+  }
+
+  get members(): readonly MemberInfo[] {
+    return memberInfos(this.#cluster, this.#map);
+  }
+
+  /** The members as far as they are known: from the map, before the first one from the configuration. */
+  get cluster(): Cluster {
+    return this.#cluster;
   }
 
   setPeers(peers: PeerTransport): void {
@@ -127,6 +153,7 @@ export class MemberHost implements Host {
 
   setMap(map: ShardMap): void {
     this.#map = map;
+    this.#cluster = clusterOfMap(this.#cluster, map);
     this.#scheduleNotify();
   }
 
@@ -189,12 +216,19 @@ export class MemberHost implements Host {
     return this.#halts.start();
   }
 
+  /** Begins to ask other members who leads the shards that are not here; returns how to stop. */
+  watchRemoteLeaders(): () => void {
+    return this.#remote.start();
+  }
+
   leads(shard: string): boolean {
     return this.#replicas.leads(shard);
   }
 
   leaders(): Readonly<Record<string, string>> {
-    return this.#replicas.leaders();
+    const leaders: Record<string, string> = {};
+    for (const [shard, leader] of this.#remote.all()) leaders[shard] = formatId(leader);
+    return { ...leaders, ...this.#replicas.leaders() };
   }
 
   onTopologyChange(listener: () => void): () => void {
@@ -207,17 +241,17 @@ export class MemberHost implements Host {
   }
 
   async transfer(shard: string, member: string): Promise<number> {
-    const target = findMember(this.#cluster, member);
+    const target = findMember(this.map(), member);
     if (target === undefined) {
       const names = this.members.map((info) => info.name).join(', ');
       throw new KvError('KV_BAD_TRANSFEREE', `no member ${member} (members: ${names})`);
     }
     const replica = this.#replicas.get(shard);
-    if (replica === undefined)
+    if (!isShardId(shard) || shardEntryOf(this.map(), shard) === undefined)
       throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
-    const leader = this.#replicas.leaderOf(shard);
+    const leader = this.#replicas.leaderOf(shard) ?? this.#remote.of(shard);
     if (leader === undefined) throw new KvError('KV_NO_LEADER', undefined, { details: { shard } });
-    if (leader === this.self) return this.#handOver(replica, target.id);
+    if (leader === this.self && replica !== undefined) return this.#handOver(replica, target);
     const signal = AbortSignal.timeout(TRANSFER_TIMEOUT_MS);
     const answer = await this.#transport().request(leader, encodeTransfer(shard, member), {
       signal,
@@ -246,11 +280,35 @@ export class MemberHost implements Host {
     return holdMs;
   }
 
+  /** Why nothing may come from who opens a connection: the member it says to be has another disk. */
+  refusalOf({
+    memberId,
+    diskId,
+  }: {
+    readonly memberId: MemberId;
+    readonly diskId: string;
+  }): string | undefined {
+    const id = formatId(memberId);
+    const entry = this.#map?.members.find((member) => member.id === id);
+    const isOther = entry?.diskId !== undefined && entry.diskId !== diskId;
+    return entry === undefined || !isOther ? undefined : wrongDisk(entry).message;
+  }
+
+  isMember(id: MemberId): boolean {
+    return this.#cluster.members.some((member) => member.id === id);
+  }
+
   /** Answers a request of another member. Never rejects on a refusal: errors travel as plain data. */
   async onPeerRequest(from: MemberId, payload: unknown): Promise<unknown> {
     const parsed = parsePeerRequest(payload);
     if (!parsed.ok) return { error: plainError(parsed.error) };
     const request = parsed.value;
+    if (request.kind === 'map') return { map: this.#map ?? null, fresh: this.#isFresh() };
+    if (!this.isMember(from)) {
+      const text = `member ${formatId(from)} is not in the shard map of this cluster`;
+      return { error: plainError(new KvError('KV_UNAVAILABLE', text)) };
+    }
+    if (request.kind === 'memberships') return { memberships: ownMemberships(this.#replicas) };
     if (request.kind === 'transfer') return this.#serveTransfer(request.shard, request.member);
     if (request.kind === 'replica') {
       return this.#replicas.get(request.shard)?.answer(from, request.payload);

@@ -1,9 +1,9 @@
-import { KvError, META_SHARD } from '@kvorum/base';
+import { isKvError, KvError, META_SHARD } from '@kvorum/base';
 import type { KafkaElection } from '@kvorum/log-kafka';
-import { openPeerTransport } from '@kvorum/peer-tcp';
+import { openPeerTransport, type TcpPeerTransport } from '@kvorum/peer-tcp';
 import type { PeerMessages, PeerTransport, SharedLogs, StateStores } from '@kvorum/ports';
 import { type Replica, ReplicaStores } from '@kvorum/replica';
-import type { ShardMap } from '@kvorum/shard';
+import { initialVotersOf, type ShardMap, shardEntryOf } from '@kvorum/shard';
 import { openSnapshotStore } from '@kvorum/snapshot-store';
 import { openLevelStores } from '@kvorum/store-level';
 import { isLoopback } from '../config/address.ts';
@@ -12,15 +12,18 @@ import type { DevControl } from '../http/dev-routes.ts';
 import { type ClientServer, startClientServer } from '../http/server.ts';
 import type { Logger } from '../logger.ts';
 import { createMetrics, type MemberMetrics } from '../metrics.ts';
-import { type Cluster, describeCluster } from './cluster.ts';
-import { type DataDirectory, openMemberDirectory } from './data-directory.ts';
+import { type Cluster, memberIdOf } from './cluster.ts';
+import { confirmDirectory, type DataDirectory, saveMap } from './data-directory.ts';
 import type { OpenElection } from './election.ts';
 import { checkMap, firstMap } from './first-map.ts';
 import { deriveMetaUid, freshLeaderId } from './identity.ts';
+import { MapKeeper } from './map-keeper.ts';
 import { MemberHost } from './member-host.ts';
 import { MixedMessages } from './mixed-messages.ts';
 import { whenReachable } from './open-log.ts';
-import { peerOptions } from './peer-options.ts';
+import { checkStanding, findOwnPlace, type OwnPlace } from './own-place.ts';
+import { peerAddresses, peerOptions } from './peer-options.ts';
+import { awaitPermission } from './permission.ts';
 import { startPlacement } from './placement.ts';
 import { ReplicaManager } from './replica-manager.ts';
 import { ReplicaSet } from './replica-set.ts';
@@ -47,6 +50,8 @@ export interface MemberOptions {
   readonly signal: AbortSignal;
   /** Of a development cluster. */
   readonly dev?: DevControl;
+  /** Found out already; else it is at the start. */
+  readonly place?: OwnPlace;
 }
 
 /** A running member. */
@@ -54,6 +59,8 @@ export interface Member {
   readonly name: string;
   readonly clientAddress: string;
   readonly host: MemberHost;
+  /** Resolves when the cluster no longer has this member, with what to tell; the member stops by itself then. */
+  readonly expelled: Promise<KvError>;
   /** Readiness off, leadership away, requests finished, everything closed. Safe to call twice. */
   stop(): Promise<void>;
   /** Dies as with its process: connections are cut, nothing is handed over; then the files are closed. For development. */
@@ -66,7 +73,9 @@ export interface Member {
  * Errors: KV_CONFIG, KV_DATA_DIR, KV_LOG_UNAVAILABLE, KV_LOG_MISCONFIGURED, KV_HALTED, KV_CORRUPT; what was opened is closed then.
  */
 export async function startMember(options: MemberOptions): Promise<Member> {
-  const member = new RunningMember(options);
+  const { config, logger, signal } = options;
+  const place = options.place ?? (await findOwnPlace(config, logger, signal));
+  const member = new RunningMember(options, place);
   try {
     await member.start();
   } catch (error) {
@@ -83,6 +92,7 @@ class RunningMember implements Member {
   readonly host: MemberHost;
   readonly #options: MemberOptions;
   readonly #logger: Logger;
+  readonly #place: OwnPlace;
   readonly #cluster: Cluster;
   readonly #data: DataDirectory;
   readonly #metrics: MemberMetrics;
@@ -93,19 +103,25 @@ class RunningMember implements Member {
   readonly #cleanups: (() => void | Promise<void>)[] = [];
   readonly #abort = new AbortController();
   readonly #leaderId: ReturnType<typeof freshLeaderId>;
-  #peers: PeerTransport | undefined;
+  /** Its disk is not registered in the map yet. */
+  #fresh: boolean;
+  /** Every disk is new, or this member is alone: nobody's vote can be lost. */
+  #mayReplaceDisk = false;
+  #peers: TcpPeerTransport | undefined;
   #election: KafkaElection | undefined;
   #client: ClientServer | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(options: MemberOptions) {
+  constructor(options: MemberOptions, place: OwnPlace) {
     const { config, logger } = options;
     this.#options = options;
     this.name = config.name;
     this.#logger = logger;
-    this.#cluster = describeCluster(config);
+    this.#place = place;
+    this.#cluster = place.cluster;
+    this.#data = place.directory;
+    this.#fresh = !place.directory.confirmed;
     this.#leaderId = freshLeaderId(this.#cluster.self.id, systemRng);
-    this.#data = openMemberDirectory(config, systemRng);
     this.#metrics = createMetrics(options.version, config.name);
     this.#space = new SpaceQuota(config.limits.quotaBytes);
     this.#stores = openLevelStores({
@@ -120,9 +136,17 @@ class RunningMember implements Member {
       logger,
       metrics: this.#metrics,
       replicas: this.#replicas,
+      isFresh: () => this.#fresh,
+    });
+    this.expelled = new Promise((resolve) => {
+      this.#expelled = resolve;
     });
     options.signal.addEventListener('abort', () => this.#abort.abort());
   }
+
+  /** Resolves when the cluster no longer has this member, with what to tell; the member is stopping then. */
+  readonly expelled: Promise<KvError>;
+  #expelled: (error: KvError) => void = () => undefined;
 
   get clientAddress(): string {
     return this.#client?.address ?? this.#options.config.listenClient;
@@ -138,6 +162,7 @@ class RunningMember implements Member {
         config,
         cluster: this.#cluster,
         diskId: this.#data.diskId,
+        admit: (hello) => this.host.refusalOf(hello),
         logger: this.#logger,
       }),
     );
@@ -154,6 +179,7 @@ class RunningMember implements Member {
     this.host.setStarting(`opening its log at ${this.#options.logWhere}`);
     const messages = await this.#openElection(peers);
     const manager = this.#startManager(peers, messages, new Set(await this.#stores.list()));
+    await this.#awaitPermission();
     const meta = await this.#openMeta(manager);
     this.host.setStarting('waiting for the shard map: needs a majority of the members');
     const source = new ShardMapSource(meta, systemClock, this.#logger);
@@ -161,16 +187,14 @@ class RunningMember implements Member {
       () => firstMap(config, this.#cluster, systemRng),
       this.#abort.signal,
     );
-    checkMap(map, config, this.#cluster);
+    checkMap(map, config);
+    if (!this.#mayReplaceDisk) checkStanding(map, this.#data);
     this.host.setStarting('opening its shards');
     await manager.start(map);
-    this.host.setMap(map);
-    const follow = (next: ShardMap): void => {
-      this.host.setMap(next);
-      manager.follow(next);
-    };
-    this.#cleanups.push(source.follow(follow));
+    this.#onMap(map, manager);
+    this.#cleanups.push(source.follow((next) => this.#onMap(next, manager)));
     this.#startTasks(messages);
+    this.#keepMap(peers);
     this.#logger.info({ shards: config.shards, client: this.clientAddress }, 'member serves');
   }
 
@@ -206,9 +230,10 @@ class RunningMember implements Member {
     if (this.#options.openElection === undefined) this.#wireMessages(peers);
   }
 
+  /** What one says that was removed, or was never a member, counts nothing. */
   #wireMessages(messages: PeerMessages): void {
     messages.onMessage((from, { shard, payload }) => {
-      this.#replicas.get(shard)?.deliver(from, payload);
+      if (this.host.isMember(from)) this.#replicas.get(shard)?.deliver(from, payload);
     });
     messages.onReachability((peer, reachable) => {
       for (const replica of this.#replicas.all()) replica.peerReachability(peer, reachable);
@@ -239,7 +264,12 @@ class RunningMember implements Member {
   }
 
   #openMeta(manager: ReplicaManager): Promise<Replica> {
-    const initialVoters = this.#cluster.members.map((member) => member.id);
+    const { map } = this.#place;
+    const entry = map === undefined ? undefined : shardEntryOf(map, META_SHARD);
+    const initialVoters =
+      map === undefined || entry === undefined
+        ? this.#cluster.members.map((member) => member.id)
+        : initialVotersOf(map, entry).map(memberIdOf);
     return manager.open({
       shard: META_SHARD,
       uid: deriveMetaUid(this.#cluster.id),
@@ -249,16 +279,89 @@ class RunningMember implements Member {
     });
   }
 
+  /** Every map, the first one too: whom to talk to, which replicas to have, and whether this member is still one. */
+  #onMap(map: ShardMap, manager: ReplicaManager): void {
+    this.host.setMap(map);
+    this.#peers?.setPeers(peerAddresses(this.host.cluster));
+    manager.follow(map);
+    saveMap(this.#data.path, map);
+    if (this.#mayReplaceDisk && this.#fresh) return;
+    try {
+      checkStanding(map, this.#data);
+    } catch (error) {
+      if (isKvError(error)) this.#expel(error);
+      else throw error;
+    }
+  }
+
+  /** It was removed, or another disk took its place: it serves nothing more, and says why. */
+  #expel(error: KvError): void {
+    if (this.#stopping !== undefined) return;
+    this.#logger.error({ err: error }, 'this member stops: it is no longer one of the cluster');
+    this.#expelled(error);
+    void this.stop();
+  }
+
+  /** An empty disk may belong to a member that has voted: it takes part only when that cannot matter, or the others say so. */
+  async #awaitPermission(): Promise<void> {
+    if (!this.#fresh || this.#place.map !== undefined) return;
+    const { config, logs, logWhere: where } = this.#options;
+    const logger = this.#logger;
+    const { startupTimeoutMs } = config.log;
+    const signal = this.#abort.signal;
+    const waiting = { logs, clock: systemClock, logger, startupTimeoutMs, where, signal };
+    const verdict = await awaitPermission({
+      config,
+      cluster: this.#cluster,
+      waiting,
+      starting: (what) => this.host.setStarting(what),
+    });
+    this.#mayReplaceDisk = verdict.mayReplaceDisk;
+    if (verdict.map !== undefined) checkStanding(verdict.map, this.#data);
+  }
+
+  #keepMap(peers: TcpPeerTransport): void {
+    const { config } = this.#options;
+    const keeper = new MapKeeper({
+      self: this.#cluster.self.id,
+      diskId: this.#data.diskId,
+      mayReplaceDisk: this.#mayReplaceDisk,
+      zone: config.zone,
+      replicaCount: config.replicas,
+      editor: this.host.mapEditor,
+      map: () => this.host.map(),
+      peers,
+      replicas: this.#replicas,
+      logger: this.#logger,
+      signal: this.#abort.signal,
+      registered: () => {
+        this.#fresh = false;
+        confirmDirectory(this.#data);
+      },
+      outdated: (map) => {
+        try {
+          checkStanding(map, this.#data);
+        } catch (error) {
+          if (isKvError(error)) this.#expel(error);
+        }
+      },
+    });
+    keeper.run().catch((error: unknown) => {
+      this.#logger.error({ err: error }, 'the shard map is no longer kept by this member');
+    });
+  }
+
   #startTasks(messages: PeerMessages): void {
     this.#metrics.statusSource(() => this.#replicas.all().map((replica) => replica.status()));
     this.#cleanups.push(this.host.watchHalts());
     this.#startCopies();
+    this.#cleanups.push(this.host.watchRemoteLeaders());
     this.#cleanups.push(
       startPlacement({
         clock: systemClock,
         logger: this.#logger,
         replicas: this.#replicas,
-        cluster: this.#cluster,
+        self: this.#cluster.self.id,
         map: () => this.host.map(),
         isReachable: (peer) => messages.isReachable(peer),
         isHeld: (shard) => this.host.held.has(shard),

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { formatId, KvError } from '@kvorum/base';
-import type { PeerTransportOptions } from '@kvorum/peer-tcp';
+import type { PeerAddress, PeerTls, PeerTransportOptions } from '@kvorum/peer-tcp';
 import { splitAddress } from '../config/address.ts';
 import type { KvdConfig, PeerTlsConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
@@ -17,12 +17,20 @@ function readPem(path: string): string {
   }
 }
 
-function readTls(tls: PeerTlsConfig): {
-  readonly cert: string;
-  readonly key: string;
-  readonly ca: string;
-} {
+function readTls(tls: PeerTlsConfig): PeerTls {
   return { cert: readPem(tls.certFile), key: readPem(tls.keyFile), ca: readPem(tls.caFile) };
+}
+
+/** The members' TLS as configured, read from its files. Errors: KV_CONFIG. */
+export function peerTls(config: KvdConfig): PeerTls | undefined {
+  return config.peerTls === undefined ? undefined : readTls(config.peerTls);
+}
+
+/** Where the others of a cluster are. */
+export function peerAddresses(cluster: Cluster): readonly PeerAddress[] {
+  return cluster.members
+    .filter((member) => member.id !== cluster.self.id)
+    .map((member) => ({ id: member.id, ...splitAddress(member.peer) }));
 }
 
 /** What the peer transport needs to know of this member and the others. */
@@ -30,17 +38,19 @@ export function peerOptions(from: {
   readonly config: KvdConfig;
   readonly cluster: Cluster;
   readonly diskId: string;
+  readonly admit: NonNullable<PeerTransportOptions['admit']>;
   readonly logger: Logger;
 }): PeerTransportOptions {
-  const { config, cluster, diskId, logger } = from;
-  const others = cluster.members.filter((member) => member.id !== cluster.self.id);
+  const { config, cluster, diskId, admit, logger } = from;
+  const tls = peerTls(config);
   return {
     self: cluster.self.id,
     clusterId: cluster.id,
     diskId,
     listen: splitAddress(config.listenPeer),
-    peers: others.map((member) => ({ id: member.id, ...splitAddress(member.peer) })),
-    ...(config.peerTls === undefined ? {} : { tls: readTls(config.peerTls) }),
+    peers: peerAddresses(cluster),
+    admit,
+    ...(tls === undefined ? {} : { tls }),
     clock: systemClock,
     rng: systemRng,
     limits: config.limits,

@@ -2,7 +2,7 @@ import { formatId, isKvError, isShardId, type MemberId, type ShardId } from '@kv
 import type { Clock } from '@kvorum/ports';
 import { leadershipTransfers, type ShardMap } from '@kvorum/shard';
 import type { Logger } from '../logger.ts';
-import type { Cluster } from './cluster.ts';
+import { memberIdOf } from './cluster.ts';
 
 const EVERY_MS = 2000;
 /** A member must have been fit for so long before it is given a shard: one that flaps gets none. */
@@ -17,6 +17,7 @@ export interface PlacedReplica {
   status(): {
     readonly raft: {
       readonly accepted: { readonly index: number };
+      readonly voters: readonly MemberId[];
       readonly peers: readonly {
         readonly id: MemberId;
         readonly index: number;
@@ -35,7 +36,7 @@ export interface PlacementParts {
     leaders(): Readonly<Record<string, string>>;
     get(shard: string): PlacedReplica | undefined;
   };
-  readonly cluster: Cluster;
+  readonly self: MemberId;
   readonly map: () => ShardMap;
   readonly isReachable: (peer: MemberId) => boolean;
   /** Leaderships moved by hand: they stay. */
@@ -95,8 +96,8 @@ class Placement {
   }
 
   run(): void {
-    const { map, cluster } = this.#parts;
-    const self = formatId(cluster.self.id);
+    const { map } = this.#parts;
+    const self = formatId(this.#parts.self);
     const leaders = new Map<ShardId, string>();
     for (const [shard, leader] of Object.entries(this.#parts.replicas.leaders())) {
       if (isShardId(shard)) leaders.set(shard, leader);
@@ -107,15 +108,18 @@ class Placement {
     }
   }
 
-  /** Members that could lead: reachable for some seconds. */
+  /** Members that could lead: reachable for some seconds, and not about to go. */
   #healthy(self: string): ReadonlySet<string> {
-    const { clock, cluster, isReachable } = this.#parts;
+    const { clock, map, isReachable } = this.#parts;
     const nowMs = clock.nowMs();
-    const healthy = new Set([self]);
-    for (const member of cluster.members) {
-      const id = formatId(member.id);
-      if (id === self) continue;
-      if (!isReachable(member.id)) {
+    const healthy = new Set<string>();
+    for (const { id, state } of map().members) {
+      if (state === 'draining' || state === 'leaving') continue;
+      if (id === self) {
+        healthy.add(id);
+        continue;
+      }
+      if (!isReachable(memberIdOf(id))) {
         this.#fitSinceMs.delete(id);
         continue;
       }
@@ -150,6 +154,8 @@ class Placement {
     const { raft } = replica.status();
     const peer = raft.peers.find((candidate) => formatId(candidate.id) === to);
     if (peer === undefined || !peer.reachable || !peer.logReachable) return undefined;
+    // The map wants it as a voter; it may not be one yet.
+    if (!raft.voters.includes(peer.id)) return undefined;
     return raft.accepted.index - peer.index <= LAG_MAX ? peer.id : undefined;
   }
 }

@@ -6,7 +6,6 @@ import {
   type LeaderId,
   META_SHARD,
   type MemberId,
-  memberId,
   type ShardId,
 } from '@kvorum/base';
 import type { PeerMessages, PeerTransport, SharedLogs } from '@kvorum/ports';
@@ -17,6 +16,7 @@ import type { KvdConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
 import type { MemberMetrics } from '../metrics.ts';
 import { encodeReplicaRequest } from '../router/forward.ts';
+import { memberIdOf } from './cluster.ts';
 import { checkLogOwner } from './log-owner.ts';
 import { openLogWhenReachable } from './open-log.ts';
 import type { ReplicaSet } from './replica-set.ts';
@@ -57,8 +57,6 @@ export interface ReplicaSpec {
   /** 0: this member should lead. */
   readonly preferenceRank: number;
 }
-
-const idOf = (hex: string): MemberId => memberId(BigInt(`0x${hex}`));
 
 /**
  * Keeps this member's replicas in step with the shard map: it has a replica of a shard that wants its vote, or that still counts it
@@ -103,12 +101,25 @@ export class ReplicaManager {
       await Promise.all(group.map((entry) => this.open(this.#specOf(map, entry))));
     }
     this.#timer = setInterval(() => this.#reconcile(), RECONCILE_MS);
+    this.follow(map);
   }
 
   /** A newer map; what differs is opened and closed in the background. */
   follow(map: ShardMap): void {
     this.#map = map;
-    if (this.#timer !== undefined) this.#reconcile();
+    if (this.#timer === undefined) return;
+    for (const replica of this.#parts.replicas.all()) this.#tell(map, replica);
+    this.#reconcile();
+  }
+
+  /** Whom the map wants in a shard. Who does not vote in the meta group follows it: every member needs the map. */
+  #tell(map: ShardMap, replica: Replica): void {
+    const entry = shardEntryOf(map, replica.shard);
+    if (entry === undefined) return;
+    const isLearner = ({ id, state }: ShardMap['members'][number]): boolean =>
+      replica.shard === META_SHARD && state !== 'leaving' && !entry.voters.includes(id);
+    const learners = map.members.filter(isLearner).map(({ id }) => memberIdOf(id));
+    replica.wantMembership({ voters: entry.voters.map(memberIdOf), learners });
   }
 
   /** Closes every replica; the rows stay. */
@@ -138,7 +149,7 @@ export class ReplicaManager {
       shard: entry.id,
       uid,
       generation: entry.generation,
-      initialVoters: initialVotersOf(map, entry).map(idOf),
+      initialVoters: initialVotersOf(map, entry).map(memberIdOf),
       preferenceRank: rank < 0 ? entry.voters.length : rank,
     };
   }
@@ -246,6 +257,7 @@ export class ReplicaManager {
       throw new KvError('KV_STOPPED');
     }
     this.#parts.replicas.add(replica);
+    if (this.#map !== undefined) this.#tell(this.#map, replica);
     for (const { id } of replica.status().raft.peers) {
       replica.peerReachability(id, messages.isReachable(id));
     }

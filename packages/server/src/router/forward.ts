@@ -35,7 +35,11 @@ export type PeerRequest =
   | { readonly kind: 'hold'; readonly shard: ShardId }
   | { readonly kind: 'halts' }
   /** From the shard's replica there to the one here, in a form of their own. */
-  | { readonly kind: 'replica'; readonly shard: ShardId; readonly payload: unknown };
+  | { readonly kind: 'replica'; readonly shard: ShardId; readonly payload: unknown }
+  /** The shard map: asked by members that do not know yet who they are. */
+  | { readonly kind: 'map' }
+  /** Who leads the shards that the asked member has, and who is a member of each. */
+  | { readonly kind: 'memberships' };
 
 export function encodeForward(from: ForwardedRequest): unknown {
   return {
@@ -62,6 +66,14 @@ export function encodeReplicaRequest(shard: string, payload: unknown): unknown {
 
 export function encodeHaltsQuestion(): unknown {
   return { kind: 'halts' };
+}
+
+export function encodeMapQuestion(): unknown {
+  return { kind: 'map' };
+}
+
+export function encodeMembershipsQuestion(): unknown {
+  return { kind: 'memberships' };
 }
 
 const malformed = (what: string): { readonly ok: false; readonly error: KvError } =>
@@ -99,20 +111,16 @@ const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError> {
   if (typeof payload !== 'object' || payload === null) return malformed('not an object');
   const from = payload as Readonly<Record<string, unknown>>;
-  if (from['kind'] === 'halts') return ok({ kind: 'halts' });
+  const { kind } = from as { readonly kind?: unknown };
+  if (kind === 'halts' || kind === 'map' || kind === 'memberships') return ok({ kind });
   const shard = from['shard'];
   if (!isShardId(shard)) return malformed('shard');
-  if (from['kind'] === 'kv') return parseForwarded(shard, from);
-  if (from['kind'] === 'transfer') {
-    const member = from['member'];
-    return typeof member === 'string'
-      ? ok({ kind: 'transfer', shard, member })
-      : malformed('member');
-  }
-  if (from['kind'] === 'hold') return ok({ kind: 'hold', shard });
-  return from['kind'] === 'replica'
-    ? ok({ kind: 'replica', shard, payload: from['payload'] })
-    : malformed('kind');
+  if (kind === 'hold') return ok({ kind, shard });
+  if (kind === 'kv') return parseForwarded(shard, from);
+  if (kind === 'replica') return ok({ kind, shard, payload: from['payload'] });
+  const { member } = from as { readonly member?: unknown };
+  if (kind !== 'transfer') return malformed('kind');
+  return typeof member === 'string' ? ok({ kind, shard, member }) : malformed('member');
 }
 
 function parseForwarded(

@@ -1,0 +1,69 @@
+import { formatId, isShardId, type MemberId } from '@kvorum/base';
+import type { PeerTransport } from '@kvorum/ports';
+import type { ShardMap } from '@kvorum/shard';
+import { encodeMembershipsQuestion } from '../router/forward.ts';
+import { memberIdOf } from './cluster.ts';
+import type { ReplicaSet } from './replica-set.ts';
+
+const ASK_MS = 1000;
+
+/** One replica's account of its shard. */
+export interface MembershipAccount {
+  readonly shard: string;
+  /** Hex id of the leader as far as the replica knows. */
+  readonly leader: string | undefined;
+  /** The replica leads. */
+  readonly leads: boolean;
+  /** Hex ids, voters and learners. */
+  readonly members: readonly string[];
+}
+
+/** This member's replicas, for another member and for itself. */
+export function ownMemberships(replicas: ReplicaSet): readonly MembershipAccount[] {
+  return replicas.all().map((replica) => {
+    const { leader, voters, learners } = replica.status().raft;
+    return {
+      shard: replica.shard,
+      leader: leader === undefined ? undefined : formatId(leader),
+      leads: replicas.leads(replica.shard),
+      members: [...voters, ...learners].map(formatId),
+    };
+  });
+}
+
+/** Anything but an answer of this form counts as none: an older member does not know the question. */
+export function parseMemberships(answer: unknown): readonly MembershipAccount[] {
+  if (typeof answer !== 'object' || answer === null || !('memberships' in answer)) return [];
+  const { memberships } = answer;
+  if (!Array.isArray(memberships)) return [];
+  return memberships.flatMap((one: unknown): MembershipAccount[] => {
+    if (typeof one !== 'object' || one === null) return [];
+    const { shard, leader, leads, members } = one as Readonly<Record<string, unknown>>;
+    if (!isShardId(shard) || !Array.isArray(members)) return [];
+    const ids = members.filter((id): id is string => typeof id === 'string');
+    return [
+      {
+        shard,
+        leader: typeof leader === 'string' ? leader : undefined,
+        leads: leads === true,
+        members: ids,
+      },
+    ];
+  });
+}
+
+/** Asks those members of the map that can be reached about their replicas. */
+export async function askMemberships(
+  map: ShardMap,
+  self: MemberId,
+  peers: Pick<PeerTransport, 'request' | 'isReachable'>,
+): Promise<readonly MembershipAccount[]> {
+  const asked = map.members
+    .map(({ id }) => memberIdOf(id))
+    .filter((id) => id !== self && peers.isReachable(id));
+  const signal = AbortSignal.timeout(ASK_MS);
+  const answers = await Promise.allSettled(
+    asked.map((id) => peers.request(id, encodeMembershipsQuestion(), { signal })),
+  );
+  return answers.flatMap((one) => (one.status === 'fulfilled' ? parseMemberships(one.value) : []));
+}

@@ -1,0 +1,270 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { isKvError, META_SHARD, utf8 } from '@kvorum/base';
+import { openLocalLogs } from '@kvorum/log-local';
+import { createLogger, loadConfig, type Member, startMember } from '@kvorum/server';
+import { afterEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from './support/one-member.ts';
+
+type Logs = Awaited<ReturnType<typeof openLocalLogs>>;
+interface Address {
+  readonly name: string;
+  readonly peer: string;
+  readonly client: string;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (typeof address !== 'object' || address === null) throw new Error('no port');
+  return address.port;
+}
+
+/** Members of one cluster in one process, on one embedded log. */
+class TestCluster {
+  readonly directory = temporaryDirectory();
+  readonly running = new Map<string, Member>();
+  readonly addresses: Address[] = [];
+  #logs: Promise<Logs> | undefined;
+
+  async addressOf(name: string): Promise<Address> {
+    const known = this.addresses.find((one) => one.name === name);
+    if (known !== undefined) return known;
+    const address = {
+      name,
+      peer: `127.0.0.1:${await freePort()}`,
+      client: `127.0.0.1:${await freePort()}`,
+    };
+    this.addresses.push(address);
+    return address;
+  }
+
+  async start(
+    name: string,
+    values: Readonly<Record<string, unknown>> = {},
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<Member> {
+    const logDirectory = join(this.directory.path, 'log');
+    if (this.#logs === undefined) {
+      mkdirSync(logDirectory, { recursive: true });
+      this.#logs = openLocalLogs({ directory: logDirectory });
+    }
+    const logs = await this.#logs;
+    const own = await this.addressOf(name);
+    const { config } = loadConfig({
+      environment: {},
+      flags: {},
+      preset: { logLevel: 'silent' },
+      fixed: {
+        name,
+        dataDir: this.dataOf(name),
+        listenClient: own.client,
+        listenPeer: own.peer,
+        members: this.addresses,
+        shards: 2,
+        dev: true,
+        'limits.heartbeatMs': 20,
+        'limits.electionMsMin': 200,
+        'limits.electionMsMax': 400,
+        ...values,
+      },
+    });
+    const member = await startMember({
+      config,
+      version: '0.0.0-test',
+      logger: createLogger(config),
+      logs: logs.forMember(),
+      logWhere: logDirectory,
+      signal,
+    });
+    this.running.set(name, member);
+    return member;
+  }
+
+  dataOf(name: string): string {
+    return join(this.directory.path, name);
+  }
+
+  async found(
+    names: readonly string[],
+    values: Readonly<Record<string, unknown>> = {},
+  ): Promise<void> {
+    for (const name of names) await this.addressOf(name);
+    await Promise.all(names.map((name) => this.start(name, values)));
+    await this.until(() => this.members.every(isReady));
+  }
+
+  get members(): readonly Member[] {
+    return [...this.running.values()];
+  }
+
+  member(name: string): Member {
+    const member = this.running.get(name);
+    if (member === undefined) throw new Error(`${name} does not run`);
+    return member;
+  }
+
+  async stop(name: string): Promise<void> {
+    const member = this.member(name);
+    this.running.delete(name);
+    await member.stop();
+  }
+
+  async until(holds: () => boolean): Promise<void> {
+    const endMs = Date.now() + 20_000;
+    while (!holds()) {
+      if (Date.now() > endMs) throw new Error(`it never held: ${holds.toString()}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** Names of the voters of a shard, as its leader has them. */
+  votersOf(shard: string): readonly string[] {
+    const leader = this.members.find((member) => member.host.leads(shard));
+    const { raft } = leader?.host.replica(shard)?.status() ?? { raft: { voters: [] } };
+    const names = new Map(leader?.host.members.map(({ id, name }) => [BigInt(`0x${id}`), name]));
+    return raft.voters.map((id) => names.get(id) ?? 'unknown').sort();
+  }
+
+  async put(key: string): Promise<void> {
+    const [member] = this.members;
+    const deadlineMs = (member?.host.clock.nowMs() ?? 0) + 7000;
+    await member?.host.router.execute(
+      { op: 'put', key: utf8(key), value: utf8('v') },
+      { deadlineMs },
+    );
+  }
+
+  async count(prefix: string): Promise<number> {
+    let count = 0;
+    for (const member of this.members.slice(0, 1)) {
+      const deadlineMs = member.host.clock.nowMs() + 7000;
+      const [key, rangeEnd] = [utf8(prefix), utf8(`${prefix}~`)];
+      const { response } = await member.host.router.execute(
+        { op: 'range', key, rangeEnd },
+        { deadlineMs },
+      );
+      if (response.op === 'range') count = response.kvs.length;
+    }
+    return count;
+  }
+
+  async dispose(): Promise<void> {
+    for (const name of [...this.running.keys()]) await this.stop(name);
+    await (await this.#logs)?.close();
+    this.directory.remove();
+  }
+}
+
+const isReady = (member: Member): boolean => member.host.readiness().every((check) => check.ok);
+
+const SHARDS = ['0', '1', META_SHARD];
+
+describe('members', () => {
+  let cluster = new TestCluster();
+  afterEach(async () => {
+    await cluster.dispose();
+    cluster = new TestCluster();
+  });
+  const haveVoters = (...names: string[]): boolean =>
+    SHARDS.every((shard) => cluster.votersOf(shard).join() === names.join());
+
+  it('grow from three to five and shrink to two, and nothing written is lost', async () => {
+    await cluster.found(['m1', 'm2', 'm3']);
+    for (let i = 0; i < 20; i += 1) await cluster.put(`dir${i}/a`);
+    for (const name of ['m4', 'm5']) {
+      const { peer, client } = await cluster.addressOf(name);
+      await cluster.member('m1').host.admin.change({ kind: 'add', member: name, peer, client });
+      await cluster.start(name, { join: true });
+    }
+    await cluster.until(() => haveVoters('m1', 'm2', 'm3', 'm4', 'm5'));
+    for (let i = 20; i < 40; i += 1) await cluster.put(`dir${i}/a`);
+    for (const name of ['m1', 'm2', 'm3']) {
+      const { expelled } = cluster.member(name);
+      await cluster.member('m5').host.admin.change({ kind: 'remove', member: name });
+      expect((await expelled).message).toMatch(/was removed from the cluster/);
+      await cluster.stop(name);
+    }
+    await cluster.until(() => haveVoters('m4', 'm5'));
+    expect(await cluster.count('dir')).toBe(40);
+    expect(cluster.member('m4').host.members.map(({ name }) => name)).toEqual(['m4', 'm5']);
+  }, 60_000);
+
+  it('that were removed while they were down are told so when they come back', async () => {
+    await cluster.found(['m1', 'm2', 'm3']);
+    await cluster.stop('m3');
+    await cluster.member('m1').host.admin.change({ kind: 'remove', member: 'm3' });
+    await cluster.until(() => haveVoters('m1', 'm2'));
+    await cluster.until(() => cluster.member('m1').host.members.length === 2);
+    const back = await cluster.start('m3').then(
+      (member) => member.expelled,
+      (error: unknown) => error,
+    );
+    expect(String(back)).toMatch(/was removed from the cluster/);
+  }, 30_000);
+
+  it('with a wiped disk are refused, and come back as new ones after a replace', async () => {
+    await cluster.found(['m1', 'm2', 'm3']);
+    await cluster.until(() =>
+      cluster.members.every(({ host }) => host.map().members.every(({ diskId }) => diskId)),
+    );
+    await cluster.put('dir/a');
+    await cluster.stop('m3');
+    rmSync(cluster.dataOf('m3'), { recursive: true });
+    await expect(cluster.start('m3')).rejects.toMatchObject({
+      code: 'KV_DATA_DIR',
+      details: { hint: 'kvctl member replace m3' },
+    });
+    const { host } = cluster.member('m1');
+    const before = host.members.find(({ name }) => name === 'm3')?.id;
+    await host.admin.change({ kind: 'replace', member: 'm3' });
+    const back = await cluster.start('m3', { join: true });
+    expect(back.host.memberId).not.toBe(before);
+    await cluster.until(() => haveVoters('m1', 'm2', 'm3') && host.members.length === 3);
+    const own = back.host.replica('0')?.status().raft.voters.includes(back.host.self);
+    expect(own).toBe(true);
+    expect(await cluster.count('dir')).toBe(1);
+  }, 30_000);
+
+  it('are spread: two replicas of each shard over three, moved by hand, drained', async () => {
+    await cluster.found(['m1', 'm2', 'm3'], { replicas: 2, shards: 3 });
+    const counts = (): readonly number[] =>
+      cluster.members.map(({ host }) => host.replicas().length - 1).sort();
+    await cluster.until(() => counts().join() === '2,2,2');
+    for (let i = 0; i < 30; i += 1) await cluster.put(`dir${i}/a`);
+    const { host } = cluster.member('m1');
+    await host.admin.change({ kind: 'drain', member: 'm3' });
+    await cluster.until(() => cluster.member('m3').host.replicas().length === 1);
+    await host.admin.change({ kind: 'drain', member: 'm3', cancel: true });
+    await cluster.until(() => counts().join() === '2,2,2');
+    const shard = cluster.member('m3').host.replicas()[0]?.shard ?? '';
+    const other = cluster.votersOf(shard).includes('m1') ? 'm2' : 'm1';
+    await host.admin.move({ shard, from: 'm3', to: other });
+    await cluster.until(() => cluster.votersOf(shard).join() === 'm1,m2');
+    expect(await cluster.count('dir')).toBe(30);
+  }, 30_000);
+
+  it('are not removed where a shard would lose its live majority', async () => {
+    await cluster.found(['m1', 'm2', 'm3']);
+    await cluster.stop('m3');
+    await cluster.until(() => {
+      const { host } = cluster.member('m1');
+      return (
+        host
+          .replica(META_SHARD)
+          ?.status()
+          .raft.peers.some(({ reachable }) => !reachable) === true
+      );
+    });
+    const { admin } = cluster.member('m1').host;
+    const error: unknown = await admin
+      .change({ kind: 'remove', member: 'm2' })
+      .catch((cause: unknown) => cause);
+    expect(isKvError(error) && error.message).toMatch(
+      /without m2 shard \S+ has the voters m1, m3, of which m1 answer; it needs 2/,
+    );
+  }, 30_000);
+});
