@@ -7,7 +7,15 @@ import {
   type SortOrder,
   type SortTarget,
 } from '@kvorum/base';
-import type { HealthStatus, MemberInfo, ShardHash, ShardInfo } from '@kvorum/wire';
+import type {
+  HealthStatus,
+  MemberChanged,
+  MemberChangeParams,
+  MemberInfo,
+  MoveReplicaParams,
+  ShardHash,
+  ShardInfo,
+} from '@kvorum/wire';
 import type {
   CompactResult,
   DeleteResult,
@@ -314,6 +322,19 @@ export class KvorumClient {
    */
   transferLeader(shard: string, member: string, options: CallOptions = {}): Promise<Transferred> {
     return this.#control.transfer(shard, member, options);
+  }
+
+  /**
+   * Changes the members of the cluster: resolves as soon as the shard map has the change; the cluster carries it out from then on.
+   * Errors: KV_NOT_FOUND, KV_INVALID_ARGUMENT with what is wrong, KV_TIMEOUT.
+   */
+  changeMember(change: MemberChangeParams, options: CallOptions = {}): Promise<MemberChanged> {
+    return this.#control.changeMember(change, options);
+  }
+
+  /** Moves one replica of a shard from a member to another (names or ids). Errors: KV_NOT_FOUND, KV_INVALID_ARGUMENT. */
+  moveReplica(move: MoveReplicaParams, options: CallOptions = {}): Promise<void> {
+    return this.#control.moveReplica(move, options);
   }
 
   /** Health of one endpoint. */

@@ -4,9 +4,13 @@ import {
   errorFromPlain,
   FRAME,
   type HealthStatus,
+  type MemberChanged,
+  type MemberChangeParams,
   type MemberInfo,
   type MemberStatus,
+  type MoveReplicaParams,
   parseHealth,
+  parseMemberChanged,
   parseMemberStatus,
   parseMembers,
   parseShardHash,
@@ -106,6 +110,18 @@ export class Control {
       { method: 'transfer', params: { shard, member }, parse: parseTransferred },
       options,
     );
+  }
+
+  async changeMember(params: MemberChangeParams, options: CallOptions): Promise<MemberChanged> {
+    const connection = await this.connected(options);
+    const question = { method: 'changeMember', params, parse: parseMemberChanged } as const;
+    return this.#ask(connection, question, options);
+  }
+
+  async moveReplica(params: MoveReplicaParams, options: CallOptions): Promise<void> {
+    const connection = await this.connected(options);
+    const parse: Parse<undefined> = () => ({ ok: true, value: undefined });
+    await this.#ask(connection, { method: 'moveReplica', params, parse }, options);
   }
 
   async health(endpoint: string, options: CallOptions): Promise<HealthStatus> {

@@ -1,8 +1,11 @@
 export { isKvError, KvError } from '@kvorum/base';
 export type {
   HealthStatus,
+  MemberChanged,
+  MemberChangeParams,
   MemberInfo,
   MemberStatus,
+  MoveReplicaParams,
   ReplicaInfo,
   ShardHash,
   ShardInfo,

@@ -180,14 +180,28 @@ export class MemberPool {
   #learn(router: ShardRouter): void {
     if (!this.#settings.discover) return;
     const scheme = this.#settings.endpoints[0]?.split('://')[0] ?? 'http';
+    this.#forget(router);
     for (const member of router.members) {
-      if (this.#endpoints.some((endpoint) => endpoint.memberId === member.id)) continue;
+      const isKnown = ({ memberId, connection }: Endpoint): boolean =>
+        memberId === member.id && connection !== undefined;
+      if (this.#endpoints.some(isKnown)) continue;
       const text = member.client.includes('://') ? member.client : `${scheme}://${member.client}`;
       if (!URL.canParse(text) || this.#endpoints.length >= ENDPOINTS_MAX) continue;
       const url = normalEndpoint(text);
       const known = this.#endpoints.find((endpoint) => endpoint.url === url);
       if (known === undefined) this.#add(url, false, member.id);
-      else known.memberId ??= member.id;
+      else known.memberId = member.id;
+    }
+  }
+
+  /** Addresses learned earlier of members that are gone, unless somebody still answers there. */
+  #forget(router: ShardRouter): void {
+    const ids = new Set(router.members.map(({ id }) => id));
+    for (let i = this.#endpoints.length - 1; i >= 0; i -= 1) {
+      const endpoint = this.#endpoints[i];
+      if (endpoint === undefined || endpoint.given || endpoint.connection !== undefined) continue;
+      const isGone = endpoint.memberId !== undefined && !ids.has(endpoint.memberId);
+      if (isGone) this.#endpoints.splice(i, 1);
     }
   }
 

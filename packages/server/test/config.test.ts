@@ -181,7 +181,6 @@ describe('what is refused, with the place it came from', () => {
     ['limits: {shardsMax: 3}', /above limits\.shardsMax/],
     ['limits: {electionMsMin: 9000}', /electionMsMin is above/],
     ['limits: {sessionIdleMsMax: 59999}', /sessionIdleMsMax is 59999: .* \(at least 60000\)/],
-    ['replicas: 3', /replicas is 3/],
   ])('what only makes no sense together: %j', (yaml, expected) => {
     expect(problem({ yaml })).toMatch(expected);
   });

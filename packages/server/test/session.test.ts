@@ -109,7 +109,9 @@ describe('refusals: each request has its error, the connection goes on', () => {
       );
       const { items: answers } = await session.answers(items.length);
       expect(codes(answers)).toEqual(answers.map(() => 'KV_WRONG_SHARD'));
-      expect((answers[0]?.[2] as unknown[] | undefined)?.[2]).toMatchObject({ mapVersion: 1 });
+      expect((answers[0]?.[2] as unknown[] | undefined)?.[2]).toMatchObject({
+        mapVersion: expect.any(Number) as unknown,
+      });
     }
   });
 
@@ -264,7 +266,10 @@ describe('control', () => {
   };
 
   it('answers every method', async () => {
-    expect((await call('status'))[3]).toMatchObject({ member: { name: 'm1' }, mapVersion: 1 });
+    expect((await call('status'))[3]).toMatchObject({
+      member: { name: 'm1' },
+      mapVersion: expect.any(Number) as unknown,
+    });
     expect((await call('members'))[3]).toMatchObject([{ name: 'm1' }]);
     expect((await call('shards'))[3]).toMatchObject([
       { shard: '0' },

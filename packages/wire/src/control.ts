@@ -13,8 +13,8 @@ import { err, KvError, ok, type Result } from '@kvorum/base';
  * | `shards` | none | {@link ShardInfo}[], data shards first in numeric order, then `meta` |
  * | `transfer` | {@link TransferParams} | `{ holdMs }` once the target leads: how long it keeps the shard against the even spread; any member forwards it to the shard's leader |
  * | `hash` | {@link HashParams} | {@link ShardHash} of the asked member's replica |
- * | `change-member` | {@link MemberChangeParams} | {@link MemberChanged}, as soon as the shard map has it |
- * | `move-replica` | {@link MoveReplicaParams} | `{ mapVersion, changed }` |
+ * | `changeMember` | {@link MemberChangeParams} | {@link MemberChanged}, as soon as the shard map has it |
+ * | `moveReplica` | {@link MoveReplicaParams} | `{ mapVersion, changed }` |
  * | `health` | none | {@link HealthStatus} of the asked member |
  */
 export const CONTROL_METHODS = [
@@ -24,8 +24,8 @@ export const CONTROL_METHODS = [
   'transfer',
   'hash',
   'health',
-  'change-member',
-  'move-replica',
+  'changeMember',
+  'moveReplica',
 ] as const;
 export type ControlMethod = (typeof CONTROL_METHODS)[number];
 

@@ -10,7 +10,7 @@ export const MEMBER_CHANGE_KINDS = [
 ] as const;
 export type MemberChangeKind = (typeof MEMBER_CHANGE_KINDS)[number];
 
-/** What the control method `change-member` takes. */
+/** What the control method `changeMember` takes. */
 export interface MemberChangeParams {
   readonly kind: MemberChangeKind;
   /** Name or id; of `add` the new member's name. */
@@ -53,7 +53,7 @@ export interface MemberChanged {
   }[];
 }
 
-/** What the control method `move-replica` takes. */
+/** What the control method `moveReplica` takes. */
 export interface MoveReplicaParams {
   readonly shard: string;
   readonly from: string;

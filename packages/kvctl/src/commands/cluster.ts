@@ -206,24 +206,8 @@ export function addEndpoint(program: Command, context: Context): void {
   addEndpointStatus(endpoint, context);
 }
 
-export function addMember(program: Command, context: Context): void {
-  const member = program.command('member').description('Members of the cluster');
-  member
-    .command('list')
-    .description('List the members')
-    .action(async () => {
-      const members = await context.withClient((client) => client.members(context.call()));
-      const rows = members.map(({ id, name, peerAddress, clientUrls }) => [
-        id,
-        name,
-        peerAddress,
-        clientUrls.join(' '),
-      ]);
-      printRows(context, ['ID', 'NAME', 'PEER ADDRESS', 'CLIENT ADDRESSES'], rows, members);
-    });
-}
-
-export function addShard(program: Command, context: Context): void {
+/** Returns the command `shard`, for those that stand elsewhere. */
+export function addShard(program: Command, context: Context): Command {
   const shard = program.command('shard').description('Shards and where keys live');
   shard
     .command('list')
@@ -270,6 +254,7 @@ export function addShard(program: Command, context: Context): void {
     const rows = found.map((one) => [one.key, one.shard, one.leader ?? 'none']);
     printRows(context, ['KEY', 'SHARD', 'LEADER'], rows, found);
   });
+  return shard;
 }
 
 /** Member id → name. */

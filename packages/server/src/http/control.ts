@@ -115,12 +115,12 @@ function run(host: Host, method: ControlMethod, params: unknown): unknown {
       return hash(host, params);
     case 'transfer':
       return transfer(host, params);
-    case 'change-member': {
+    case 'changeMember': {
       const parsed = parseMemberChange(params);
       if (!parsed.ok) throw parsed.error;
       return host.admin.change(parsed.value);
     }
-    case 'move-replica': {
+    case 'moveReplica': {
       const parsed = parseMoveReplica(params);
       if (!parsed.ok) throw parsed.error;
       return host.admin.move(parsed.value);

@@ -110,24 +110,28 @@ async function askForPlace(
   let nextLineMs = systemClock.nowMs();
   for (;;) {
     const map = newest(await askPeers(config, cluster.id, signal));
-    const entry = map === undefined ? undefined : freshEntry(map, config.name);
+    const entry = freshEntry(map, config.name);
     if (map !== undefined && entry !== undefined) return { entry, map };
     if (signal.aborted) throw new KvError('KV_STOPPED');
-    if (map === undefined && !config.join) return undefined;
-    const missing = map === undefined ? undefined : notAMember(config);
-    if (missing !== undefined && !config.join) throw missing;
+    if (isFounder(config, map)) return undefined;
+    const why = map === undefined ? 'no member answers' : notAMember(config).details.hint;
     if (systemClock.nowMs() >= nextLineMs) {
       nextLineMs = systemClock.nowMs() + SAY_MS;
-      const why = missing?.details.hint ?? 'no member answers';
       logger.warn({ why }, 'waiting to join the cluster');
     }
     await pause(RETRY_MS, signal);
   }
 }
 
+/** Whether it may found a cluster. Errors: KV_CONFIG when there is one that does not have it, and it does not say that it joins. */
+function isFounder(config: KvdConfig, map: ShardMap | undefined): boolean {
+  if (map !== undefined && !config.join) throw notAMember(config);
+  return !config.join;
+}
+
 /** The entry of a member that has not started yet. Errors: KV_DATA_DIR for one that has: with another disk. */
-function freshEntry(map: ShardMap, name: string): MemberEntry | undefined {
-  const entry = memberNamed(map, name);
+function freshEntry(map: ShardMap | undefined, name: string): MemberEntry | undefined {
+  const entry = map === undefined ? undefined : memberNamed(map, name);
   if (entry === undefined || entry.state === 'leaving') return undefined;
   if (entry.diskId !== undefined) throw wrongDisk(entry);
   return entry;
