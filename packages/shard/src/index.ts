@@ -7,15 +7,6 @@ export {
   type PlacementInput,
 } from './leader-placement.ts';
 export {
-  type MovePlan,
-  type NewUid,
-  planMerge,
-  planRebalance,
-  planScale,
-  planSplit,
-  type SlotWeight,
-} from './move-plan.ts';
-export {
   changeMembers,
   type MemberChange,
   memberNamed,
@@ -25,6 +16,15 @@ export {
   registerDisk,
   wrongDisk,
 } from './member-changes.ts';
+export {
+  type MovePlan,
+  type NewUid,
+  planMerge,
+  planRebalance,
+  planScale,
+  planSplit,
+  type SlotWeight,
+} from './move-plan.ts';
 export { placeReplicas, replicaCount } from './replica-placement.ts';
 export { type Route, routeRequest } from './route-request.ts';
 export { type RoutingRule, routingPart, SLOT_COUNT, slotOf } from './routing-part.ts';
