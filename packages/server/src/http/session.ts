@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import {
   err,
+  isShardId,
   KvError,
   type KvRequest,
   type Origin,
@@ -9,6 +10,7 @@ import {
   type SessionTag,
 } from '@kvorum/base';
 import type { ReplicaPort } from '@kvorum/replica';
+import { shardEntryOf } from '@kvorum/shard';
 import {
   CLIENT_PROTOCOL_VERSION,
   type ClientFrame,
@@ -370,7 +372,11 @@ export class Session {
     this.#send(packFrame([FRAME.controlResponse, id, error, answer.ok ? answer.value : null]));
   }
 
+  /** A shard that the map does not have, or one whose replicas are on other members. */
   #wrongShard(shard: string): KvError {
+    if (isShardId(shard) && shardEntryOf(this.#host.map(), shard) !== undefined) {
+      return this.#notLeader(shard);
+    }
     return new KvError('KV_WRONG_SHARD', undefined, {
       details: { shard, mapVersion: this.#host.map().version },
     });

@@ -18,7 +18,7 @@ import {
 import { isSerializable } from '@kvorum/mvcc';
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { CommandResult, ReplicaPort } from '@kvorum/replica';
-import type { ShardMap } from '@kvorum/shard';
+import { type ShardMap, shardEntryOf } from '@kvorum/shard';
 import { pause } from '../member/system.ts';
 import { encodeForward, type ForwardedRequest, parseForwardAnswer } from './forward.ts';
 import { mergeRanges } from './merge.ts';
@@ -104,7 +104,7 @@ export class Router {
   #shardsOf(request: KvRequest, options: RouteOptions): readonly ShardId[] {
     const { shard } = options;
     if (shard === undefined) return placeRequest(this.#parts.map(), request);
-    const known = isShardId(shard) && this.#parts.replica(shard) !== undefined;
+    const known = isShardId(shard) && shardEntryOf(this.#parts.map(), shard) !== undefined;
     if (!known || shard === META_SHARD) {
       throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
     }
@@ -228,7 +228,8 @@ export class Router {
     options: RouteOptions,
   ): Promise<CommandResult> {
     const replica = this.#parts.replica(shard);
-    if (replica === undefined) return { ok: false, error: new KvError('KV_WRONG_SHARD') };
+    // Its replica has moved on; the member that asks finds out where to.
+    if (replica === undefined) return { ok: false, error: new KvError('KV_NOT_LEADER') };
     return this.#locally(replica, request, options);
   }
 }
