@@ -4,6 +4,7 @@ import {
   isShardId,
   KvError,
   type KvRequest,
+  META_SHARD,
   type Origin,
   originOf,
   type Result,
@@ -374,7 +375,8 @@ export class Session {
 
   /** A shard that the map does not have, or one whose replicas are on other members. */
   #wrongShard(shard: string): KvError {
-    if (isShardId(shard) && shardEntryOf(this.#host.map(), shard) !== undefined) {
+    const isData = isShardId(shard) && shard !== META_SHARD;
+    if (isData && shardEntryOf(this.#host.map(), shard) !== undefined) {
       return this.#notLeader(shard);
     }
     return new KvError('KV_WRONG_SHARD', undefined, {
