@@ -1,4 +1,4 @@
-import { logOffset, type ShardId } from '@kvorum/base';
+import { logOffset, type MemberId, type ShardId } from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
 import type { SimMember } from './member.ts';
 import type { Action } from './swarm.ts';
@@ -189,13 +189,38 @@ function diskFull({ member }: FaultScene): Heal {
   };
 }
 
-function diskWiped({ member }: FaultScene): Heal {
+function diskWiped({ member, world }: FaultScene): Heal | undefined {
+  if (!world.hasSpare(member)) return undefined;
   member.crash();
   member.wipe();
   return () => restart(member);
 }
 
-function bitFlip({ member, rng, world }: FaultScene): Heal {
+/** A member is away, and an operator says that its disk no longer keeps records in the log. */
+function givenUp({ member, world: { members, shards, trace } }: FaultScene): Heal | undefined {
+  if (members.some(({ damaged }) => damaged)) return undefined;
+  const tell = (given: readonly MemberId[]): void => {
+    trace.line('fault', `given up: ${given.join(' ') || 'nobody'}`);
+    for (const other of members) {
+      for (const shard of shards) {
+        other.call(shard, (replica) => replica.excludeFromTruncation(given));
+      }
+    }
+  };
+  member.crash();
+  member.expendable = true;
+  tell([member.id]);
+  return () => {
+    tell([]);
+    restart(member);
+  };
+}
+
+function bitFlip({ member, rng, world }: FaultScene): Heal | undefined {
+  const givenUp = world.members.some((one) =>
+    world.shards.some((shard) => one.replica(shard)?.status().truncation.excluded.length !== 0),
+  );
+  if (givenUp || !world.hasSpare(member)) return undefined;
   for (const shard of world.shards) {
     member.stores.damage(shard, (rows) => rng.integer(0, rows));
   }
@@ -239,6 +264,7 @@ export const FAULTS: Readonly<Record<Action, (scene: FaultScene) => Heal | undef
   'disk-full': diskFull,
   'disk-wiped': diskWiped,
   'bit-flip': bitFlip,
+  'given-up': givenUp,
   transfer,
 };
 

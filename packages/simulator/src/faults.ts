@@ -74,6 +74,8 @@ export class Nemesis {
     const minority = Math.floor((members.length - 1) / 2);
     const victims = new Set<SimMember>();
     for (let i = this.#rng.integer(0, minority + 1); i > 0; i -= 1) victims.add(this.#target());
+    // Somebody who stays must hold what the logs have lost.
+    for (const victim of victims) if (!this.#mayLeave(victim, victims)) victims.delete(victim);
     for (const victim of victims) this.#breakForGood(victim);
     const healthy = members.filter((member) => !victims.has(member));
     trace.line('world', `liveness: healthy ${healthy.map((member) => member.name).join(' ')}`);
@@ -151,6 +153,16 @@ export class Nemesis {
       default:
         this.#linksOf(member, { out: { cut: how !== 'deaf' }, in: { cut: how !== 'mute' } });
     }
+  }
+
+  #mayLeave(victim: SimMember, victims: ReadonlySet<SimMember>): boolean {
+    const { broker, members, shards } = this.#world;
+    return shards.every((shard) => {
+      const start = broker.bounds(this.#world.logName(shard))?.start ?? 0;
+      const holds = (member: SimMember): boolean => member.durableOffset(shard) + 1 >= start;
+      const stays = members.filter((member) => member === victim || !victims.has(member));
+      return start === 0 || stays.some((member) => member !== victim && holds(member));
+    });
   }
 
   #leads(member: SimMember): boolean {

@@ -7,6 +7,7 @@ import {
   type ShardId,
   utf8,
 } from '@kvorum/base';
+import { decodeMeta, META_KEY } from '@kvorum/mvcc';
 import type { Rng, SharedLog, SharedLogs, StateStore } from '@kvorum/ports';
 import {
   openReplica,
@@ -60,6 +61,10 @@ export class SimMember {
   damaged = false;
   /** Its disk is or was bad in this life: then its replicas may break and halt. */
   diskTrouble = false;
+  /** An operator gave its disk up, or it was replaced: the log need not hold what it lacks. */
+  expendable = false;
+  /** Highest position that a lost disk of it held synced, by shard. */
+  readonly lost: Map<ShardId, number> = new Map();
   /** How often its disk was replaced by an empty one. */
   wipes = 0;
   /** Something happened in it since this was last cleared. */
@@ -220,10 +225,23 @@ export class SimMember {
     this.#crashIn = undefined;
   }
 
+  /** The position that a crash of the machine would leave on its disk; -1 = none. */
+  durableOffset(shard: ShardId): number {
+    const row = this.stores
+      .rows(shard, 'durable')
+      .find(([key]) => key.length === META_KEY.length && key[0] === META_KEY[0]);
+    const meta = row === undefined ? undefined : decodeMeta(row[1]);
+    return meta?.ok === true ? meta.value.offset : -1;
+  }
+
   /** A new disk in place of the old one; the member must be down. */
   wipe(): void {
     assert(this.#life === undefined, `${this.name} runs on the disk that is to be wiped`);
+    for (const shard of this.#world.shards) {
+      this.lost.set(shard, Math.max(this.lost.get(shard) ?? -1, this.durableOffset(shard)));
+    }
     this.stores.wipe();
+    this.expendable = true;
     this.wipes += 1;
     this.damaged = false;
     this.#world.trace.line(this.name, 'wiped');
@@ -320,6 +338,11 @@ export class SimMember {
         const offset = outcome.kind === 'appended' ? ` at ${outcome.offset}` : '';
         trace.line(this.name, `shard ${shard} append ${outcome.kind}${offset}`);
         return outcome;
+      },
+      truncate: (before) => {
+        trace.line(this.name, `shard ${shard} truncates below ${before}`);
+        this.#world.truncated(this, shard, before);
+        return log.truncate(before);
       },
       read: async (from, options) => {
         const outcome = await log.read(from, options);

@@ -16,6 +16,7 @@ import { checkOutcomes } from './invariants/outcomes.ts';
 import { checkRealTime } from './invariants/real-time.ts';
 import { ReplicaChecker } from './invariants/replicas.ts';
 import { checkLinearizable } from './invariants/revision-order.ts';
+import { TruncationChecker } from './invariants/truncations.ts';
 import { VoteChecker } from './invariants/votes.ts';
 import { checkWatch } from './invariants/watches.ts';
 import type { SimMember } from './member.ts';
@@ -120,6 +121,7 @@ class Run {
       problems: this.#problems,
     });
     world.observe(votes);
+    world.observe(new TruncationChecker(world, this.#problems));
     world.observe(new DiskChecker(world, this.#truths, this.#problems));
     world.onEvent(() => this.#checker.step());
     this.#nemesis = new Nemesis(world, swarm);

@@ -24,6 +24,7 @@ export const ACTIONS = [
   'disk-full',
   'disk-wiped',
   'bit-flip',
+  'given-up',
   'transfer',
 ] as const;
 export type Action = (typeof ACTIONS)[number];
@@ -113,6 +114,7 @@ export const QUIET: Swarm['meanMs'] = {
   'disk-full': undefined,
   'disk-wiped': undefined,
   'bit-flip': undefined,
+  'given-up': undefined,
   transfer: undefined,
 };
 
@@ -140,6 +142,7 @@ function drawMeans(rng: Rng): Swarm['meanMs'] {
     'disk-wiped': rare(),
     'bit-flip': rare(),
     transfer: mean(),
+    'given-up': undefined,
   };
 }
 
@@ -174,8 +177,34 @@ function drawAutoCompaction(rng: Rng): AutoCompactionPolicy | undefined {
   return roll === 1 ? { mode: 'revision', retention: rng.integer(1, 60) } : undefined;
 }
 
+/** The log is truncated close behind what the disks hold, so that whoever is away for long needs a snapshot. */
+function drawTruncation(rng: Rng): Partial<Limits> {
+  return {
+    durableMs: rng.integer(20, 1000),
+    truncateMs: rng.integer(50, 1000),
+    truncateSlackRecords: rng.integer(0, 12),
+    truncateSlackBytes: rng.integer(0, 2000),
+    truncateSlackMs: rng.integer(0, 1000),
+    snapshotChunkBytes: rng.integer(1, 1500),
+    snapshotBytesPerSecond: rng.integer(5000, 1_000_000),
+    snapshotSendsMax: rng.integer(1, 3),
+    snapshotIdleMs: rng.integer(500, 5000),
+  };
+}
+
 /** One seed's own mix. */
 export function drawSwarm(rng: Rng): Swarm {
+  const swarm = drawFaults(rng);
+  // A damaged log is told by what it held: nothing else takes from it then.
+  if (swarm.damage !== undefined || rng.integer(0, 2) === 0) return swarm;
+  return {
+    ...swarm,
+    limits: { ...swarm.limits, ...drawTruncation(rng) },
+    meanMs: { ...swarm.meanMs, 'given-up': pick(rng, undefined, 20_000, 5000) },
+  };
+}
+
+function drawFaults(rng: Rng): Swarm {
   return {
     members: oneOf(rng, [1, 3, 3, 3, 5]),
     shards: oneOf(rng, [1, 1, 2, 4]),

@@ -68,6 +68,8 @@ export interface ToldOfLoss {
 export interface WorldObserver {
   readonly sent?: (member: SimMember, shard: ShardId, payload: unknown, to: MemberId) => void;
   readonly crashed?: (member: SimMember) => void;
+  /** A leader is about to delete the records below `before`. */
+  readonly truncated?: (leader: SimMember, shard: ShardId, before: number) => void;
 }
 
 /**
@@ -152,6 +154,24 @@ export class World {
   /** @internal */
   sent(member: SimMember, shard: ShardId, payload: unknown, to: MemberId): void {
     for (const observer of this.#observers) observer.sent?.(member, shard, payload, to);
+  }
+
+  /** @internal */
+  truncated(leader: SimMember, shard: ShardId, before: number): void {
+    for (const observer of this.#observers) observer.truncated?.(leader, shard, before);
+  }
+
+  /** Whether the log's records that are gone are held by another member than this one, whose disk is good. */
+  hasSpare(member: SimMember): boolean {
+    return this.shards.every((shard) => {
+      const start = this.broker.bounds(this.logName(shard))?.start ?? 0;
+      return (
+        start === 0 ||
+        this.members.some(
+          (other) => other !== member && !other.damaged && other.durableOffset(shard) + 1 >= start,
+        )
+      );
+    });
   }
 
   /** @internal */

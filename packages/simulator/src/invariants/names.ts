@@ -17,6 +17,8 @@ export const INVARIANTS = {
   'state-hash': '3: replicas hold the same content at the same index',
   'batch-atomic': '3: a disk holds the position and what it admits, or neither',
   'log-start': '5: the log starts no later than what some disk still needs',
+  'log-truncation': '5: nothing is truncated that a voter which counts does not hold synced',
+  'install-idle': 'a replica that installs a snapshot holds no office and gives no vote',
   revisions: '6: the revision at an index is the same everywhere',
   outcomes: '7: what was acknowledged stands, what failed does not, nothing stands twice',
   linearizable: '8: every answer is of one order that agrees with real time',

@@ -110,6 +110,9 @@ export class ReplicaChecker {
       this.#votes.leads(member, shard, term);
     }
     if (role === 'leader') this.#checkLeader(shard, status);
+    if (status.phase === 'installing' && role !== 'follower') {
+      this.#problems.add('install-idle', `${about} is ${role} while it installs a snapshot`);
+    }
   }
 
   #checkGrowth(about: string, status: ReplicaStatus, seen: Seen): void {
@@ -188,6 +191,7 @@ export class ReplicaChecker {
     const start = this.#world.broker.bounds(this.#world.logName(shard))?.start ?? 0;
     if (start === 0 || this.#truths.get(shard)?.startMoved === true) return;
     for (const member of this.#world.members) {
+      if (member.expendable) continue;
       const next = (member.replica(shard)?.status().raft.accepted.offset ?? start) + 1;
       if (next >= start) continue;
       const text = `shard ${shard} starts at ${start}, ${member.name} needs ${next}`;

@@ -21,6 +21,7 @@ import {
   retries,
   sleepingLeaders,
 } from './sets.ts';
+import { SNAPSHOTS } from './snapshots.ts';
 
 /** Bugs of the log's filter and of who may append. */
 const LOG: readonly Mutant[] = [
@@ -496,4 +497,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...READS,
   ...STATE,
   ...WATCHES,
+  ...SNAPSHOTS,
 ];

@@ -137,3 +137,22 @@ export const brokenLog =
 
 /** Nothing goes wrong at all. */
 export const fairWeather: SwarmSet = base;
+
+/** The log is truncated at once behind what the disks hold, and members come back without their disks. */
+export const shortLogs: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  clients: 5,
+  storeMsMax: 3,
+  limits: {
+    durableMs: 300,
+    truncateMs: 100,
+    truncateSlackRecords: 0,
+    truncateSlackBytes: 0,
+    truncateSlackMs: 0,
+    snapshotChunkBytes: 300,
+    snapshotBytesPerSecond: 100_000,
+    snapshotIdleMs: 1000,
+  },
+  meanMs: { ...QUIET, 'disk-wiped': 3000, 'given-up': 4000, transfer: 2500, 'machine-crash': 6000 },
+  faultMsMax: 1500,
+});

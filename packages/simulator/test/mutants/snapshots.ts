@@ -1,0 +1,96 @@
+import type { Mutant } from './mutant.ts';
+import { shortLogs } from './sets.ts';
+
+/** Bugs of truncating the log and of installing snapshots. */
+export const SNAPSHOTS: readonly Mutant[] = [
+  {
+    name: 'truncate before others are durable',
+    edits: [
+      {
+        file: 'raft/src/truncation-floor.ts',
+        find: 'if (voter === self || left.includes(voter)) continue;',
+        replace: 'if (voters.includes(voter)) continue;',
+      },
+    ],
+    adjust: shortLogs,
+    seenBy: ['log-truncation'],
+  },
+  {
+    name: 'durable reported before the sync',
+    edits: [
+      {
+        file: 'replica/src/durable-position.ts',
+        find: '      await this.#host.sync();',
+        replace: '      await Promise.resolve();',
+      },
+    ],
+    adjust: shortLogs,
+    seenBy: ['log-truncation'],
+  },
+  {
+    name: 'snapshot without sessions',
+    edits: [
+      {
+        file: 'replica/src/snapshot-source.ts',
+        find: 'encodeRows(found.filter(([key]) => !isOwnRow(key)))',
+        replace: 'encodeRows(found.filter(([key]) => !isOwnRow(key) && key[0] !== 0x73))',
+      },
+    ],
+    adjust: shortLogs,
+    seenBy: ['state-hash', 'outcomes', 'linearizable'],
+  },
+  {
+    name: 'snapshot that carries the source’s vote',
+    edits: [
+      {
+        file: 'replica/src/snapshot-rows.ts',
+        find: '(key[0] === HARD_STATE_KEY[0] || key[0] === INSTALL_KEY[0])',
+        replace: '(key[0] === HARD_STATE_KEY[0] + 99 || key[0] === INSTALL_KEY[0])',
+      },
+      {
+        file: 'replica/src/replica.ts',
+        find: 'if (hardRow !== undefined) batch.put(HARD_STATE_KEY, hardRow);',
+        replace: 'if (hardRow?.length === 0) batch.put(HARD_STATE_KEY, hardRow);',
+      },
+    ],
+    adjust: (swarm) => ({
+      ...shortLogs(swarm),
+      // Terms rise while the snapshot is on its way, so that the source's is an old one.
+      limits: { ...shortLogs(swarm).limits, snapshotBytesPerSecond: 2000 },
+      meanMs: { ...shortLogs(swarm).meanMs, transfer: 500 },
+    }),
+    seenBy: ['vote-durable', 'vote-once', 'never-backwards', 'leader-per-term'],
+  },
+  {
+    name: 'install not atomic',
+    edits: [
+      { file: 'testkit/src/memory-state-store.ts', find: '      side.settle();\n', replace: '' },
+      {
+        file: 'replica/src/replica.ts',
+        find: '      { sync: true },',
+        replace: '      { sync: false },',
+      },
+    ],
+    adjust: (swarm) => ({
+      ...shortLogs(swarm),
+      meanMs: { ...shortLogs(swarm).meanMs, 'kill-at-effect': 300, 'machine-crash': 1000 },
+    }),
+    seenBy: ['batch-atomic', 'vote-durable', 'never-backwards', 'state-hash'],
+  },
+  {
+    name: 'vote while a snapshot is installed',
+    edits: [
+      {
+        file: 'raft/src/election.ts',
+        find: '  if (core.awaitingSnapshot !== undefined) {\n    refuse(core, from, pre);',
+        replace:
+          '  if (core.awaitingSnapshot !== undefined && core.config.heartbeatMs < 0) {\n    refuse(core, from, pre);',
+      },
+    ],
+    adjust: (swarm) => ({
+      ...shortLogs(swarm),
+      limits: { ...shortLogs(swarm).limits, snapshotBytesPerSecond: 500 },
+    }),
+    seenBy: ['install-idle'],
+  },
+];
