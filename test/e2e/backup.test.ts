@@ -9,7 +9,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { shardId } from '@kvorum/base';
 import { connect, type Entry } from '@kvorum/client';
+import { openLocalLogs } from '@kvorum/log-local';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Command, KVCTL, KVD } from './command.ts';
 import { freeDevPort } from './ports.ts';
@@ -133,6 +135,34 @@ describe('backup and restore', () => {
     expect(refused.output).toMatch(/quiet is DAMAGED:\nshard 1: .*damaged snapshot at byte \d+/);
   });
 
+  it('keeps of the log what no copy holds: both together are everything', async () => {
+    const store = join(root, 'copies');
+    const old = await dev('short', 2, {
+      KVD_SNAPSHOTS_STORE: store,
+      KVD_SNAPSHOTS_INTERVAL_MS: '1000',
+      KVD_LIMITS_TRUNCATE_MS: '200',
+      KVD_LIMITS_TRUNCATE_SLACK_RECORDS: '1',
+      KVD_LIMITS_TRUNCATE_SLACK_BYTES: '1',
+      KVD_LIMITS_TRUNCATE_SLACK_MS: '1',
+      KVD_LIMITS_DURABLE_MS: '100',
+    });
+    const load = writer(old);
+    await until(() => sealed(store, '0') >= 3 && sealed(store, '1') >= 3);
+    const acknowledged = await load.stop();
+    const last = await contentOf(old);
+    await old.command.kill();
+    for (const name of readdirSync(old.directory)) {
+      if (name !== 'log') rmSync(join(old.directory, name), { recursive: true });
+    }
+    const directory = join(old.directory, 'log');
+    expect(await firstOffset(directory)).toBeGreaterThan(0);
+    const fresh = await dev('again', 3);
+    await kvctl(fresh, 'restore', store, '--log-dir', directory);
+    const found = await contentOf(fresh);
+    for (const [key, value] of acknowledged) expect(found.get(key)?.[0]).toBe(value);
+    expect(found).toEqual(last);
+  });
+
   it('comes back from the newest copies and the log, to its end, to a time and to revisions', async () => {
     const store = join(root, 'copies');
     const old = await dev('lost', 2, {
@@ -182,6 +212,15 @@ async function kvctlPut(cluster: Dev, key: string, value: string): Promise<void>
     body: value,
   });
   expect(answer.status).toBe(200);
+}
+
+/** Of shard 0's log: what is below was truncated. */
+async function firstOffset(directory: string): Promise<number> {
+  const logs = await openLocalLogs({ directory });
+  const log = await logs.forMember().open({ shard: shardId(0), generation: 0 }, { create: false });
+  const bounds = await log.bounds();
+  await logs.close();
+  return 'start' in bounds ? bounds.start : -1;
 }
 
 const sealed = (store: string, shard: string): number =>

@@ -11,6 +11,8 @@ export interface TruncationHost {
   readonly limits: Limits;
   readonly logger: ReplicaLogger;
   readonly status: () => RaftStatus;
+  /** See `ReplicaOptions`. */
+  readonly copiedOffset?: () => LogOffset;
   readonly broken: (error: unknown) => void;
 }
 
@@ -63,11 +65,12 @@ export class LogTruncation {
   tick(nowMs: number): void {
     if (nowMs < this.#dueMs || this.#busy) return;
     this.#dueMs = nowMs + this.#host.limits.truncateMs;
-    const { self, status } = this.#host;
+    const { copiedOffset, self, status } = this.#host;
     const found = truncationFloor(status(), self, this.#excluded);
     const keepFrom = this.#ledger.keepFrom(nowMs);
     if (found === undefined || keepFrom === undefined) return;
-    const before = logOffset(Math.min(found.floor, keepFrom));
+    const uncopied = copiedOffset === undefined ? keepFrom : copiedOffset() + 1;
+    const before = logOffset(Math.min(found.floor, keepFrom, uncopied));
     if (before > this.#before) this.#truncate(before);
   }
 

@@ -1,4 +1,4 @@
-import type { LeaderId, Limits, MemberId, ShardId } from '@kvorum/base';
+import type { LeaderId, Limits, LogOffset, MemberId, ShardId } from '@kvorum/base';
 import type { SlotSpace } from '@kvorum/mvcc';
 import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
 import type { ReplicaMetrics } from './api.ts';
@@ -58,5 +58,10 @@ export interface ReplicaOptions {
   readonly space?: SpaceAccount;
   /** Absent: history is kept until somebody compacts. */
   readonly autoCompaction?: AutoCompactionPolicy;
+  /**
+   * With copies outside the members: everything up to this offset is in the newest one (-1 = nothing known). The leader keeps the
+   * log above it, so that copy and log together are always everything. Absent: no copies are made.
+   */
+  readonly copiedOffset?: () => LogOffset;
   readonly sha256: (...parts: readonly Uint8Array[]) => Uint8Array;
 }

@@ -28,7 +28,7 @@ import { startPlacement } from './placement.ts';
 import { ReplicaManager } from './replica-manager.ts';
 import { ReplicaSet } from './replica-set.ts';
 import { ShardMapSource } from './shard-map-source.ts';
-import { SnapshotCopies } from './snapshot-copies.ts';
+import { CopiedOffsets, SnapshotCopies } from './snapshot-copies.ts';
 import { SpaceQuota } from './space-quota.ts';
 import { systemClock, systemRng } from './system.ts';
 
@@ -99,6 +99,7 @@ class RunningMember implements Member {
   readonly #stores: StateStores;
   readonly #space: SpaceQuota;
   readonly #replicas = new ReplicaSet();
+  readonly #copied = new CopiedOffsets();
   /** Undone in reverse order at the end. */
   readonly #cleanups: (() => void | Promise<void>)[] = [];
   readonly #abort = new AbortController();
@@ -218,6 +219,7 @@ class RunningMember implements Member {
       messages,
       peers,
       replicas: this.#replicas,
+      copied: config.snapshots.store === undefined ? undefined : this.#copied,
       signal: this.#abort.signal,
     });
     this.#cleanups.push(() => manager.stop());
@@ -398,6 +400,7 @@ class RunningMember implements Member {
       clock: systemClock,
       logger: this.#logger,
       metrics: this.#metrics.copies,
+      copied: this.#copied,
       led: () => this.#replicas.all().filter((replica) => this.#replicas.leads(replica.shard)),
     });
     copies.start();

@@ -20,6 +20,7 @@ import { memberIdOf } from './cluster.ts';
 import { checkLogOwner } from './log-owner.ts';
 import { openLogWhenReachable } from './open-log.ts';
 import type { ReplicaSet } from './replica-set.ts';
+import type { CopiedOffsets } from './snapshot-copies.ts';
 import type { SpaceQuota } from './space-quota.ts';
 import { pause, sha256, systemClock, systemRng } from './system.ts';
 
@@ -28,6 +29,8 @@ const OPEN_AT_ONCE = 16;
 const RECONCILE_MS = 1000;
 
 export interface ReplicaManagerParts {
+  /** Absent: no copies are made. */
+  readonly copied: CopiedOffsets | undefined;
   readonly self: MemberId;
   readonly leaderId: LeaderId;
   readonly config: KvdConfig;
@@ -227,6 +230,7 @@ export class ReplicaManager {
     const store = await this.#parts.stores.open(shard, spec.uid);
     this.#onDisk.add(shard);
     const autoCompaction = autoCompactionPolicy(config.autoCompaction);
+    const { copied } = this.#parts;
     const replica = await openReplica({
       shard,
       shardUid: spec.uid,
@@ -250,6 +254,7 @@ export class ReplicaManager {
       logger,
       space: this.#parts.space,
       ...(autoCompaction === undefined ? {} : { autoCompaction }),
+      ...(copied === undefined ? {} : { copiedOffset: () => copied.of(shard) }),
       sha256,
     });
     if (signal.aborted) {

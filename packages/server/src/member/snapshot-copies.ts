@@ -1,5 +1,12 @@
 import { encodeSnapshot, readHeader } from '@kvorum/backup';
-import { type ClusterId, formatId, KvError, type ShardId } from '@kvorum/base';
+import {
+  type ClusterId,
+  formatId,
+  KvError,
+  type LogOffset,
+  logOffset,
+  type ShardId,
+} from '@kvorum/base';
 import type { Clock, SnapshotInfo, SnapshotStore } from '@kvorum/ports';
 import type { Replica } from '@kvorum/replica';
 import type { CopyMetrics } from '../copy-metrics.ts';
@@ -8,7 +15,26 @@ import type { Logger } from '../logger.ts';
 const CHECK_MS_MAX = 5000;
 const RETRY_MS = 60_000;
 
+/** How far the newest copy of each led shard reaches: the log above it must stay. */
+export class CopiedOffsets {
+  readonly #offsets = new Map<ShardId, LogOffset>();
+
+  of(shard: ShardId): LogOffset {
+    return this.#offsets.get(shard) ?? logOffset(-1);
+  }
+
+  set(shard: ShardId, offset: LogOffset): void {
+    this.#offsets.set(shard, offset);
+  }
+
+  /** Another member may make the copies of the shard from now on. */
+  forget(shard: ShardId): void {
+    this.#offsets.delete(shard);
+  }
+}
+
 export interface SnapshotCopiesParts {
+  readonly copied: CopiedOffsets;
   readonly open: () => Promise<SnapshotStore>;
   readonly intervalMs: number;
   readonly keep: number;
@@ -33,6 +59,10 @@ function nameOf(generation: number, index: number, atMs: number): string {
 
 const takenMs = (copy: SnapshotInfo): number => Number(/-(\d{14})$/.exec(copy.name)?.[1] ?? 0);
 const isScheduled = (copy: SnapshotInfo): boolean => /^g\d{6}-\d{16}-\d{14}$/.test(copy.name);
+
+/** From the name of its log, `….g<n>`; the first one has none. */
+const generationOf = (replica: Replica): number =>
+  Number(/\.g(\d+)$/.exec(replica.status().logName)?.[1] ?? 0);
 
 /**
  * Keeps copies of shards outside the members: whoever leads a shard writes one every `intervalMs`, when there is something new, and
@@ -74,7 +104,11 @@ export class SnapshotCopies {
     const led = this.#parts.led();
     const shards = new Set(led.map((replica) => replica.shard));
     // Somebody else may have copied what was led elsewhere meanwhile: looked up again.
-    for (const shard of this.#last.keys()) if (!shards.has(shard)) this.#last.delete(shard);
+    for (const shard of this.#last.keys()) {
+      if (shards.has(shard)) continue;
+      this.#last.delete(shard);
+      this.#parts.copied.forget(shard);
+    }
     for (const replica of led) {
       if (this.#stopped) return;
       await this.#tryOne(replica);
@@ -101,7 +135,7 @@ export class SnapshotCopies {
     const { shard } = replica;
     this.#store ??= await this.#parts.open();
     const store = this.#store;
-    if (!this.#last.has(shard)) this.#last.set(shard, await this.#find(store, shard));
+    if (!this.#last.has(shard)) this.#last.set(shard, await this.#find(store, replica));
     const last = this.#last.get(shard);
     if (last !== undefined) metrics.last(shard, last.atMs);
     const atMs = clock.wallMs();
@@ -114,11 +148,15 @@ export class SnapshotCopies {
     await this.#retain(store, shard);
   }
 
-  async #find(store: SnapshotStore, shard: ShardId): Promise<LastCopy | undefined> {
+  async #find(store: SnapshotStore, replica: Replica): Promise<LastCopy | undefined> {
+    const { shard } = replica;
     const newest = (await store.list(shard)).filter(isScheduled).at(-1);
     if (newest === undefined) return undefined;
-    const { clusterId } = await readHeader(store, newest);
-    if (clusterId === this.#parts.clusterId) return { name: newest.name, atMs: takenMs(newest) };
+    const { clusterId, generation, position } = await readHeader(store, newest);
+    if (clusterId === this.#parts.clusterId) {
+      if (generation === generationOf(replica)) this.#parts.copied.set(shard, position.offset);
+      return { name: newest.name, atMs: takenMs(newest) };
+    }
     const [found, own] = [formatId(clusterId), formatId(this.#parts.clusterId)];
     throw new KvError('KV_BACKUP', `${store.where} has copies of cluster ${found}, not ${own}`, {
       details: { shard, hint: 'set snapshots.store to a place of this cluster alone' },
@@ -137,6 +175,7 @@ export class SnapshotCopies {
       const name = nameOf(source.generation, index, atMs);
       const info = await store.save(replica.shard, name, this.#untilStopped(content));
       this.#index.set(replica.shard, index);
+      this.#parts.copied.set(replica.shard, source.meta.offset);
       return info;
     } finally {
       await source.close();
