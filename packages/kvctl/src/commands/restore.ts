@@ -106,6 +106,17 @@ async function openKafka(brokers: string, flags: RestoreFlags): Promise<SharedLo
   });
 }
 
+async function closing<T>(
+  logs: { readonly close: () => Promise<void> },
+  work: Promise<T>,
+): Promise<T> {
+  try {
+    return await work;
+  } finally {
+    await logs.close();
+  }
+}
+
 async function withLogs<T>(
   flags: RestoreFlags,
   run: (logs: SharedLogs | undefined) => Promise<T>,
@@ -120,14 +131,14 @@ async function withLogs<T>(
   }
   if (logBrokers !== undefined) {
     const logs = await openKafka(logBrokers, flags);
-    return run(logs).finally(() => logs.close());
+    return closing(logs, run(logs));
   }
   const directory = logDir ?? '';
   if (!existsSync(directory)) throw new InputError(`no log in ${directory}`);
   const { openLocalLogs } = await import('@kvorum/log-local');
   const topicPrefix = `${flags.logPrefix ?? ''}raft-log-`;
   const logs = await openLocalLogs({ directory, topicPrefix });
-  return run(logs.forMember()).finally(() => logs.close());
+  return closing(logs, run(logs.forMember()));
 }
 
 /** Undefined: the scheduled copies. The newest backup that is not younger than a wanted time. */
