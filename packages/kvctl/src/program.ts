@@ -6,6 +6,7 @@ import { addCompaction, addEndpoint, addLeader, addShard } from './commands/clus
 import { addCompletion } from './commands/completion.ts';
 import { addDev } from './commands/dev.ts';
 import { addDel, addGet, addPut } from './commands/kv.ts';
+import { addLogExclude } from './commands/log-exclude.ts';
 import { addMember, addShardMove } from './commands/member.ts';
 import { addRestore } from './commands/restore.ts';
 import { addStatus } from './commands/status.ts';
@@ -58,6 +59,7 @@ export function buildProgram(io: Io, trailing: readonly string[]): Command {
   addCompaction(program, context);
   addEndpoint(program, context);
   addMember(program, context);
+  addLogExclude(program, context);
   addShardMove(addShard(program, context), context);
   addLeader(program, context);
   addStatus(program, context);

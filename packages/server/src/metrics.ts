@@ -72,6 +72,36 @@ const STATUS_GAUGES: readonly StatusGauge[] = [
     value: (s) => s.raft.accepted.offset,
   },
   {
+    name: 'kv_durable_offset',
+    help: 'Offset of the shared log up to which everything is applied and synced here; -1 = not known.',
+    value: (s) => s.raft.durableOffset,
+  },
+  {
+    name: 'kv_log_truncated_offset',
+    help: 'First offset that this member left in the log when it last truncated it as leader.',
+    value: (s) => s.truncation.before,
+  },
+  {
+    name: 'kv_log_excluded_voters',
+    help: 'Voters whose disks the log is not kept for, as an operator said.',
+    value: (s) => s.truncation.excluded.length,
+  },
+  {
+    name: 'kv_snapshot_installing',
+    help: 'Whether this replica installs a snapshot and serves nothing meanwhile.',
+    value: (s) => (s.phase === 'installing' ? 1 : 0),
+  },
+  {
+    name: 'kv_snapshot_received_bytes',
+    help: 'Bytes of the snapshot being installed that have arrived; 0 = none is.',
+    value: (s) => s.install?.receivedBytes ?? 0,
+  },
+  {
+    name: 'kv_snapshots_sending',
+    help: 'Snapshots on their way from here to other members.',
+    value: (s) => s.snapshotsSending,
+  },
+  {
     name: 'kv_log_reachable',
     help: 'Whether the shared log answers.',
     value: (s) => (s.raft.logReachable ? 1 : 0),

@@ -17,7 +17,9 @@ export type MemberChange =
       readonly zone?: string;
     }
   | { readonly kind: 'drain'; readonly member: string; readonly cancel: boolean }
-  | { readonly kind: 'promote'; readonly member: string };
+  | { readonly kind: 'promote'; readonly member: string }
+  /** No log keeps records for its disk any more; `cancel`: they do again. */
+  | { readonly kind: 'exclude'; readonly member: string; readonly cancel: boolean };
 
 const refuse = (text: string, hint?: string): KvError =>
   new KvError('KV_INVALID_ARGUMENT', text, hint === undefined ? {} : { details: { hint } });
@@ -66,6 +68,8 @@ export function changeMembers(map: ShardMap, change: MemberChange): ShardMap | u
       return drain(map, change);
     case 'promote':
       return promote(map, change.member);
+    case 'exclude':
+      return exclude(map, change);
   }
 }
 
@@ -152,6 +156,27 @@ function drain(
     throw refuse(`no other member could take over what ${member.name} has`, 'add one first');
   }
   return placeReplicas(replaced(map, { ...member, state }));
+}
+
+function exclude(
+  map: ShardMap,
+  { member: nameOrId, cancel }: Extract<MemberChange, { kind: 'exclude' }>,
+): ShardMap | undefined {
+  const { logExcluded, ...member } = required(map, nameOrId);
+  if ((logExcluded === true) === !cancel) return undefined;
+  if (cancel) return replaced(map, member);
+  const next = replaced(map, { ...member, logExcluded: true });
+  const isExcluded = (id: string): boolean =>
+    next.members.some((one) => one.id === id && one.logExcluded === true);
+  const bare = map.shards.find(({ voters }) => {
+    const counted = voters.filter((id) => !isExcluded(id)).length;
+    return voters.includes(member.id) && counted * 2 <= voters.length;
+  });
+  if (bare === undefined) return next;
+  throw refuse(
+    `without ${member.name} no majority of the voters of shard ${bare.id} would keep its log`,
+    'let another member count again (kvctl log exclude MEMBER --cancel), or replace one (kvctl member replace)',
+  );
 }
 
 /** A voter of the meta group by hand, where the placement alone would leave it a learner. */

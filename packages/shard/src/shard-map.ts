@@ -70,6 +70,8 @@ export interface MemberEntry {
   readonly diskId?: string;
   /** Absent: `active`. */
   readonly state?: MemberState;
+  /** Given up by an operator: no log keeps records for its disk any more. */
+  readonly logExcluded?: boolean;
 }
 
 /** Where every key lives. Plain data: the same shape in memory, in JSON and in msgpack. */
@@ -219,6 +221,7 @@ function memberEntry(value: unknown, path: string): MemberEntry {
       ? {}
       : { diskId: text(from['diskId'], `${path}.diskId`, UID, '32 lower-case hex digits') }),
     ...(isAbsent(from['state']) ? {} : { state: memberState(from['state'], `${path}.state`) }),
+    ...(from['logExcluded'] === true ? { logExcluded: true } : {}),
   };
 }
 

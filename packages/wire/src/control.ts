@@ -64,6 +64,10 @@ export interface ReplicaInfo {
   readonly logReachable: boolean;
   readonly storeBytes: number;
   readonly leaderChanges: number;
+  /** How far the snapshot is that it installs; absent while it follows its log. */
+  readonly installing?: string;
+  /** Offset of the log up to which everything is applied and synced on its disk; absent = not known yet. */
+  readonly durableOffset?: number;
   /** Why the replica stopped itself (`reason: detail`); absent while it runs. */
   readonly halted?: string;
 }
@@ -191,6 +195,10 @@ const replica: Check<ReplicaInfo> = (value, path) => {
     logReachable: flag(from['logReachable'], `${path}.logReachable`),
     storeBytes: number('storeBytes'),
     leaderChanges: number('leaderChanges'),
+    ...maybe('installing', from, path),
+    ...(Number.isSafeInteger(from['durableOffset'])
+      ? { durableOffset: from['durableOffset'] as number }
+      : {}),
     ...maybe('halted', from, path),
   };
 };

@@ -7,6 +7,7 @@ export const MEMBER_CHANGE_KINDS = [
   'replace',
   'update',
   'drain',
+  'exclude',
 ] as const;
 export type MemberChangeKind = (typeof MEMBER_CHANGE_KINDS)[number];
 
@@ -20,7 +21,7 @@ export interface MemberChangeParams {
   readonly zone?: string;
   /** Of `replace`: the successor's name; absent = the same name with an empty disk. */
   readonly by?: string;
-  /** Of `drain`: take it back. */
+  /** Of `drain` and `exclude`: take it back. */
   readonly cancel?: boolean;
   /** Also where a shard would be left without a live majority. */
   readonly force?: boolean;

@@ -33,6 +33,7 @@ function cellOf(
 ): string {
   if (replica === undefined) return paint('dim', '-');
   if (replica.halted !== undefined) return paint('red', `HALTED ${replica.appliedIndex}`);
+  if (replica.installing !== undefined) return paint('yellow', `installing ${replica.installing}`);
   const lag = leaderIndex === undefined ? 0 : leaderIndex - replica.appliedIndex;
   const late = lag > 0 ? paint('yellow', ` (-${lag})`) : '';
   const role = replica.role === 'follower' || replica.role === 'leader' ? '' : ` ${replica.role}`;

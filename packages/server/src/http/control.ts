@@ -34,10 +34,20 @@ export function replicaInfo(status: ReplicaStatus): ReplicaInfo {
     logReachable: status.raft.logReachable,
     storeBytes: status.storeBytes,
     leaderChanges: raft.leaderChangeCount,
+    ...(status.phase === 'installing' ? { installing: installText(status) } : {}),
+    ...(raft.durableOffset < 0 ? {} : { durableOffset: raft.durableOffset }),
     ...(raft.halted === undefined
       ? {}
       : { halted: `${raft.halted.reason}: ${raft.halted.detail}` }),
   };
+}
+
+function installText({ install }: ReplicaStatus): string {
+  if (install?.source === undefined) return 'asking the other members for a snapshot';
+  const { receivedBytes, source, totalBytes } = install;
+  const mb = (bytes: number): string => (bytes / 1e6).toFixed(1);
+  const of = totalBytes > receivedBytes ? ` of about ${mb(totalBytes)}` : '';
+  return `${mb(receivedBytes)}${of} MB from ${formatId(source)}`;
 }
 
 /** The asked member with all its replicas. */

@@ -107,6 +107,7 @@ export class MemberAdmin {
           ...zoned,
         };
       case 'drain':
+      case 'exclude':
         return { kind, member, cancel: params.cancel === true };
       default:
         return { kind, member };

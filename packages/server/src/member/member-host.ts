@@ -119,6 +119,7 @@ export class MemberHost implements Host {
       replica: (shard) => this.#replicas.get(shard),
       leaderOf: (shard) => this.#replicas.leaderOf(shard) ?? this.#remote.of(shard),
       isHalted: (shard) => this.#replicas.haltOf(shard) !== undefined,
+      isInstalling: (shard) => this.#replicas.isInstalling(shard),
       shardHalt: (shard) => this.#halts.of(shard),
     });
     this.#remote = new RemoteLeaders({

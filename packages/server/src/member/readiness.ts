@@ -11,6 +11,7 @@ export function readinessChecks(
 ): readonly ReadinessCheck[] {
   const statuses = replicas.map((replica) => replica.status());
   const halted = statuses.filter((s) => s.raft.halted !== undefined).map((s) => s.shard);
+  const installing = statuses.filter((s) => s.phase === 'installing').map((s) => s.shard);
   const leaderless = statuses.filter((s) => s.raft.leader === undefined).map((s) => s.shard);
   const logs = statuses.filter((s) => !s.raft.logReachable).map((s) => s.shard);
   return [
@@ -19,6 +20,15 @@ export function readinessChecks(
       name: 'not-halted',
       ok: halted.length === 0,
       detail: halted.length === 0 ? 'no shard is halted' : `halted: ${listed(halted)}`,
+    },
+    {
+      // Its requests go to other members meanwhile: told, but no reason to send clients away.
+      name: 'snapshots',
+      ok: true,
+      detail:
+        installing.length === 0
+          ? 'no replica installs a snapshot'
+          : `installing a snapshot: ${listed(installing)}`,
     },
     {
       name: 'leaders',

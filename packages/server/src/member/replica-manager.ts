@@ -117,6 +117,8 @@ export class ReplicaManager {
 
   /** Whom the map wants in a shard. Who does not vote in the meta group follows it: every member needs the map. */
   #tell(map: ShardMap, replica: Replica): void {
+    const excluded = map.members.filter(({ logExcluded }) => logExcluded === true);
+    replica.excludeFromTruncation(excluded.map(({ id }) => memberIdOf(id)));
     const entry = shardEntryOf(map, replica.shard);
     if (entry === undefined) return;
     const isLearner = ({ id, state }: ShardMap['members'][number]): boolean =>

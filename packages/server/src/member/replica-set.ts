@@ -6,6 +6,7 @@ interface Hosted {
   leader: MemberId | undefined;
   leads: boolean;
   halt: HaltReport | undefined;
+  installing: boolean;
   /** Of the membership it has. */
   configIndex: number;
 }
@@ -20,12 +21,13 @@ export class ReplicaSet {
   #sorted: readonly Replica[] = [];
 
   add(replica: Replica): void {
-    const { raft } = replica.status();
+    const { raft, phase } = replica.status();
     const hosted: Hosted = {
       replica,
       leader: raft.leader,
       leads: raft.role === 'leader',
       halt: raft.halted,
+      installing: phase === 'installing',
       configIndex: raft.configIndex,
     };
     this.#hosted.set(replica.shard, hosted);
@@ -34,6 +36,7 @@ export class ReplicaSet {
       const { leader, role, halted, configIndex } = status.raft;
       const leads = role === 'leader' && halted === undefined;
       const isSame = hosted.leader === leader && hosted.leads === leads && hosted.halt === halted;
+      hosted.installing = status.phase === 'installing';
       if (isSame && hosted.configIndex === configIndex) return;
       hosted.configIndex = configIndex;
       hosted.halt = halted;
@@ -71,6 +74,11 @@ export class ReplicaSet {
 
   leaderOf(shard: string): MemberId | undefined {
     return this.#hosted.get(shard)?.leader;
+  }
+
+  /** Whether this member's replica of the shard takes a snapshot and serves nothing meanwhile. */
+  isInstalling(shard: string): boolean {
+    return this.#hosted.get(shard)?.installing ?? false;
   }
 
   /** Why this member's replica of the shard stands still, if it does. */

@@ -41,6 +41,8 @@ export interface RouterParts {
   readonly leaderOf: (shard: string) => MemberId | undefined;
   /** Whether this member's own replica stands still. */
   readonly isHalted: (shard: string) => boolean;
+  /** Whether this member's own replica installs a snapshot, and so serves nothing. */
+  readonly isInstalling: (shard: string) => boolean;
   /** Why the shard as a whole stands still; undefined while it has, or may get, a leader. */
   readonly shardHalt: (shard: ShardId) => KvError | undefined;
 }
@@ -163,7 +165,8 @@ export class Router {
     const leader = this.#parts.leaderOf(shard);
     const readOnly = isReadOnly(request);
     const halted = this.#parts.isHalted(shard);
-    const readsHere = readOnly && (!halted || isSerializable(request));
+    const serves = !this.#parts.isInstalling(shard);
+    const readsHere = readOnly && serves && (!halted || isSerializable(request));
     if (replica !== undefined && (readsHere || leader === this.#parts.self)) {
       return this.#locally(replica, request, options);
     }

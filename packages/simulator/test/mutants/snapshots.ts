@@ -60,6 +60,7 @@ export const SNAPSHOTS: readonly Mutant[] = [
       meanMs: { ...shortLogs(swarm).meanMs, transfer: 500 },
     }),
     seenBy: ['vote-durable', 'vote-once', 'never-backwards', 'leader-per-term'],
+    slow: true,
   },
   {
     name: 'install not atomic',
