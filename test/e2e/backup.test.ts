@@ -12,7 +12,9 @@ import { join } from 'node:path';
 import { shardId } from '@kvorum/base';
 import { connect, type Entry } from '@kvorum/client';
 import { openLocalLogs } from '@kvorum/log-local';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import S3rver from 's3rver';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type AvailableKafka, ensureKafka } from '../../scripts/kafka/index.ts';
 import { Command, KVCTL, KVD } from './command.ts';
 import { freeDevPort } from './ports.ts';
 
@@ -28,6 +30,14 @@ afterEach(async () => {
   rmSync(root, { recursive: true, force: true });
 });
 
+const kafka = await ensureKafka();
+if (kafka.kind === 'unavailable') {
+  process.stderr.write(`SKIPPED a lost cluster on Kafka, no Kafka: ${kafka.reasons.join('; ')}\n`);
+}
+afterAll(async () => {
+  if (kafka.kind === 'available') await kafka.stop();
+});
+
 interface Dev {
   readonly endpoint: string;
   readonly directory: string;
@@ -38,6 +48,7 @@ async function dev(
   name: string,
   shards: number,
   environment: Readonly<Record<string, string>> = {},
+  flags: readonly string[] = [],
 ): Promise<Dev> {
   const port = await freeDevPort(1);
   const directory = join(root, name);
@@ -45,7 +56,7 @@ async function dev(
     KVD,
     [
       ...['dev', '--members', '1', '--shards', String(shards)],
-      ...['--client-port', String(port), '--data-dir', directory],
+      ...['--client-port', String(port), '--data-dir', directory, ...flags],
     ],
     { environment: { KVD_CLUSTER_NAME: name, ...environment } },
   );
@@ -205,6 +216,61 @@ describe('backup and restore', () => {
   });
 });
 
+describe.skipIf(kafka.kind === 'unavailable')('a cluster on Kafka with copies in S3', () => {
+  it('comes back whole when all its members are lost', async () => {
+    const { bootstrap } = kafka as AvailableKafka;
+    const directory = join(root, 's3');
+    const bucket = { name: 'copies' };
+    const s3 = new S3rver({
+      ...{ port: 0, address: '127.0.0.1', silent: true },
+      ...{ directory, configureBuckets: [bucket] },
+    });
+    const { port } = await s3.run();
+    const credentials = { AWS_ACCESS_KEY_ID: 'S3RVER', AWS_SECRET_ACCESS_KEY: 'S3RVER' };
+    const topicPrefix = `backup-${process.pid}-`;
+    const endpoint = `http://127.0.0.1:${port}`;
+    const store = 's3://copies/prod';
+    const old = await dev(
+      'on-kafka',
+      2,
+      {
+        ...credentials,
+        KVD_SNAPSHOTS_STORE: store,
+        KVD_SNAPSHOTS_ENDPOINT: endpoint,
+        KVD_SNAPSHOTS_INTERVAL_MS: '1000',
+        KVD_LOG_TOPIC_PREFIX: topicPrefix,
+        KVD_LIMITS_TRUNCATE_MS: '200',
+        KVD_LIMITS_TRUNCATE_SLACK_RECORDS: '1',
+        KVD_LIMITS_TRUNCATE_SLACK_BYTES: '1',
+        KVD_LIMITS_TRUNCATE_SLACK_MS: '1',
+        KVD_LIMITS_DURABLE_MS: '100',
+      },
+      ['--log', 'kafka', '--brokers', bootstrap],
+    );
+    const load = writer(old);
+    await until(async () => (await copiesOf(old)) >= 6);
+    await load.stop();
+    const last = await contentOf(old);
+    await old.command.kill();
+    rmSync(old.directory, { recursive: true });
+    const fresh = await dev('off-kafka', 3);
+    const args = ['--endpoints', fresh.endpoint, 'restore', store, '--store-endpoint', endpoint];
+    const log = ['--log-brokers', bootstrap, '--log-prefix', topicPrefix];
+    const restore = new Command(KVCTL, [...args, ...log], { environment: credentials });
+    const { code, output } = await restore.end();
+    expect(code, output).toBe(0);
+    expect(await contentOf(fresh)).toEqual(last);
+    await s3.close();
+  });
+});
+
+/** Copies that the members say they have written. */
+async function copiesOf(cluster: Dev): Promise<number> {
+  const metrics = await (await fetch(`${cluster.endpoint}/metrics`)).text();
+  const counts = metrics.matchAll(/^kv_snapshot_copies_total\{[^}]*\} (\d+)$/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
 async function kvctlPut(cluster: Dev, key: string, value: string): Promise<void> {
   const answer = await fetch(`${cluster.endpoint}/v1/kv/keys/${encodeURIComponent(key)}`, {
     method: 'PUT',
@@ -228,9 +294,9 @@ const sealed = (store: string, shard: string): number =>
     ? readdirSync(join(store, shard)).filter((name) => name.endsWith('.sealed')).length
     : 0;
 
-async function until(holds: () => boolean): Promise<void> {
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = AbortSignal.timeout(60_000);
-  while (!holds()) {
+  while (!(await holds())) {
     if (deadline.aborted) throw new TypeError('never came to hold');
     await new Promise((done) => setTimeout(done, 20));
   }

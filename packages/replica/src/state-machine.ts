@@ -158,7 +158,11 @@ export class StateMachine {
     // Raising the revision may take several records; loading ends before the first of them.
     const isReady = this.compactRevision < 0 && (isFinish || this.revision === 1);
     if (!isReady || (isFinish && step.revision < this.revision)) throw this.#notEmpty();
-    return isFinish ? restoreFinish(step.revision, frame) : restoreRows(step.rows, frame);
+    const payload = isFinish ? restoreFinish(step.revision, frame) : restoreRows(step.rows, frame);
+    // It comes from outside, and what a replica cannot decode halts the shard.
+    const decoded = decodeWriteSet(payload);
+    if (!decoded.ok) throw new KvError('KV_BACKUP', decoded.error.message);
+    return payload;
   }
 
   #notEmpty(): KvError {

@@ -1,4 +1,4 @@
-import type { KvError, Limits, MemberId } from '@kvorum/base';
+import type { KvError, Limits, MemberId, ShardId } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
 import type { Replica, ReplicaPort } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
@@ -6,6 +6,7 @@ import type { MemberInfo } from '@kvorum/wire';
 import type { Logger } from './logger.ts';
 import type { MapEditor } from './member/map-editor.ts';
 import type { MemberAdmin } from './member/member-admin.ts';
+import type { CopyStatus } from './member/snapshot-copies.ts';
 import type { MemberMetrics } from './metrics.ts';
 import type { Router } from './router/router.ts';
 
@@ -56,6 +57,8 @@ export interface Host {
    * spread, milliseconds. Errors: KV_BAD_TRANSFEREE, ...
    */
   transfer(shard: string, member: string): Promise<number>;
+  /** Of the scheduled copies of a shard that this member leads. */
+  copyStatus(shard: ShardId): CopyStatus;
   readiness(): readonly ReadinessCheck[];
   /** Set while starting and while shutting down: why requests are refused. */
   refusal(): KvError | undefined;

@@ -70,6 +70,10 @@ export interface ReplicaInfo {
   readonly durableOffset?: number;
   /** Why the replica stopped itself (`reason: detail`); absent while it runs. */
   readonly halted?: string;
+  /** When the newest scheduled copy of a led shard was made, ISO 8601; absent: none, or led elsewhere. */
+  readonly copiedAt?: string;
+  /** Why the last attempt to make one failed; absent when it did not. */
+  readonly copyError?: string;
 }
 
 export interface MemberStatus {
@@ -200,6 +204,8 @@ const replica: Check<ReplicaInfo> = (value, path) => {
       ? { durableOffset: from['durableOffset'] as number }
       : {}),
     ...maybe('halted', from, path),
+    ...maybe('copiedAt', from, path),
+    ...maybe('copyError', from, path),
   };
 };
 

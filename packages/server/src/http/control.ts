@@ -60,7 +60,10 @@ export function memberStatus(host: Host): MemberStatus {
     mapVersion: host.map().version,
     uptimeMs: Math.round(host.clock.nowMs() - host.startedAtMs),
     residentBytes: process.memoryUsage.rss(),
-    replicas: host.replicas().map((replica) => replicaInfo(replica.status())),
+    replicas: host.replicas().map((replica) => ({
+      ...replicaInfo(replica.status()),
+      ...host.copyStatus(replica.shard),
+    })),
   };
 }
 

@@ -6,6 +6,7 @@ import {
   type Limits,
   META_SHARD,
   type MemberId,
+  type ShardId,
 } from '@kvorum/base';
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { Replica, ReplicaPort } from '@kvorum/replica';
@@ -31,6 +32,7 @@ import { readinessChecks } from './readiness.ts';
 import { RemoteLeaders } from './remote-leaders.ts';
 import type { ReplicaSet } from './replica-set.ts';
 import { haltsAnswer, ShardHalts } from './shard-halts.ts';
+import type { CopyStatus, SnapshotCopies } from './snapshot-copies.ts';
 import { pause } from './system.ts';
 
 const NOTIFY_MS = 20;
@@ -83,6 +85,7 @@ export class MemberHost implements Host {
   #stopping: KvError | undefined;
   #startingWith: string | undefined;
   #notifyScheduled = false;
+  #copies: SnapshotCopies | undefined;
 
   constructor(parts: MemberHostParts) {
     this.#cluster = parts.cluster;
@@ -235,6 +238,15 @@ export class MemberHost implements Host {
   onTopologyChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Where the scheduled copies tell of themselves. */
+  setCopies(copies: SnapshotCopies): void {
+    this.#copies = copies;
+  }
+
+  copyStatus(shard: ShardId): CopyStatus {
+    return this.#copies?.status(shard) ?? {};
   }
 
   readiness(): readonly ReadinessCheck[] {

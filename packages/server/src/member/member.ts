@@ -404,6 +404,7 @@ class RunningMember implements Member {
       led: () => this.#replicas.all().filter((replica) => this.#replicas.leads(replica.shard)),
     });
     copies.start();
+    this.host.setCopies(copies);
     this.#cleanups.push(() => copies.stop());
   }
 

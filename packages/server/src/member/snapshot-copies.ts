@@ -46,6 +46,12 @@ export interface SnapshotCopiesParts {
   readonly led: () => readonly Replica[];
 }
 
+/** In the form of the native protocol's status. */
+export interface CopyStatus {
+  readonly copiedAt?: string;
+  readonly copyError?: string;
+}
+
 interface LastCopy {
   readonly name: string;
   readonly atMs: number;
@@ -74,6 +80,7 @@ export class SnapshotCopies {
   readonly #last = new Map<ShardId, LastCopy | undefined>();
   readonly #retryAtMs = new Map<ShardId, number>();
   readonly #index = new Map<ShardId, number>();
+  readonly #errors = new Map<ShardId, string>();
   #store: SnapshotStore | undefined;
   #cancel: () => void = () => undefined;
   #running: Promise<void> = Promise.resolve();
@@ -81,6 +88,16 @@ export class SnapshotCopies {
 
   constructor(parts: SnapshotCopiesParts) {
     this.#parts = parts;
+  }
+
+  /** Nothing for a shard that this member does not lead, or has not looked after yet. */
+  status(shard: ShardId): CopyStatus {
+    const last = this.#last.get(shard);
+    const copyError = this.#errors.get(shard);
+    return {
+      ...(last === undefined ? {} : { copiedAt: new Date(last.atMs).toISOString() }),
+      ...(copyError === undefined ? {} : { copyError }),
+    };
   }
 
   start(): void {
@@ -107,6 +124,7 @@ export class SnapshotCopies {
     for (const shard of this.#last.keys()) {
       if (shards.has(shard)) continue;
       this.#last.delete(shard);
+      this.#errors.delete(shard);
       this.#parts.copied.forget(shard);
     }
     for (const replica of led) {
@@ -122,10 +140,12 @@ export class SnapshotCopies {
     try {
       await this.#one(replica);
       this.#retryAtMs.delete(shard);
+      this.#errors.delete(shard);
     } catch (error) {
       if (this.#stopped) return;
       this.#retryAtMs.set(shard, clock.nowMs() + Math.min(RETRY_MS, this.#parts.intervalMs));
       metrics.failed(shard);
+      this.#errors.set(shard, error instanceof Error ? error.message : String(error));
       logger.warn({ shard, err: error }, 'no copy of the shard was made; trying again');
     }
   }
