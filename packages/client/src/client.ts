@@ -11,6 +11,8 @@ import type {
   HealthStatus,
   MemberChanged,
   MemberChangeParams,
+  LogPage,
+  LogParams,
   MemberInfo,
   MoveReplicaParams,
   ShardHash,
@@ -345,6 +347,11 @@ export class KvorumClient {
   /** Digest of one endpoint's replica of a shard. */
   hash(endpoint: string, shard: string, options: CallOptions = {}): Promise<ShardHash> {
     return this.#control.hash(endpoint, shard, options);
+  }
+
+  /** A page of a shard's log, decoded: what `kvctl log` prints. The page's `next` goes into the next question as `cursor`. */
+  logPage(params: LogParams, options: CallOptions = {}): Promise<LogPage> {
+    return this.#control.logPage(params, options);
   }
 
   /** Every endpoint known: those given and those found. */

@@ -6,11 +6,14 @@ import {
   type HealthStatus,
   type MemberChanged,
   type MemberChangeParams,
+  type LogPage,
+  type LogParams,
   type MemberInfo,
   type MemberStatus,
   type MoveReplicaParams,
   parseHealth,
   parseMemberChanged,
+  parseLogPage,
   parseMemberStatus,
   parseMembers,
   parseShardHash,
@@ -136,6 +139,13 @@ export class Control {
       { method: 'hash', params: { shard }, parse: parseShardHash },
       options,
     );
+  }
+
+  /** From the shard's leader when it is connected, else from any member: all read the same log. */
+  async logPage(params: LogParams, options: CallOptions): Promise<LogPage> {
+    const anybody = await this.connected(options);
+    const connection = this.#dispatcher.pool.connectionFor(params.shard) ?? anybody;
+    return this.#ask(connection, { method: 'log', params, parse: parseLogPage }, options);
   }
 
   async statusOfAll(options: CallOptions): Promise<readonly EndpointStatus[]> {

@@ -28,7 +28,7 @@ export function shown(bytes: Uint8Array): string {
 }
 
 /** `{ key: 'text' }` when the bytes are UTF-8, else `{ keyBase64: '…' }`. */
-function bytesField(name: string, bytes: Uint8Array): Readonly<Record<string, string>> {
+export function bytesField(name: string, bytes: Uint8Array): Readonly<Record<string, string>> {
   const text = tryUtf8(bytes);
   return text === undefined
     ? { [`${name}Base64`]: Buffer.from(bytes).toString('base64') }

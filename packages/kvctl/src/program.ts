@@ -9,6 +9,7 @@ import { addDel, addGet, addPut } from './commands/kv.ts';
 import { addLogExclude } from './commands/log-exclude.ts';
 import { addMember, addShardMove } from './commands/member.ts';
 import { addRestore } from './commands/restore.ts';
+import { addAudit, addLog, withAuditKey } from './commands/log.ts';
 import { addStatus } from './commands/status.ts';
 import { addTxn } from './commands/txn.ts';
 import { addWatch } from './commands/watch.ts';
@@ -62,6 +63,8 @@ export function buildProgram(io: Io, trailing: readonly string[]): Command {
   addLogExclude(program, context);
   addShardMove(addShard(program, context), context);
   addLeader(program, context);
+  addLog(program, context);
+  addAudit(program, context);
   addStatus(program, context);
   addBackup(program, context);
   addRestore(program, context);
@@ -91,7 +94,9 @@ function everyCommand(command: Command): Command[] {
 export async function run(args: readonly string[], io: Io): Promise<ExitCode> {
   const [own, trailing] = splitTrailing(args);
   try {
-    await buildProgram(io, trailing).parseAsync([...own], { from: 'user' });
+    const program = buildProgram(io, trailing);
+    const names = program.commands.map((command) => command.name());
+    await program.parseAsync([...withAuditKey(own, names)], { from: 'user' });
     return EXIT.ok;
   } catch (error) {
     return exitCodeFor(error, io);

@@ -15,6 +15,7 @@ export type {
   RecordKind,
   UnreadableRecord,
 } from './input.ts';
+export { LOG_BEGIN, type LogPosition, LogReading, type LogVerdict } from './log-reading.ts';
 export type { MemberCondition, MembershipStep, MembershipStepInput } from './membership-step.ts';
 export { nextMembershipStep } from './membership-step.ts';
 export type { HistoryPoint, RaftMessage } from './message.ts';

@@ -15,6 +15,7 @@ import type {
 } from '@kvorum/base';
 import type { CommandResult, SlotCommand, SlotExport, SlotOwnership, SlotSpan } from '@kvorum/mvcc';
 import type { Membership, RaftStatus } from '@kvorum/raft';
+import type { LogReader } from './log-reader.ts';
 import type { TruncationStatus } from './log-truncation.ts';
 import type { InstallStatus } from './snapshot-install.ts';
 import type { SnapshotView } from './snapshot-view.ts';
@@ -93,6 +94,8 @@ export interface ReplicaStatus {
  */
 export interface ReplicaPort {
   readonly shard: ShardId;
+  /** Reads of the shard's log; they go on while the replica is halted. */
+  readonly log: LogReader;
   /** Queues a write. Answers at once with KV_TOO_MANY_REQUESTS, KV_NOT_LEADER, KV_NO_LEADER or KV_HALTED when it cannot. */
   submit(command: Command): void;
   /** Linearizable newest value of one key, on the leader or any follower. */

@@ -15,6 +15,7 @@ export type {
 } from './api.ts';
 export type { AutoCompactionPolicy } from './auto-compaction.ts';
 export { haltError, haltText } from './halt-error.ts';
+export type { LogReader } from './log-reader.ts';
 export { drive } from './reading.ts';
 export { openReplica } from './replica.ts';
 export type {

@@ -20,6 +20,7 @@ import type {
   WatchHandle,
   WatchSink,
 } from './api.ts';
+import { type LogReader, logReaderOf } from './log-reader.ts';
 import { openShell } from './open-shell.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import type { ReplicaShell } from './replica-shell.ts';
@@ -38,6 +39,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
  */
 class ReplicaLife implements Replica {
   readonly shard: ShardId;
+  readonly log: LogReader;
   readonly #options: ReplicaOptions;
   readonly #listeners: ((status: ReplicaStatus) => void)[] = [];
   readonly #reachability = new Map<MemberId, boolean>();
@@ -52,6 +54,7 @@ class ReplicaLife implements Replica {
 
   constructor(options: ReplicaOptions) {
     this.shard = options.shard;
+    this.log = logReaderOf(options);
     this.#options = options;
     this.#store = options.store;
   }

@@ -5,7 +5,7 @@ const MIB = 1024 * 1024;
 /** Less than this is not worth a pass. */
 const FREED_BYTES_MIN = 8 * MIB;
 /** A pass begins when so much of the store has been deleted since the last one. */
-const FREED_SHARE = 0.5;
+const FREED_SHARE = 0.25;
 /** About so much of the store in one step, so that the store's own work gets its turn between two. */
 const STEP_BYTES = 16 * MIB;
 
@@ -13,9 +13,9 @@ const STEP_BYTES = 16 * MIB;
  * Gives the disk space of compacted history back.
  *
  * A deleted row takes its place, and a tombstone's, until the store's own merging comes by, which at the old end of the history may be
- * never: nothing is written there any more. So once half of what the store holds has been deleted, everything up to the compacted revision is
- * merged, in the background and in steps. The store then stays below about twice its living rows, and a pass costs at most twice
- * the bytes that were deleted since the one before, whatever the size of the key space.
+ * never: nothing is written there any more. So once a quarter of what the store holds has been deleted, everything up to the compacted
+ * revision is merged, in the background and in steps. A pass rewrites at most three times the bytes that were deleted since the one before,
+ * whatever the size of the key space.
  */
 export class SpaceReclaim {
   readonly #store: Pick<StateStore, 'reclaim' | 'sizeBytes'>;

@@ -30,10 +30,10 @@ function storeOf(sizeMib: number) {
 }
 
 describe('giving space back', () => {
-  it('waits until half of the store was deleted, and for 8 MiB at least', async () => {
+  it('waits until a quarter of the store was deleted, and for 8 MiB at least', async () => {
     const store = storeOf(40);
     const reclaim = new SpaceReclaim(store);
-    reclaim.freed(19 * MIB);
+    reclaim.freed(9 * MIB);
     await reclaim.compacted(1000);
     expect(store.ranges).toEqual([]);
     reclaim.freed(2 * MIB);

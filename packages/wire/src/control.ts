@@ -16,6 +16,7 @@ import { err, KvError, ok, type Result } from '@kvorum/base';
  * | `changeMember` | {@link MemberChangeParams} | {@link MemberChanged}, as soon as the shard map has it |
  * | `moveReplica` | {@link MoveReplicaParams} | `{ mapVersion, changed }` |
  * | `health` | none | {@link HealthStatus} of the asked member |
+ * | `log` | {@link LogParams} | {@link LogPage}: decoded records of a shard's log |
  */
 export const CONTROL_METHODS = [
   'status',
@@ -26,6 +27,7 @@ export const CONTROL_METHODS = [
   'health',
   'changeMember',
   'moveReplica',
+  'log',
 ] as const;
 export type ControlMethod = (typeof CONTROL_METHODS)[number];
 

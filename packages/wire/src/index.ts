@@ -49,6 +49,15 @@ export {
   plainError,
 } from './kv-plain.ts';
 export {
+  type LogChange,
+  type LogCursor,
+  type LogPage,
+  type LogParams,
+  type LogRecordInfo,
+  parseLogPage,
+  parseLogParams,
+} from './log-page.ts';
+export {
   decodeLogRecord,
   encodeLogRecord,
   LOG_RECORD_HEADER_BYTES,

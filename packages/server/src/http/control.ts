@@ -15,6 +15,7 @@ import {
 } from '@kvorum/wire';
 import type { Host } from '../host.ts';
 import { slotRangesOf, votersOf } from '../router/place.ts';
+import { logPage } from './log-page.ts';
 
 /** A replica's status in the form of the native protocol. */
 export function replicaInfo(status: ReplicaStatus): ReplicaInfo {
@@ -126,6 +127,8 @@ function run(host: Host, method: ControlMethod, params: unknown): unknown {
       return healthStatus(host);
     case 'hash':
       return hash(host, params);
+    case 'log':
+      return logPage(host, params);
     case 'transfer':
       return transfer(host, params);
     case 'changeMember': {
