@@ -45,7 +45,11 @@ try {
     settings: {
       'autoCompaction.mode': values.mode,
       'autoCompaction.retention': values.retention,
+      // The log is to follow within the minutes of a run: it keeps ten minutes otherwise.
+      'limits.truncateMs': 1000,
+      'limits.truncateSlackMs': 10_000,
     },
+    historyMax: values.mode === 'revision' ? Number(values.retention) * 1.1 : 0,
     progress,
   });
   const { samples: _samples, ...figures } = report;

@@ -18,6 +18,8 @@ export interface OverwriteOptions {
   readonly valueBytes: number;
   /** Settings of the member, as in its file. */
   readonly settings: Readonly<Record<string, unknown>>;
+  /** Most revisions of history that may be left in the end. */
+  readonly historyMax: number;
   readonly progress?: (sample: Sample) => void;
 }
 
@@ -154,7 +156,7 @@ class OverwriteRun {
       await pause(SAMPLE_MS);
       const before = this.#samples.at(-1);
       const now = this.#sample();
-      const aged = now.compactRevision === now.revision;
+      const aged = now.revision - now.compactRevision <= this.#options.historyMax;
       still = aged && before?.storeBytes === now.storeBytes ? still + 1 : 0;
     }
   }
