@@ -46,6 +46,7 @@ try {
       'autoCompaction.mode': values.mode,
       'autoCompaction.retention': values.retention,
       // The log is to follow within the minutes of a run: it keeps ten minutes otherwise.
+      'limits.durableMs': 1000,
       'limits.truncateMs': 1000,
       'limits.truncateSlackMs': 10_000,
     },

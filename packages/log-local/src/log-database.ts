@@ -1,4 +1,4 @@
-import { fromUtf8, KvError, type LogOffset, logOffset, utf8 } from '@kvorum/base';
+import { fromUtf8, InvariantError, KvError, type LogOffset, logOffset, utf8 } from '@kvorum/base';
 import type { LogBounds, LogEntry, LogName } from '@kvorum/ports';
 import { Level } from 'level';
 import {
@@ -15,6 +15,8 @@ const MIB = 1024 * 1024;
 /** LevelDB's default of 4 MiB would flush after eight full records. */
 const WRITE_BUFFER_BYTES = 32 * MIB;
 const CACHE_BYTES = 4 * MIB;
+/** Deleted records are left where they are until they take this much. */
+const RECLAIM_BYTES_MIN = 8 * MIB;
 
 export interface NewRecord {
   readonly log: LogName;
@@ -90,6 +92,22 @@ export class LogDatabase {
   async truncate(log: LogName, from: LogOffset, before: LogOffset): Promise<void> {
     await this.#level.put(startKey(log), encodeStart(before), { sync: true });
     await this.#level.clear({ gte: recordKey(log, from), lt: recordKey(log, before) });
+    await this.#reclaim(recordKey(log, logOffset(0)), recordKey(log, before));
+  }
+
+  /**
+   * Gives the space of deleted records back. LevelDB would keep them, and a tombstone each: nothing is ever written again where they
+   * lie. All that is there is dead, so this costs little more than dropping files.
+   */
+  async #reclaim(gte: Uint8Array, lt: Uint8Array): Promise<void> {
+    const level = this.#level;
+    if (!canReclaim(level))
+      throw new InvariantError('this build of LevelDB cannot compact a range');
+    const options = { keyEncoding: 'view' } as const;
+    if ((await level.approximateSize(gte, lt, options)) < RECLAIM_BYTES_MIN) return;
+    // First an empty range: what is in memory must lie in its place before LevelDB looks how deep the range goes.
+    await level.compactRange(gte, gte, options);
+    await level.compactRange(gte, lt, options);
   }
 
   /** Records of [from, end), the first of them whatever its size, more up to `bytesMax`. */
@@ -105,6 +123,20 @@ export class LogDatabase {
     }
     return entries;
   }
+}
+
+/** What the type for all platforms leaves out. */
+interface Reclaiming {
+  approximateSize(start: Uint8Array, end: Uint8Array, options: ViewOptions): Promise<number>;
+  compactRange(start: Uint8Array, end: Uint8Array, options: ViewOptions): Promise<void>;
+}
+
+interface ViewOptions {
+  readonly keyEncoding: 'view';
+}
+
+function canReclaim<T extends object>(level: T): level is T & Reclaiming {
+  return 'compactRange' in level && 'approximateSize' in level;
 }
 
 /** The words of the innermost error: level wraps the operating system's. */
