@@ -60,10 +60,10 @@ export function buildProgram(io: Io, trailing: readonly string[]): Command {
   addCompaction(program, context);
   addEndpoint(program, context);
   addMember(program, context);
-  addLogExclude(program, context);
   addShardMove(addShard(program, context), context);
   addLeader(program, context);
   addLog(program, context);
+  addLogExclude(program, context);
   addAudit(program, context);
   addStatus(program, context);
   addBackup(program, context);
