@@ -14,6 +14,7 @@ export {
   type RestoreOptions,
   type RestoreReport,
   restoreCluster,
+  type TargetState,
 } from './restore.ts';
 export { listBackups, type Progress, type SaveOptions, saveBackup } from './save.ts';
 export { type LoadedSnapshot, loadSnapshot } from './scratch.ts';

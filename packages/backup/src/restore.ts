@@ -1,5 +1,11 @@
 import { createHash } from 'node:crypto';
-import { clusterId as asClusterId, concatBytes, META_SHARD, type ShardId } from '@kvorum/base';
+import {
+  clusterId as asClusterId,
+  concatBytes,
+  KvError,
+  META_SHARD,
+  type ShardId,
+} from '@kvorum/base';
 import { initialMeta } from '@kvorum/mvcc';
 import { type ShardMap, shardOfKey, shardsWithSlots } from '@kvorum/shard';
 import { SnapshotEncoder, type SnapshotHeader, type SnapshotRow } from '@kvorum/wire';
@@ -14,10 +20,22 @@ export interface RestoreOptions extends RestoreSource {
   readonly target: ShardMap;
   readonly bumpRevision: number;
   readonly nowMs: () => number;
+  /** What the new cluster's shard holds now. */
+  readonly inspect: (shard: ShardId) => Promise<TargetState>;
+  /** Goes on with a restore of the same source that broke off. */
+  readonly resume: boolean;
   /** Gives some rows of one shard (a small snapshot file) to its leader; resolves when they are applied. May be repeated. */
   readonly upload: (shard: ShardId, piece: Uint8Array) => Promise<void>;
   /** Ends the loading of a shard: what was uploaded becomes visible at this revision. */
   readonly finish: (shard: ShardId, revision: number) => Promise<void>;
+}
+
+/** A shard of the new cluster. */
+export interface TargetState {
+  readonly revision: number;
+  readonly compactRevision: number;
+  /** Rows lie in it, visible or not. */
+  readonly loaded: boolean;
 }
 
 export interface RestoredShard {
@@ -45,6 +63,7 @@ export interface RestoreReport {
  */
 export async function restoreCluster(options: RestoreOptions): Promise<RestoreReport> {
   const { target, scratch, progress } = options;
+  if (!options.resume) await mustBeEmpty(options);
   const old = await readSourceMap(options);
   const targets = shardsWithSlots(target);
   await scratch.remove('staging');
@@ -62,7 +81,11 @@ export async function restoreCluster(options: RestoreOptions): Promise<RestoreRe
   }
   const revision = Math.max(0, ...from.map((one) => one.revision)) + options.bumpRevision;
   const source = asClusterId(BigInt(`0x${old.clusterId}`));
+  const unfinished: ShardId[] = [];
   for (const shard of targets) {
+    if (!isFinished(await options.inspect(shard), revision)) unfinished.push(shard);
+  }
+  for (const shard of unfinished) {
     let bytes = 0;
     const about = { clusterId: source, shard, createdAtMs: options.nowMs() };
     for await (const rows of staging.rowsOf(shard)) {
@@ -74,11 +97,26 @@ export async function restoreCluster(options: RestoreOptions): Promise<RestoreRe
     loaded.set(shard, bytes);
   }
   // Only now, so that nothing is visible of a restore that broke off.
-  for (const shard of targets) {
+  for (const shard of unfinished) {
     await options.finish(shard, revision);
     progress({ step: 'restored', shard, bytes: loaded.get(shard) ?? 0, done: true });
   }
   return { from, to: targets, revision, keys: staging.keys, leased: staging.leased };
+}
+
+const isFinished = (state: TargetState, revision: number): boolean =>
+  state.revision === revision && state.compactRevision === revision;
+
+/** Rows of another restore would show up among those of this one. */
+async function mustBeEmpty(options: RestoreOptions): Promise<void> {
+  for (const shard of shardsWithSlots(options.target)) {
+    const { revision, loaded } = await options.inspect(shard);
+    if (revision === 1 && !loaded) continue;
+    const found = revision === 1 ? 'part of a restore' : `revision ${revision}`;
+    throw new KvError('KV_BACKUP', `shard ${shard} of the new cluster is not empty: ${found}`, {
+      details: { shard, hint: 'use an empty cluster; to go on with the same restore: --resume' },
+    });
+  }
 }
 
 /** Rows in the form of a whole small snapshot file, so that damage on the way is noticed. */

@@ -5,6 +5,7 @@ import {
   type RestoreReport,
   restoreCluster,
   saveBackup,
+  type TargetState,
   verifyBackup,
 } from '@kvorum/backup';
 import { isKvError, type ShardId } from '@kvorum/base';
@@ -86,6 +87,9 @@ async function restore(
     readonly manifest: BackupManifest | undefined;
     readonly logs?: SharedLogs;
     readonly until?: ReplayUntil;
+    readonly resume?: boolean;
+    /** Breaks off before that shard is finished. */
+    readonly breakAt?: string;
   },
 ): Promise<RestoreReport> {
   const send = async (path: string, body: Uint8Array | string, type: string): Promise<void> => {
@@ -103,10 +107,14 @@ async function restore(
     progress: quiet,
     target: await mapOf(cluster),
     bumpRevision: 1000,
+    resume: source.resume ?? false,
+    inspect: async (shard) => (await call(`${cluster.url}/v1/restore/${shard}`)) as TargetState,
     nowMs: () => Date.now(),
     upload: (shard, piece) => send(shard, piece, 'application/octet-stream'),
     finish: (shard, revision) =>
-      send(`${shard}/finish`, JSON.stringify({ revision }), 'application/json'),
+      shard === source.breakAt
+        ? Promise.reject(new TypeError('broke off'))
+        : send(`${shard}/finish`, JSON.stringify({ revision }), 'application/json'),
   });
 }
 
@@ -154,8 +162,25 @@ describe('backup and restore', () => {
       expect(await (await asked).json()).toMatchObject({ error: { code: 'KV_COMPACTED' } });
       await put(fresh, 'dir1/new', 'after');
       expect(await everything(fresh)).toHaveLength(before.length + 1);
-      await expect(restore(fresh, { store, manifest })).rejects.toThrow('KV_BACKUP');
+      await expect(restore(fresh, { store, manifest })).rejects.toThrow('is not empty');
+      const forced = restore(fresh, { store, manifest, resume: true });
+      await expect(forced).rejects.toThrow('KV_BACKUP');
     }
+  });
+
+  it('goes on after it broke off, and mixes with no other restore', async () => {
+    const store = memorySnapshotStore();
+    const manifest = await save(old, store, 'one');
+    const fresh = await start(4);
+    for (const breakAt of ['0', '2']) {
+      const broken = restore(fresh, { store, manifest, breakAt, resume: breakAt === '2' });
+      await expect(broken).rejects.toThrow('broke off');
+      if (breakAt === '0') expect(await everything(fresh)).toEqual([]);
+      const again = restore(fresh, { store, manifest });
+      await expect(again).rejects.toThrow('is not empty');
+    }
+    await restore(fresh, { store, manifest, resume: true });
+    expect(await everything(fresh)).toEqual(await everything(old));
   });
 
   it('proves a backup, and says what is wrong with a damaged one', async () => {

@@ -6,12 +6,13 @@ import {
   type ReplayUntil,
   type RestoreReport,
   restoreCluster,
+  type TargetState,
 } from '@kvorum/backup';
 import type { ShardId } from '@kvorum/base';
 import type { SharedLogs, SnapshotStore } from '@kvorum/ports';
 import type { Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
-import { InputError } from '../exit.ts';
+import { InputError, IoError } from '../exit.ts';
 import { askJson } from '../member-http.ts';
 import { jsonLine } from '../output.ts';
 import {
@@ -42,6 +43,7 @@ Examples:
 interface RestoreFlags extends StoreFlags {
   readonly backup?: string;
   readonly copies?: boolean;
+  readonly resume?: boolean;
   readonly at?: string;
   readonly bumpRevision?: string;
   readonly logDir?: string;
@@ -181,6 +183,8 @@ async function restore(context: Context, where: string, flags: RestoreFlags): Pr
           bumpRevision,
           progress: reporter(context),
           nowMs: () => Date.now(),
+          resume: flags.resume === true,
+          inspect: async (shard) => targetState(await askJson(caller(`/v1/restore/${shard}`))),
           upload: async (shard, bytes) => {
             const body = { type: 'application/octet-stream', bytes };
             await askJson(caller(`/v1/restore/${shard}`, body));
@@ -195,6 +199,14 @@ async function restore(context: Context, where: string, flags: RestoreFlags): Pr
     ),
   );
   print(context, report);
+}
+
+function targetState(plain: unknown): TargetState {
+  const { revision, compactRevision, loaded } = plain as Readonly<Record<string, unknown>>;
+  if (typeof revision === 'number' && typeof compactRevision === 'number') {
+    return { revision, compactRevision, loaded: loaded === true };
+  }
+  throw new IoError('a member gave no account of its shard: is it of an older version?');
 }
 
 function print(context: Context, report: RestoreReport): void {
@@ -217,6 +229,7 @@ export function addRestore(program: Command, context: Context): void {
     .addHelpText('after', HELP);
   flag(command, '--backup <name>', 'which one (default: the newest that suits)');
   flag(command, '--copies', 'the newest scheduled copies, even if there are backups');
+  flag(command, '--resume', 'go on with the same restore after it broke off');
   flag(command, '--at <moment>', 'a time, a revision, or shard=revision,…; needs the log');
   flag(
     command,

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { decodeSnapshot, encodeSnapshot } from '@kvorum/backup';
 import { clusterId, isShardId, KvError, type ShardId } from '@kvorum/base';
-import { checkRestoredRow } from '@kvorum/mvcc';
+import { checkRestoredRow, HEADS } from '@kvorum/mvcc';
 import type { Replica } from '@kvorum/replica';
 import { shardOfKey } from '@kvorum/shard';
 import type { FastifyInstance } from 'fastify';
@@ -81,6 +81,22 @@ function* runs(rows: readonly Uint8Array[], bytesTarget: number): Generator<Uint
   if (run.length > 0) yield run;
 }
 
+/** How far the loading of a shard has come: `loaded` = rows of a restore that has not ended lie in it. */
+async function restoreState(
+  host: Host,
+  { shard, replica }: ReturnType<typeof hosted>,
+): Promise<object> {
+  await replica.barrier(host.clock.nowMs() + BARRIER_MS);
+  const { meta, view, close } = await replica.snapshotView();
+  try {
+    const heads = await view.scan(HEADS, { limit: 1, bytesMax: 1, keysOnly: true });
+    const { revision, compactRevision } = meta;
+    return { shard, revision, compactRevision, loaded: heads.length > 0 };
+  } finally {
+    await close();
+  }
+}
+
 /** Copies of shards for backups, and the loading of a backup into an empty cluster. */
 export function snapshotRoutes(app: FastifyInstance, host: Host): void {
   const tags = ['operations'];
@@ -98,6 +114,11 @@ export function snapshotRoutes(app: FastifyInstance, host: Host): void {
       const copy = Readable.from(copyOf(host, replica), { objectMode: false });
       return reply.type('application/octet-stream').send(copy);
     },
+  );
+  app.get<{ Params: ShardParams }>(
+    '/v1/restore/:shard',
+    { schema: { hide: true } },
+    async (request) => restoreState(host, hosted(host, request.params.shard)),
   );
   app.post<{ Params: ShardParams; Body: Uint8Array }>(
     '/v1/restore/:shard',
