@@ -24,12 +24,14 @@ export interface LogParams {
 export interface LogCursor {
   readonly offset: number;
   /** What was in force there; absent = not known. */
-  readonly position?: {
-    readonly term: number;
-    readonly leaderId: string;
-    readonly seq: number;
-    readonly chainHash: string;
-  };
+  readonly position?:
+    | {
+        readonly term: number;
+        readonly leaderId: string;
+        readonly seq: number;
+        readonly chainHash: string;
+      }
+    | undefined;
 }
 
 export interface LogChange {

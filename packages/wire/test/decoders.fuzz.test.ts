@@ -20,6 +20,8 @@ import {
   encodeLogRecord,
   encodePeerFrame,
   errorFromPlain,
+  type LogPage,
+  type LogParams,
   type LogRecord,
   PeerFrameDecoder,
   type PeerItem,
@@ -28,6 +30,8 @@ import {
   parseHashParams,
   parseHealth,
   parseKvRequest,
+  parseLogPage,
+  parseLogParams,
   parseMemberStatus,
   parseMembers,
   parseServerFrame,
@@ -355,6 +359,80 @@ const answer = fc.oneof(
     { maxLength: 2 },
   ),
 );
+
+const cursor = fc.record({
+  offset: fc.nat(),
+  position: optional(
+    fc.record({
+      term: fc.nat(),
+      leaderId: fc.constantFrom('', 'a'.repeat(32)),
+      seq: fc.nat(),
+      chainHash: fc.constant('0f'.repeat(32)),
+    }),
+  ),
+});
+const logParams: fc.Arbitrary<LogParams> = fc.record({
+  shard: fc.constantFrom('0', 'meta', ''),
+  cursor: optional(cursor.map(withoutAbsent)),
+  from: optional(fc.nat()),
+  sinceMs: optional(fc.nat()),
+  last: optional(fc.nat()),
+  key: optional(BYTES),
+  values: optional(fc.boolean()),
+  waitMs: optional(fc.nat()),
+});
+const logPage: fc.Arbitrary<LogPage> = fc.record({
+  shard: fc.string(),
+  logName: fc.string(),
+  start: fc.nat(),
+  end: fc.nat(),
+  next: cursor.map(withoutAbsent),
+  records: fc.array(
+    fc.record({
+      offset: fc.nat(),
+      bytes: fc.nat(),
+      timeMs: fc.nat(),
+      generation: fc.nat(),
+      term: fc.nat(),
+      leader: fc.string(),
+      seq: fc.nat(),
+      kind: fc.constantFrom('barrier', 'batch', 'config'),
+      verdict: fc.constantFrom('accepted', 'ignored', 'unknown'),
+      changes: fc.array(
+        fc.record({
+          type: fc.constantFrom('put' as const, 'delete' as const),
+          key: BYTES,
+          revision: fc.nat(),
+          version: fc.nat(),
+          valueBytes: fc.nat(),
+          user: fc.string(),
+          client: fc.string(),
+        }),
+        { maxLength: 3 },
+      ),
+    }),
+    { maxLength: 3 },
+  ),
+});
+
+describe('a page of the log', () => {
+  fuzz(
+    'question and answer read back; of any other shape they are an error or a value',
+    100,
+    fc.property(logParams, logPage, SEED, (params, page, seed) => {
+      const asked = parseLogParams(params);
+      if (!asked.ok) throw asked.error;
+      expect(withoutAbsent(asked.value)).toEqual(withoutAbsent(params));
+      const read = parseLogPage(page);
+      if (!read.ok) throw read.error;
+      expect(read.value).toEqual(page);
+      for (const mutation of mutationSeeds(seed, MUTANTS)) {
+        expectTyped(parseLogParams(mutatePlain(params, mutation)));
+        expectTyped(parseLogPage(mutatePlain(page, mutation)));
+      }
+    }),
+  );
+});
 
 describe('plain data of any shape is an error or a value', () => {
   fuzz(
