@@ -14,7 +14,7 @@ interface Mark {
   readonly atMs: number;
 }
 
-const MARKS_MAX = 256;
+/** A mark stands at least this part of every slack behind the one before, so about so many are between the log's end and what may go. */
 const FINENESS = 64;
 
 /**
@@ -23,7 +23,7 @@ const FINENESS = 64;
  */
 export class LogLedger {
   readonly #slack: TruncationSlack;
-  #marks: Mark[];
+  #marks: readonly Mark[];
   #last: number;
   #bytes = 0;
 
@@ -40,32 +40,31 @@ export class LogLedger {
     this.#last = offset;
     this.#bytes += bytes;
     const latest = this.#marks.at(-1);
-    const far =
-      latest === undefined ||
-      (offset - latest.offset) * FINENESS >= this.#slack.records ||
-      (this.#bytes - latest.bytes) * FINENESS >= this.#slack.bytes ||
-      (nowMs - latest.atMs) * FINENESS >= this.#slack.ms;
-    if (!far) return;
-    this.#marks.push({ offset, bytes: this.#bytes, atMs: nowMs });
-    if (this.#marks.length > MARKS_MAX) this.#thin();
+    if (latest !== undefined && !this.#isBeyond(latest, nowMs, FINENESS)) return;
+    this.#prune(nowMs);
+    this.#marks = [...this.#marks, { offset, bytes: this.#bytes, atMs: nowMs }];
   }
 
   /** The first offset that the slack wants kept; undefined when it wants everything. */
   keepFrom(nowMs: number): LogOffset | undefined {
-    const isPast = ({ offset, bytes, atMs }: Mark): boolean =>
-      this.#last - offset >= this.#slack.records &&
-      this.#bytes - bytes >= this.#slack.bytes &&
-      nowMs - atMs >= this.#slack.ms;
-    const count = partitionPoint(this.#marks, isPast);
-    const newest = this.#marks[count - 1];
-    if (newest === undefined) return undefined;
-    this.#marks = this.#marks.slice(count - 1);
-    return logOffset(newest.offset + 1);
+    this.#prune(nowMs);
+    const [first] = this.#marks;
+    const isPast = first !== undefined && this.#isBeyond(first, nowMs, 1);
+    return isPast ? logOffset(first.offset + 1) : undefined;
   }
 
-  /** Half as fine; the first and the last mark stay. */
-  #thin(): void {
-    const last = this.#marks.length - 1;
-    this.#marks = this.#marks.filter((_, i) => i % 2 === 0 || i === last);
+  /** Of the marks that no slack wants, only the newest is of use. */
+  #prune(nowMs: number): void {
+    const count = partitionPoint(this.#marks, (mark) => this.#isBeyond(mark, nowMs, 1));
+    if (count > 1) this.#marks = this.#marks.slice(count - 1);
+  }
+
+  /** Whether the log's end is further from the mark than this part of every slack. */
+  #isBeyond({ offset, bytes, atMs }: Mark, nowMs: number, part: number): boolean {
+    return (
+      (this.#last - offset) * part >= this.#slack.records &&
+      (this.#bytes - bytes) * part >= this.#slack.bytes &&
+      (nowMs - atMs) * part >= this.#slack.ms
+    );
   }
 }

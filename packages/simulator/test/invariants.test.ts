@@ -21,6 +21,7 @@ import {
   runSeed,
   type SimMember,
   type Swarm,
+  TruncationChecker,
   Truth,
   VoteChecker,
   World,
@@ -189,6 +190,60 @@ describe('replicas', () => {
     const votes = new VoteChecker(world, excused);
     new ReplicaChecker(world, { truths, votes, problems: excused }).check();
     expect(names(excused)).not.toContain('log-start');
+  });
+});
+
+describe('truncation', () => {
+  it('log-truncation: more deleted than a voter’s disk holds synced', async () => {
+    const { problems, world } = await watched(1, 3);
+    const [leader, other] = [await world.awaitLeader(SHARD), memberOf(world, 1)];
+    const checker = new TruncationChecker(world, problems);
+    await world.run(6000);
+    const held = other.durableOffset(SHARD);
+    expect(held).toBeGreaterThan(0);
+    checker.truncated(leader, SHARD, held + 1);
+    expect(names(problems)).toEqual([]);
+    checker.truncated(leader, SHARD, held + 2);
+    expect(names(problems)).toContain('log-truncation');
+  });
+
+  it('log-truncation: but not what a lost disk held, nor for a voter that was given up', async () => {
+    const { problems, world } = await watched(1, 3);
+    const [leader, other] = [await world.awaitLeader(SHARD), memberOf(world, 1)];
+    const checker = new TruncationChecker(world, problems);
+    await world.run(6000);
+    const held = other.durableOffset(SHARD);
+    other.crash();
+    other.wipe();
+    checker.truncated(leader, SHARD, held + 1);
+    expect(names(problems)).toEqual([]);
+    const shown = world.replica(leader, SHARD);
+    show(leader, shown, { truncation: { before: 0, excluded: world.members.map(({ id }) => id) } });
+    checker.truncated(leader, SHARD, held + 2);
+    expect(names(problems)).toContain('log-truncation');
+    const excused = new Problems();
+    show(leader, shown, { truncation: { before: 0, excluded: [other.id] } });
+    new TruncationChecker(world, excused).truncated(leader, SHARD, held + 1);
+    expect(names(excused)).toEqual([]);
+  });
+
+  it('install-idle: an office or a vote while a snapshot is installed', async () => {
+    const { problems, replicas, world } = await watched();
+    const leader = await world.awaitLeader(SHARD);
+    show(leader, world.replica(leader, SHARD), { phase: 'installing' });
+    leader.dirty = true;
+    replicas.step();
+    expect(names(problems)).toEqual(['install-idle']);
+    const voted = new Problems();
+    const checker = new TruncationChecker(world, voted);
+    const vote = { kind: 'vote-response', pre: false, term: 7, granted: true };
+    checker.sent(leader, SHARD, vote);
+    expect(names(voted)).toEqual([]);
+    await world.run(1000);
+    checker.sent(leader, SHARD, { ...vote, granted: false });
+    expect(names(voted)).toEqual([]);
+    checker.sent(leader, SHARD, vote);
+    expect(names(voted)).toEqual(['install-idle']);
   });
 });
 
