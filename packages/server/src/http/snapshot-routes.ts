@@ -87,13 +87,13 @@ async function restoreState(
   { shard, replica }: ReturnType<typeof hosted>,
 ): Promise<object> {
   await replica.barrier(host.clock.nowMs() + BARRIER_MS);
-  const { meta, view, close } = await replica.snapshotView();
+  const source = await replica.snapshotView();
   try {
-    const heads = await view.scan(HEADS, { limit: 1, bytesMax: 1, keysOnly: true });
-    const { revision, compactRevision } = meta;
+    const heads = await source.view.scan(HEADS, { limit: 1, bytesMax: 1, keysOnly: true });
+    const { revision, compactRevision } = source.meta;
     return { shard, revision, compactRevision, loaded: heads.length > 0 };
   } finally {
-    await close();
+    await source.close();
   }
 }
 
