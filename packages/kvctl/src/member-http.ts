@@ -3,8 +3,8 @@ import { request as httpsRequest } from 'node:https';
 import { type ErrorDetails, errorSpec, isErrorCode, KvError } from '@kvorum/base';
 import type { ConnectOptions } from '@kvorum/client';
 
-/** No byte for so long: the member is gone. A member may be busy for a while before the first one. */
-const STALLED_MS = 60_000;
+/** No byte for so long: the member is gone. It is silent while it computes the hash of a large shard. */
+const STALLED_MS = 600_000;
 const RETRY_MS = 200;
 /** A leader is elected by then, or the cluster needs help. */
 const RETRY_MS_MAX = 30_000;
