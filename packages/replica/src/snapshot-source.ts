@@ -173,7 +173,9 @@ export class SnapshotSource {
     if (mark === undefined || !this.#sessions.has(session.id)) return { kind: 'expired' };
     const { limits, sha256 } = this.#host.options;
     const range = { gte: mark.from, lt: ALL_ROWS.lt };
-    const options = { limit: ROWS_MAX, bytesMax: limits.snapshotChunkBytes };
+    // With room for one row of any size above it.
+    const bytesMax = Math.min(limits.snapshotChunkBytes, limits.peerFrameBytesMax / 4);
+    const options = { limit: ROWS_MAX, bytesMax };
     const found = await session.view.scan(range, options);
     const rows = encodeRows(found.filter(([key]) => !isOwnRow(key)));
     const digest = sha256(rows);

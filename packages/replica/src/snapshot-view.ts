@@ -18,7 +18,7 @@ export interface SnapshotView {
   readonly membership: Membership;
   /** Rows of the store. `HARD_STATE_KEY` is the replica's own and must not be copied. */
   readonly view: ReadView;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** The membership as of a store's applied position; before the first `config` record the one the shard was created with. */
