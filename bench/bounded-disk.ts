@@ -45,7 +45,8 @@ try {
     settings: {
       'autoCompaction.mode': values.mode,
       'autoCompaction.retention': values.retention,
-      // The log is to follow within the minutes of a run: it keeps ten minutes otherwise.
+      // The log is to follow within the minutes of a run: it keeps ten minutes otherwise, and 10,000 records, of up to 500 KiB here.
+      'limits.truncateSlackRecords': 100,
       'limits.durableMs': 1000,
       'limits.truncateMs': 1000,
       'limits.truncateSlackMs': 10_000,
