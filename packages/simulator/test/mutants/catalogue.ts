@@ -22,6 +22,7 @@ import {
   sleepingLeaders,
 } from './sets.ts';
 import { SNAPSHOTS } from './snapshots.ts';
+import { WATCHES } from './watches.ts';
 
 /** Bugs of the log's filter and of who may append. */
 const LOG: readonly Mutant[] = [
@@ -458,34 +459,6 @@ const STATE: readonly Mutant[] = [
     ],
     adjust: fairWeather,
     seenBy: ['history', 'state-hash', 'watch', 'linearizable', 'no-alarm'],
-  },
-];
-
-/** Bugs of watches. */
-const WATCHES: readonly Mutant[] = [
-  {
-    name: 'watch restarted one revision late',
-    edits: [
-      {
-        file: 'mvcc/src/watch-hub.ts',
-        find: 'const next = asked === 0 ? currentRevision + 1 : asked;',
-        replace: 'const next = asked === 0 ? currentRevision + 1 : asked + 1;',
-      },
-    ],
-    adjust: (swarm) => ({ ...retries(swarm), watchers: 3 }),
-    seenBy: ['watch'],
-  },
-  {
-    name: 'refused watch batch forgotten',
-    edits: [
-      {
-        file: 'mvcc/src/watch-hub.ts',
-        find: '      if (!this.sink.deliver(watcher.id, batch)) {',
-        replace: '      if (!this.sink.deliver(watcher.id, batch) && watcher.asked < 0) {',
-      },
-    ],
-    adjust: (swarm) => ({ ...fairWeather(swarm), watchers: 3 }),
-    seenBy: ['watch'],
   },
 ];
 
