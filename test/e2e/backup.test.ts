@@ -50,7 +50,8 @@ async function dev(
   environment: Readonly<Record<string, string>> = {},
   flags: readonly string[] = [],
 ): Promise<Dev> {
-  const port = await freeDevPort(1);
+  const members = flags.includes('--members') ? 3 : 1;
+  const port = await freeDevPort(members);
   const directory = join(root, name);
   const command = new Command(
     KVD,
@@ -124,7 +125,7 @@ describe('backup and restore', () => {
     await old.command.kill();
     rmSync(old.directory, { recursive: true });
 
-    const fresh = await dev('fresh', 5);
+    const fresh = await dev('fresh', 5, {}, ['--members', '3']);
     const report = await kvctl(fresh, 'restore', store);
     expect(report).toMatch(`restored ${before.size} keys from 3 shards into 5`);
     expect(await contentOf(fresh)).toEqual(before);

@@ -6,10 +6,10 @@ import { addCompaction, addEndpoint, addLeader, addShard } from './commands/clus
 import { addCompletion } from './commands/completion.ts';
 import { addDev } from './commands/dev.ts';
 import { addDel, addGet, addPut } from './commands/kv.ts';
+import { addAudit, addLog, withAuditKey } from './commands/log.ts';
 import { addLogExclude } from './commands/log-exclude.ts';
 import { addMember, addShardMove } from './commands/member.ts';
 import { addRestore } from './commands/restore.ts';
-import { addAudit, addLog, withAuditKey } from './commands/log.ts';
 import { addStatus } from './commands/status.ts';
 import { addTxn } from './commands/txn.ts';
 import { addWatch } from './commands/watch.ts';

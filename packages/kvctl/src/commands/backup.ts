@@ -15,6 +15,7 @@ import {
   reporter,
   type StoreFlags,
   sizeText,
+  wantsJson,
   withScratch,
   withStore,
 } from './backup-context.ts';
@@ -65,7 +66,7 @@ async function save(
     await checkStill(caller, map.version, saved, store);
     return saved;
   });
-  if (context.globals().format === 'json') context.io.out(jsonLine(manifest));
+  if (wantsJson(context, flags)) context.io.out(jsonLine(manifest));
   else context.io.out(`saved backup ${backup}: ${describe(manifest)}\n`);
 }
 
@@ -119,7 +120,8 @@ async function list(context: Context, where: string, flags: StoreFlags): Promise
     ]),
   ];
   const head = ['BACKUP', 'FINISHED', 'CLUSTER', 'REVISION', 'SIZE'];
-  printRows(context, head, rows, { backups, copies });
+  if (wantsJson(context, flags)) context.io.out(jsonLine({ backups, copies }));
+  else printRows(context, head, rows, undefined);
 }
 
 async function verify(
@@ -136,7 +138,7 @@ async function verify(
     }),
   );
   const bad = files.filter((file) => file.problem !== undefined);
-  if (context.globals().format === 'json') {
+  if (wantsJson(context, flags)) {
     context.io.out(jsonLine({ backup: manifest.name, proven: bad.length === 0, files }));
   } else if (bad.length === 0) {
     context.io.out(`backup ${manifest.name} is proven: ${describe(manifest)}\n`);

@@ -22,6 +22,7 @@ import {
   quietMap,
   reporter,
   type StoreFlags,
+  wantsJson,
   withScratch,
   withStore,
 } from './backup-context.ts';
@@ -198,7 +199,7 @@ async function restore(context: Context, where: string, flags: RestoreFlags): Pr
       }),
     ),
   );
-  print(context, report);
+  print(context, flags, report);
 }
 
 function targetState(plain: unknown): TargetState {
@@ -209,9 +210,9 @@ function targetState(plain: unknown): TargetState {
   throw new IoError('a member gave no account of its shard: is it of an older version?');
 }
 
-function print(context: Context, report: RestoreReport): void {
+function print(context: Context, flags: RestoreFlags, report: RestoreReport): void {
   const { from, to, keys, leased, revision } = report;
-  if (context.globals().format === 'json') {
+  if (wantsJson(context, flags)) {
     context.io.out(jsonLine(report));
     return;
   }
