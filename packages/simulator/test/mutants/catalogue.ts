@@ -163,10 +163,10 @@ const DAMAGE: readonly Mutant[] = [
     name: 'log start above the next offset skipped over',
     edits: [
       {
-        file: 'raft/src/follow.ts',
-        find: '  } else if (start > next) {\n',
+        file: 'raft/src/snapshot.ts',
+        find: '  if (core.awaitingSnapshot !== undefined) return;\n',
         replace:
-          '  } else if (start > next) {\n    core.verifyingLast = false;\n    core.accepted = { ...core.accepted, offset: logOffset(start - 1) };\n    emit(core, { kind: "follow-log", from: logOffset(start) });\n  } else if (start > next) {\n',
+          '  core.verifyingLast = false;\n  core.accepted = { ...core.accepted, offset: logOffset(start - 1) };\n  emit(core, { kind: "follow-log", from: logOffset(start) });\n  if (start >= 0) return;\n',
       },
     ],
     adjust: brokenLog('start-moved'),

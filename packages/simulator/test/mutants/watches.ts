@@ -8,8 +8,8 @@ export const WATCHES: readonly Mutant[] = [
     edits: [
       {
         file: 'mvcc/src/watch-hub.ts',
-        find: 'const next = asked === 0 ? currentRevision + 1 : asked;',
-        replace: 'const next = asked === 0 ? currentRevision + 1 : asked + 1;',
+        find: 'const next = asked === 0 ? currentRevision + 1 : start.from;',
+        replace: 'const next = asked === 0 ? currentRevision + 1 : start.from + 1;',
       },
     ],
     adjust: (swarm) => ({ ...retries(swarm), watchers: 3 }),
