@@ -65,7 +65,7 @@ export function writeViolations(workload: Pick<Workload, 'writes' | 'events'>): 
 }
 
 /** The store holds each key's last seen value, with as many versions as were seen. */
-async function storeViolations(
+export async function storeViolations(
   workload: Workload,
   client: KvorumClient,
 ): Promise<readonly string[]> {

@@ -30,6 +30,8 @@ export abstract class Call {
   state: CallState = 'waiting';
   /** The shard it goes to; changes only when a newer shard map says so. */
   shard = '';
+  /** Version of the map that gave it this shard; 0 = none yet. */
+  mapVersion = 0;
   /** The caller named the shard (one part of a fan-out): it goes there or nowhere. */
   pinned = false;
   /** Session sequence; 0 = none, or not sent yet. */

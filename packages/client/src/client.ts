@@ -1,5 +1,6 @@
 import {
   EMPTY_BYTES,
+  isKvError,
   KvError,
   type KvRequest,
   type LeaseId,
@@ -14,7 +15,9 @@ import type {
   LogPage,
   LogParams,
   MemberInfo,
+  MoveInfo,
   MoveReplicaParams,
+  ReshardParams,
   ShardHash,
   ShardInfo,
 } from '@kvorum/wire';
@@ -290,13 +293,13 @@ export class KvorumClient {
     const span = spanOfTarget(target);
     if (span.key.length === 0) throw new KvError('KV_EMPTY_KEY');
     const router = await this.#router(options);
-    const shards = router.shardsOf(span);
-    if (options.startRevision !== undefined && shards.length > 1) {
+    const pieces = router.piecesOf(span);
+    if (options.startRevision !== undefined && pieces.length > 1) {
       throw new KvError('KV_CROSS_SHARD', 'every shard has revisions of its own', {
         details: { hint: 'give `revisions`, one per shard, or watch within one shard' },
       });
     }
-    const watch = new Watch(this.#dispatcher, { span, shards }, options, (ended) => {
+    const watch = new Watch(this.#dispatcher, span, options, (ended) => {
       this.#watches.delete(ended);
     });
     this.#watches.add(watch);
@@ -316,6 +319,19 @@ export class KvorumClient {
   /** Shards with their slots, voters and leaders, from the first member that answers. */
   shards(options: CallOptions = {}): Promise<readonly ShardInfo[]> {
     return this.#control.shards(options);
+  }
+
+  /** Slots that are moving from one shard to another, with their progress. */
+  moves(options: CallOptions = {}): Promise<readonly MoveInfo[]> {
+    return this.#control.moves(options);
+  }
+
+  /**
+   * Begins to scale, split, merge or rebalance shards, or stops what can be stopped: the members
+   * carry it out in the background. Errors: KV_INVALID_ARGUMENT while slots move already.
+   */
+  reshard(params: ReshardParams, options: CallOptions = {}): Promise<readonly MoveInfo[]> {
+    return this.#control.reshard(params, options);
   }
 
   /**
@@ -418,6 +434,20 @@ export class KvorumClient {
   async #rangeOver(spanned: () => Span, options: RangeOptions): Promise<RangeResult> {
     checkOptions(options, RANGE_OPTIONS);
     const span = spanned();
+    const untilMs = this.#dispatcher.deadlineOf(options);
+    for (;;) {
+      try {
+        return await this.#rangeOnce(span, options);
+      } catch (error) {
+        // Slots moved between the parts: all of them are asked again, by the newer map.
+        const moved = isKvError(error) && error.code === 'KV_WRONG_SHARD';
+        if (!moved || this.#dispatcher.now + MOVED_PAUSE_MS >= untilMs) throw error;
+        await new Promise((resolve) => setTimeout(resolve, MOVED_PAUSE_MS));
+      }
+    }
+  }
+
+  async #rangeOnce(span: Span, options: RangeOptions): Promise<RangeResult> {
     const router = await this.#router(options);
     if (options.shard !== undefined) router.mustHave(options.shard);
     const single = span.rangeEnd.length === 0;
@@ -437,6 +467,9 @@ export class KvorumClient {
     return mergeRanges(parts as ShardRangeResult[], options);
   }
 }
+
+/** Before a request is placed anew after its slots moved. */
+const MOVED_PAUSE_MS = 50;
 
 /** Whether a flag is more than left out or false; what is not a boolean is refused later. */
 function isSet(flag: boolean | undefined): boolean {

@@ -11,13 +11,16 @@ import {
   type MemberInfo,
   type MemberStatus,
   type MoveReplicaParams,
+  type MoveInfo,
   parseHealth,
   parseMemberChanged,
   parseLogPage,
   parseMemberStatus,
   parseMembers,
+  parseMoves,
   parseShardHash,
   parseShards,
+  type ReshardParams,
   type ShardHash,
   type ShardInfo,
 } from '@kvorum/wire';
@@ -104,6 +107,15 @@ export class Control {
 
   shards(options: CallOptions): Promise<readonly ShardInfo[]> {
     return this.#askAny('shards', parseShards, options);
+  }
+
+  moves(options: CallOptions): Promise<readonly MoveInfo[]> {
+    return this.#askAny('moves', parseMoves, options);
+  }
+
+  async reshard(params: ReshardParams, options: CallOptions): Promise<readonly MoveInfo[]> {
+    const connection = await this.connected(options);
+    return this.#ask(connection, { method: 'reshard', params, parse: parseMoves }, options);
   }
 
   async transfer(shard: string, member: string, options: CallOptions): Promise<Transferred> {

@@ -53,7 +53,6 @@ export class Dispatcher {
       session: settings.session,
       now: nowMs,
       nextId: () => this.nextId(),
-      mapVersion: () => this.pool.router?.version ?? 0,
       connectionFor: (shard) => this.pool.connectionFor(shard),
       expire: (call) => this.#expire(call),
       endsSooner: (call) => this.#endsAt(call),
@@ -175,6 +174,7 @@ export class Dispatcher {
       shard = routed;
     }
     if (given !== undefined) call.pinned = true;
+    if (call.mapVersion === 0) call.mapVersion = router.version;
     const lane = this.#lane(shard);
     lane.add(call);
     this.#markDirty(lane);
@@ -264,7 +264,9 @@ export class Dispatcher {
       this.#settleSeq(call);
       call.state = 'waiting';
       call.shard = '';
+      call.mapVersion = 0;
       call.connection = undefined;
+      call.maybeApplied = false;
       this.#unrouted.push(call); // until the next sweep: the map that says where to is on its way
       return;
     }

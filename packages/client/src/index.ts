@@ -11,7 +11,9 @@ export type {
   MemberInfo,
   MemberStatus,
   MoveReplicaParams,
+  MoveInfo,
   ReplicaInfo,
+  ReshardParams,
   ShardHash,
   ShardInfo,
 } from '@kvorum/wire';

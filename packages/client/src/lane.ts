@@ -17,7 +17,6 @@ export interface LaneHost {
   readonly session: boolean;
   readonly now: () => number;
   readonly nextId: () => number;
-  readonly mapVersion: () => number;
   readonly connectionFor: (shard: string) => Connection | undefined;
   readonly expire: (call: Call) => void;
   /** The call has to end sooner than its deadline. */
@@ -117,6 +116,7 @@ export class Lane {
     let bytes = 0;
     let deadlineMs = 0;
     let resendUntilMs = Number.POSITIVE_INFINITY;
+    let mapVersion = 0;
     let at = from;
     for (; at < calls.length && items.length < FRAME_ITEMS_MAX; at += 1) {
       const call = calls[at];
@@ -131,6 +131,9 @@ export class Lane {
       const latest = Math.max(deadlineMs, call.endMs);
       const earliest = Math.min(resendUntilMs, call.resendUntilMs);
       if (items.length > 0 && latest > earliest) break;
+      // The shard must know by which map a request for several slots was sent to it alone.
+      if (items.length > 0 && call.request !== undefined && call.mapVersion !== mapVersion) break;
+      if (items.length === 0) mapVersion = call.mapVersion;
       bytes += call.bytes + ITEM_OVERHEAD_BYTES;
       deadlineMs = latest;
       resendUntilMs = earliest;
@@ -139,8 +142,7 @@ export class Lane {
     if (items.length > 0) {
       const timeoutMs = Math.min(Math.max(1, Math.ceil(deadlineMs - now)), TIMEOUT_MS_MAX);
       const { ackedThrough } = this.window;
-      const version = this.#host.mapVersion();
-      connection.send([FRAME.requests, this.shard, version, timeoutMs, ackedThrough, items]);
+      connection.send([FRAME.requests, this.shard, mapVersion, timeoutMs, ackedThrough, items]);
     }
     return at;
   }

@@ -27,7 +27,11 @@ const UNKNOWN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['KV_LEADER_CHANGED',
 export function decide(call: Call, error: KvError): Verdict {
   const { code } = error;
   if (code === 'KV_WRONG_SHARD') {
-    return call.pinned || (call.write && call.maybeApplied) ? 'reject' : 'reroute';
+    if (call.pinned) return 'reject';
+    // With a slot it is the shard's own decision: no attempt of it was, or ever will be, applied there.
+    const isDecided = error.details.slot !== undefined;
+    if (!call.write || !call.maybeApplied || isDecided) return 'reroute';
+    return call.seq > 0 ? 'retry' : 'reject';
   }
   if (error.outcome === 'unknown' && call.write) {
     return call.seq > 0 && (UNKNOWN.has(code) || NOT_APPLIED.has(code)) ? 'retry' : 'reject';

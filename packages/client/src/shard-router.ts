@@ -4,12 +4,22 @@ import {
   parseShardMap,
   routeRequest,
   type ShardMap,
+  SLOT_COUNT,
+  type SlotSpan,
   shardOfKey,
   shardsOfRange,
   shardsWithSlots,
+  slotOfRange,
+  slotSpansOf,
 } from '@kvorum/shard';
 import { MalformedAnswer } from './answer.ts';
 import type { Span } from './key-range.ts';
+
+/** A part of a watch: one shard, and the slots that it has of it. */
+export interface WatchPiece {
+  readonly shard: ShardId;
+  readonly slots: readonly SlotSpan[];
+}
 
 /** The shard map this client holds, as answers to "which shard?". */
 export class ShardRouter {
@@ -47,6 +57,38 @@ export class ShardRouter {
 
   shardsOf(span: Span): readonly ShardId[] {
     return shardsOfRange(this.#map, span.key, span.rangeEnd);
+  }
+
+  /** The shards that hold a part of a span, each with the slots that it has of it. */
+  piecesOf(span: Span): readonly WatchPiece[] {
+    const { rules } = this.#map;
+    const slot = slotOfRange(span.key, span.rangeEnd, rules);
+    if (slot !== undefined) return this.ownersOf([[slot, slot]]);
+    return this.ownersOf([[0, SLOT_COUNT - 1]]);
+  }
+
+  /** The shards that have these slots now, each with its part of them. */
+  ownersOf(slots: readonly SlotSpan[]): readonly WatchPiece[] {
+    const pieces = new Map<ShardId, SlotSpan[]>();
+    for (const range of this.#map.slots) {
+      for (const [from, to] of slots) {
+        const first = Math.max(from, range.from);
+        const last = Math.min(to, range.to);
+        if (first > last) continue;
+        pieces.set(range.shard, [...(pieces.get(range.shard) ?? []), [first, last]]);
+      }
+    }
+    return [...pieces].map(([shard, spans]) => ({ shard, slots: spans }));
+  }
+
+  /** All slots of a shard. */
+  slotsOf(shard: string): readonly SlotSpan[] {
+    return slotSpansOf(this.#map, shard);
+  }
+
+  /** Whether slots have ever moved: members of the version before do not know watches of some slots only. */
+  get hasSlotWatches(): boolean {
+    return this.#map.shardsMade !== undefined;
   }
 
   /** The one shard of a request, or why there is none (KV_CROSS_SHARD). */

@@ -6,6 +6,7 @@ import type { Connection, WatchTarget } from './connection.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { EventQueue } from './event-queue.ts';
 import type { Span } from './key-range.ts';
+import type { ShardRouter } from './shard-router.ts';
 
 export interface WatchOptions {
   /**
@@ -20,12 +21,6 @@ export interface WatchOptions {
   readonly filters?: readonly WatchFilter[] | undefined;
   /** Aborting ends the iteration with KV_CANCELLED. */
   readonly signal?: AbortSignal | undefined;
-}
-
-/** What is watched, and the shards that may hold some of it. */
-export interface WatchPlace {
-  readonly span: Span;
-  readonly shards: readonly string[];
 }
 
 /**
@@ -62,7 +57,11 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
    */
   readonly ready: Promise<void>;
   readonly #queue = new EventQueue<WatchEvent>();
-  readonly #streams: ShardStream[];
+  #streams: readonly ShardStream[];
+  readonly #dispatcher: Dispatcher;
+  readonly #request: WatchRequest;
+  readonly #sink: StreamSink;
+  #mapVersion = 0;
   readonly #signal: AbortSignal | undefined;
   readonly #onEnd: (watch: Watch) => void;
   readonly #onAbort = (): void => {
@@ -77,10 +76,11 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
 
   constructor(
     dispatcher: Dispatcher,
-    place: WatchPlace,
+    span: Span,
     options: WatchOptions,
     onEnd: (watch: Watch) => void,
   ) {
+    this.#dispatcher = dispatcher;
     this.#onEnd = onEnd;
     this.#signal = options.signal;
     this.ready = new Promise((resolve, reject) => {
@@ -88,17 +88,19 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
       this.#rejectReady = reject;
     });
     this.ready.catch(() => {}); // whoever iterates sees the error there
-    const sink: StreamSink = {
+    this.#sink = {
       full: () => this.#queue.length >= QUEUE_EVENTS_MAX,
       push: (event) => this.#queue.push(event),
       created: () => this.#onCreated(),
       failed: (error) => this.#finish(error),
     };
-    const request = requestOf(place.span, options);
-    this.#streams = place.shards.map((shard) => {
-      const start = options.revisions?.[shard] ?? options.startRevision;
-      return new ShardStream(dispatcher, { shard, request, start }, sink);
-    });
+    this.#request = requestOf(span, options);
+    const { router } = dispatcher.pool;
+    this.#mapVersion = router?.version ?? 0;
+    this.#streams =
+      router === undefined
+        ? []
+        : placesOf(router, span, options).map((place) => this.#stream(place));
     if (options.signal?.aborted === true) this.#onAbort();
     else options.signal?.addEventListener('abort', this.#onAbort, { once: true });
     this.poke();
@@ -106,12 +108,13 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
 
   /**
    * Shard → first revision not yet received: give it as `revisions` to another watch to go on from
-   * here, once everything before it has been consumed. A shard is missing until its stream stands.
+   * here, once everything before it has been consumed. A shard is missing until its stream stands;
+   * one whose slots came from different shards stands there with its slots (`2:0-4095`).
    */
   resumeAt(): Readonly<Record<string, number>> {
     return Object.fromEntries(
       this.#streams.flatMap((stream) =>
-        stream.next === undefined ? [] : [[stream.shard, stream.next]],
+        stream.next === undefined ? [] : [[this.#nameOf(stream), stream.next]],
       ),
     );
   }
@@ -137,9 +140,34 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     this.#finish(undefined);
   }
 
-  /** Connections changed: streams without one try again. */
+  /** Connections changed, or the map: streams without a connection try again, where their slots are now. */
   poke(): void {
+    const { router } = this.#dispatcher.pool;
+    if (router !== undefined && router.version !== this.#mapVersion && !this.#ended) {
+      this.#mapVersion = router.version;
+      this.#streams = this.#streams.flatMap((stream) => this.#placed(router, stream));
+    }
     for (const stream of this.#streams) stream.open();
+  }
+
+  /** Slots that moved go on at their new shard from where their stream stood: it has their history. */
+  #placed(router: ShardRouter, stream: ShardStream): readonly ShardStream[] {
+    const pieces = router.ownersOf(stream.slots);
+    if (pieces.length === 1 && pieces[0]?.shard === stream.shard) return [stream];
+    stream.stop();
+    return pieces.map((piece) => this.#stream({ ...piece, start: stream.next }));
+  }
+
+  #stream(place: StreamPlace): ShardStream {
+    return new ShardStream(this.#dispatcher, { ...place, request: this.#request }, this.#sink);
+  }
+
+  #nameOf({ shard, slots }: ShardStream): string {
+    const { router } = this.#dispatcher.pool;
+    const sharing = this.#streams.filter((stream) => stream.shard === shard).length > 1;
+    const isWhole = router === undefined || spansText(router.slotsOf(shard)) === spansText(slots);
+    const isPoint = this.#streams.length === 1;
+    return isPoint || (isWhole && !sharing) ? shard : `${shard}:${spansText(slots)}`;
   }
 
   #onCreated(): void {
@@ -168,6 +196,46 @@ function requestOf(span: Span, options: WatchOptions): WatchRequest {
   };
 }
 
+interface StreamPlace {
+  readonly shard: string;
+  readonly slots: readonly SlotSpan[];
+  readonly start: number | undefined;
+}
+
+type SlotSpan = readonly [from: number, to: number];
+
+const spansText = (spans: readonly SlotSpan[]): string =>
+  spans.map(([from, to]) => `${from}-${to}`).join(',');
+
+function slotsOfName(router: ShardRouter, name: string): readonly SlotSpan[] {
+  const [shard = '', text] = name.split(':');
+  if (text === undefined) return router.slotsOf(shard);
+  return text.split(',').map((span): SlotSpan => {
+    const [from = Number.NaN, to = Number.NaN] = span.split('-').map(Number);
+    if (Number.isInteger(from) && Number.isInteger(to)) return [from, to];
+    throw new KvError('KV_INVALID_ARGUMENT', `${name} is no place of a watch`);
+  });
+}
+
+/** Where the parts of a watch begin: where a name of `revisions` says so, else at `startRevision`, else now. */
+function placesOf(router: ShardRouter, span: Span, options: WatchOptions): readonly StreamPlace[] {
+  const named = Object.entries(options.revisions ?? {}).map(([name, start]) => ({
+    slots: slotsOfName(router, name),
+    start,
+  }));
+  const [only] = named;
+  const pieces = router.piecesOf(span);
+  const isPoint = pieces.length === 1 && only !== undefined && named.length === 1;
+  return pieces.flatMap(({ shard, slots }): StreamPlace[] => {
+    if (isPoint) return [{ shard, slots, start: only.start }];
+    const given = named.flatMap((one) => {
+      const common = router.ownersOf(one.slots).find((piece) => piece.shard === shard);
+      return common === undefined ? [] : [{ shard, slots: common.slots, start: one.start }];
+    });
+    return given.length > 0 ? given : [{ shard, slots, start: options.startRevision }];
+  });
+}
+
 interface StreamSink {
   readonly full: () => boolean;
   readonly push: (event: WatchEvent) => void;
@@ -178,6 +246,7 @@ interface StreamSink {
 /** One shard's part of a watch. */
 class ShardStream {
   readonly shard: string;
+  readonly slots: readonly SlotSpan[];
   /**
    * First revision not yet handed to the consumer's queue; undefined = from now, and not created
    * yet.
@@ -197,14 +266,11 @@ class ShardStream {
 
   constructor(
     dispatcher: Dispatcher,
-    what: {
-      readonly shard: string;
-      readonly request: WatchRequest;
-      readonly start?: number | undefined;
-    },
+    what: StreamPlace & { readonly request: WatchRequest },
     sink: StreamSink,
   ) {
     this.shard = what.shard;
+    this.slots = what.slots;
     this.next = what.start;
     this.#dispatcher = dispatcher;
     this.#request = what.request;
@@ -227,8 +293,12 @@ class ShardStream {
     this.#connection = connection;
     this.#watchId = this.#dispatcher.nextId();
     connection.watches.set(this.#watchId, this.#target(connection));
-    const request =
-      this.next === undefined ? this.#request : { ...this.#request, startRevision: this.next };
+    const isRange = this.#request.rangeEnd !== undefined;
+    const request = {
+      ...this.#request,
+      ...(isRange && pool.router?.hasSlotWatches === true ? { slots: this.slots } : {}),
+      ...(this.next === undefined ? {} : { startRevision: this.next }),
+    };
     connection.send([FRAME.watchCreate, this.#watchId, this.shard, request]);
   }
 

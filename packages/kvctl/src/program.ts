@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { addBackup } from './commands/backup.ts';
 import { addBench } from './commands/bench.ts';
 import { addCompaction, addEndpoint, addLeader, addShard } from './commands/cluster.ts';
+import { addReshard } from './commands/reshard.ts';
 import { addCompletion } from './commands/completion.ts';
 import { addDev } from './commands/dev.ts';
 import { addDel, addGet, addPut } from './commands/kv.ts';
@@ -60,7 +61,9 @@ export function buildProgram(io: Io, trailing: readonly string[]): Command {
   addCompaction(program, context);
   addEndpoint(program, context);
   addMember(program, context);
-  addShardMove(addShard(program, context), context);
+  const shard = addShard(program, context);
+  addShardMove(shard, context);
+  addReshard(shard, context);
   addLeader(program, context);
   addLog(program, context);
   addLogExclude(program, context);

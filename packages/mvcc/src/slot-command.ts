@@ -188,7 +188,8 @@ function discard(
   return {
     ...before,
     imports: before.imports.filter((one) => one !== found),
-    drops: [...before.drops, dropOf(command.move, found.slots)],
+    // What was copied may be ahead of this shard's own revision.
+    drops: [...before.drops, dropOf(found, Math.max(view.revision, found.next))],
   };
 }
 
@@ -235,7 +236,7 @@ function release(
     owned: subtractSpans(before.owned, found.slots),
     imports: withoutSlots(before.imports, found.slots),
     frozen: before.frozen.filter((one) => one !== found),
-    drops: [...before.drops, dropOf(move, found.slots)],
+    drops: [...before.drops, dropOf(found, view.revision)],
     version: Math.max(before.version, mapVersion),
   };
 }
@@ -252,8 +253,11 @@ function withoutSlots(
     .filter(({ slots }) => slots.length > 0);
 }
 
-function dropOf(move: string, slots: readonly SlotSpan[]): SlotDrop {
-  return { move, slots, main: 0, sub: 0 };
+function dropOf(
+  { move, slots }: { readonly move: string; readonly slots: readonly SlotSpan[] },
+  through: number,
+): SlotDrop {
+  return { move, slots, main: 0, sub: 0, through };
 }
 
 function changeImport(

@@ -5,7 +5,6 @@ import {
   decodeHead,
   headKey,
   isRow,
-  prefixRange,
   ROW_PREV_AT,
   ROW_SUB_AT,
   revisionKey,
@@ -13,7 +12,6 @@ import {
   revisionKeySub,
   rowKey,
   rowMain,
-  rowPrefixes,
 } from './row-codec.ts';
 import {
   type ImportRows,
@@ -131,8 +129,8 @@ function* dropPiece(
   if (ownership === undefined || found === undefined) {
     return new KvError('KV_INVALID_ARGUMENT', `nothing is left to drop of move ${move}`);
   }
-  const { lt } = prefixRange(rowPrefixes.revision);
-  const rows = yield* scanChunk(revisionKey(found.main, found.sub), lt);
+  const end = revisionKey(found.through + 1, 0);
+  const rows = yield* scanChunk(revisionKey(found.main, found.sub), end);
   const deletes: Uint8Array[] = [];
   for (const [storeKey, row] of rows) {
     const key = rowKey(row);

@@ -48,6 +48,8 @@ export interface SlotDrop {
   readonly slots: readonly SlotSpan[];
   readonly main: number;
   readonly sub: number;
+  /** No row of the slots has a higher revision. */
+  readonly through: number;
 }
 
 /** Which slots a shard owns, in its replicated state under the key `o`. No row = the slots that the shard began with. */
@@ -135,7 +137,7 @@ function isOwnership(value: unknown): value is SlotOwnership {
     isSpans(value['owned']) &&
     isListOf(value['frozen'], ['attempt', 'mapVersion']) &&
     isListOf(value['imports'], IMPORT_NUMBERS) &&
-    isListOf(value['drops'], ['main', 'sub']) &&
+    isListOf(value['drops'], ['main', 'sub', 'through']) &&
     hasNumbers(value, ['bands', 'version'])
   );
 }

@@ -451,7 +451,9 @@ function foreignScope(
 ): KvError | undefined {
   if (slotTable === undefined) return undefined;
   if (scope === undefined) {
-    return slotTable.isHandingOver ? slotTable.wrongShard(undefined) : undefined;
+    // Slots have gone or come: whoever names none counts by a map from before.
+    const isStale = slotTable.isHandingOver || slotTable.ownership.version > 0;
+    return isStale ? slotTable.wrongShard(undefined) : undefined;
   }
   const foreign = subtractSpans(scope, slotTable.served);
   return foreign[0] === undefined ? undefined : slotTable.wrongShard(foreign[0][0]);

@@ -25,9 +25,9 @@ export function scopeOf(
   space: SlotSpace | undefined,
 ): readonly SlotSpan[] | undefined {
   if (space === undefined) return undefined;
-  if (request.rangeEnd.length > 0) return request.slots;
-  const slot = space.ofKey(request.key);
-  return [[slot, slot]];
+  const { key, rangeEnd } = request;
+  const slot = rangeEnd.length === 0 ? space.ofKey(key) : space.ofRange(key, rangeEnd);
+  return slot === undefined ? request.slots : [[slot, slot]];
 }
 
 /**

@@ -1,8 +1,8 @@
 import type { KvError, Limits, MemberId, ShardId } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
-import type { Replica, ReplicaPort } from '@kvorum/replica';
+import type { Replica, ReplicaPort, SlotMover } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
-import type { MemberInfo } from '@kvorum/wire';
+import type { MemberInfo, MoveInfo } from '@kvorum/wire';
 import type { Logger } from './logger.ts';
 import type { MapEditor } from './member/map-editor.ts';
 import type { MemberAdmin } from './member/member-admin.ts';
@@ -34,6 +34,7 @@ export interface Host {
   readonly admin: MemberAdmin;
   /** Changes the shard map, from any member. */
   readonly mapEditor: MapEditor;
+  readonly mover: SlotMover;
   /** All members of the cluster, in the order of their names. */
   readonly members: readonly MemberInfo[];
   /** The shard map this member holds; plain data. Errors: KV_UNAVAILABLE before the first one is known. */
@@ -59,6 +60,8 @@ export interface Host {
   transfer(shard: string, member: string): Promise<number>;
   /** Of the scheduled copies of a shard that this member leads. */
   copyStatus(shard: ShardId): CopyStatus;
+  /** The slots that are moving, with their progress from all members that can be asked. */
+  moves(): Promise<readonly MoveInfo[]>;
   readiness(): readonly ReadinessCheck[];
   /** Set while starting and while shutting down: why requests are refused. */
   refusal(): KvError | undefined;

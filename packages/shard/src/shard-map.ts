@@ -72,6 +72,8 @@ export interface MemberEntry {
   readonly state?: MemberState;
   /** Given up by an operator: no log keeps records for its disk any more. */
   readonly logExcluded?: boolean;
+  /** Number of shards in its configuration at its last start: another one there is a wish to scale. */
+  readonly shards?: number;
 }
 
 /** Where every key lives. Plain data: the same shape in memory, in JSON and in msgpack. */
@@ -222,6 +224,7 @@ function memberEntry(value: unknown, path: string): MemberEntry {
       : { diskId: text(from['diskId'], `${path}.diskId`, UID, '32 lower-case hex digits') }),
     ...(isAbsent(from['state']) ? {} : { state: memberState(from['state'], `${path}.state`) }),
     ...(from['logExcluded'] === true ? { logExcluded: true } : {}),
+    ...(isAbsent(from['shards']) ? {} : { shards: integer(from['shards'], `${path}.shards`, 1) }),
   };
 }
 

@@ -15,6 +15,8 @@ import { err, KvError, ok, type Result } from '@kvorum/base';
  * | `hash` | {@link HashParams} | {@link ShardHash} of the asked member's replica |
  * | `changeMember` | {@link MemberChangeParams} | {@link MemberChanged}, as soon as the shard map has it |
  * | `moveReplica` | {@link MoveReplicaParams} | `{ mapVersion, changed }` |
+ * | `moves` | none | {@link MoveInfo}[]: slots that are moving, with their progress |
+ * | `reshard` | {@link ReshardParams} | {@link MoveInfo}[]: the moves that it has begun, or that are under way |
  * | `health` | none | {@link HealthStatus} of the asked member |
  * | `log` | {@link LogParams} | {@link LogPage}: decoded records of a shard's log |
  */
@@ -28,6 +30,8 @@ export const CONTROL_METHODS = [
   'changeMember',
   'moveReplica',
   'log',
+  'moves',
+  'reshard',
 ] as const;
 export type ControlMethod = (typeof CONTROL_METHODS)[number];
 
@@ -114,6 +118,32 @@ export interface ShardHash {
   readonly index: number;
   readonly revision: number;
   readonly hash: string;
+}
+
+/** What a reshard is to do: `scale` to `shards`; `split` `shard`; `merge` `shard` into `to`; `rebalance`; `abort` what can be. */
+export interface ReshardParams {
+  readonly action: 'scale' | 'split' | 'merge' | 'rebalance' | 'abort';
+  readonly shards?: number;
+  readonly shard?: string;
+  readonly to?: string;
+}
+
+/** Slots on their way from one shard to another. */
+export interface MoveInfo {
+  readonly id: string;
+  readonly from: string;
+  readonly to: string;
+  /** How many. */
+  readonly slots: number;
+  /** `copying`, `switched` or `aborting`. */
+  readonly phase: string;
+  readonly attempt: number;
+  /** Since its present driver took it on; absent while none has. */
+  readonly copiedRows?: number;
+  readonly copiedBytes?: number;
+  /** Revision of the source that the copy has come to, and the source's own. */
+  readonly next?: number;
+  readonly sourceRevision?: number;
 }
 
 export interface HealthStatus {
@@ -271,6 +301,37 @@ const hashParams: Check<HashParams> = (value, path) => ({
   shard: text(object(value, path)['shard'], `${path}.shard`),
 });
 
+const ACTIONS = ['scale', 'split', 'merge', 'rebalance', 'abort'] as const;
+
+const reshardParams: Check<ReshardParams> = (value, path) => {
+  const from = object(value, path);
+  const action = ACTIONS.find((known) => known === from['action']);
+  if (action === undefined) return fail(`${path}.action`, `one of ${ACTIONS.join(', ')}`);
+  const shards = from['shards'];
+  return {
+    action,
+    ...(shards === undefined || shards === null ? {} : { shards: count(shards, `${path}.shards`) }),
+    ...maybe('shard', from, path),
+    ...maybe('to', from, path),
+  };
+};
+
+const MOVE_COUNTS = ['copiedRows', 'copiedBytes', 'next', 'sourceRevision'] as const;
+
+const moveInfo: Check<MoveInfo> = (value, path) => {
+  const from = object(value, path);
+  const known = MOVE_COUNTS.filter((name) => from[name] !== undefined && from[name] !== null);
+  return {
+    id: text(from['id'], `${path}.id`),
+    from: text(from['from'], `${path}.from`),
+    to: text(from['to'], `${path}.to`),
+    slots: count(from['slots'], `${path}.slots`),
+    phase: text(from['phase'], `${path}.phase`),
+    attempt: count(from['attempt'], `${path}.attempt`),
+    ...Object.fromEntries(known.map((name) => [name, count(from[name], `${path}.${name}`)])),
+  };
+};
+
 function parse<T>(check: Check<T>, value: unknown, path: string): Result<T, KvError> {
   try {
     return ok(check(value, path));
@@ -295,6 +356,12 @@ export function parseShardHash(value: unknown): Result<ShardHash, KvError> {
 }
 export function parseHealth(value: unknown): Result<HealthStatus, KvError> {
   return parse(health, value, 'health');
+}
+export function parseMoves(value: unknown): Result<readonly MoveInfo[], KvError> {
+  return parse(list(moveInfo), value, 'moves');
+}
+export function parseReshardParams(value: unknown): Result<ReshardParams, KvError> {
+  return parse(reshardParams, value, 'params');
 }
 export function parseTransferParams(value: unknown): Result<TransferParams, KvError> {
   return parse(transferParams, value, 'params');

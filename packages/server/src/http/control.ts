@@ -5,15 +5,18 @@ import {
   type ControlMethod,
   type HealthStatus,
   type MemberStatus,
+  type MoveInfo,
   parseHashParams,
   parseMemberChange,
   parseMoveReplica,
+  parseReshardParams,
   parseTransferParams,
   type ReplicaInfo,
   type ShardHash,
   type ShardInfo,
 } from '@kvorum/wire';
 import type { Host } from '../host.ts';
+import { reshard } from '../member/reshard.ts';
 import { slotRangesOf, votersOf } from '../router/place.ts';
 import { logPage } from './log-page.ts';
 
@@ -115,6 +118,12 @@ async function transfer(host: Host, params: unknown): Promise<{ readonly holdMs:
   return { holdMs: await host.transfer(parsed.value.shard, parsed.value.member) };
 }
 
+function startReshard(host: Host, params: unknown): Promise<readonly MoveInfo[]> {
+  const parsed = parseReshardParams(params);
+  if (!parsed.ok) throw parsed.error;
+  return reshard(host.mapEditor, parsed.value, host.limits.shardsMax);
+}
+
 function run(host: Host, method: ControlMethod, params: unknown): unknown {
   switch (method) {
     case 'status':
@@ -141,6 +150,10 @@ function run(host: Host, method: ControlMethod, params: unknown): unknown {
       if (!parsed.ok) throw parsed.error;
       return host.admin.move(parsed.value);
     }
+    case 'moves':
+      return host.moves();
+    case 'reshard':
+      return startReshard(host, params);
   }
 }
 

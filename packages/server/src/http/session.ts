@@ -242,7 +242,12 @@ export class Session {
   }
 
   /** The error a key earns before it reaches the replica; the check is a hash and a table look-up. */
-  #refuseKey(context: FrameContext, key: Uint8Array, bytes: number): KvError | undefined {
+  #refuseKey(
+    context: FrameContext,
+    key: Uint8Array,
+    bytes: number,
+    isRepeated = false,
+  ): KvError | undefined {
     if (key.length === 0) return new KvError('KV_EMPTY_KEY');
     const limit = this.#host.limits.requestBytesMax;
     if (bytes > limit) {
@@ -250,7 +255,8 @@ export class Session {
         details: { limit, actual: bytes },
       });
     }
-    if (this.#host.router.shardOf(key) !== context.frame.shard)
+    // Whether a repeated write was applied knows the shard it was sent to, though its key may have left.
+    if (!isRepeated && this.#host.router.shardOf(key) !== context.frame.shard)
       return this.#wrongShard(context.frame.shard);
     return context.notLeader;
   }
@@ -263,7 +269,7 @@ export class Session {
     const [id, , seq, retry, key, value] = item;
     const shard = context.frame.shard;
     const bytes = key.length + value.length;
-    const refusal = this.#refuseKey(context, key, bytes);
+    const refusal = this.#refuseKey(context, key, bytes, seq > 0 && retry);
     if (refusal !== undefined) {
       this.#refuse(shard, item, refusal);
       return;
@@ -297,7 +303,11 @@ export class Session {
     });
   }
 
-  #refuseRequest(context: FrameContext, request: KvRequest): KvError | undefined {
+  #refuseRequest(
+    context: FrameContext,
+    request: KvRequest,
+    isRepeated: boolean,
+  ): KvError | undefined {
     const { requestBytesMax } = this.#host.limits;
     const bytes = requestBytes(request);
     if (bytes > requestBytesMax) {
@@ -307,7 +317,7 @@ export class Session {
     }
     const shard = context.frame.shard;
     const router = this.#host.router;
-    if (!requestKeysIn(request, (key) => router.shardOf(key) === shard))
+    if (!isRepeated && !requestKeysIn(request, (key) => router.shardOf(key) === shard))
       return this.#wrongShard(shard);
     if (request.op === 'range' && request.serializable === true) return undefined;
     return context.notLeader;
@@ -320,7 +330,7 @@ export class Session {
   ): void {
     const [id, , seq, retry, request] = item;
     const shard = context.frame.shard;
-    const refusal = this.#refuseRequest(context, request);
+    const refusal = this.#refuseRequest(context, request, seq > 0 && retry);
     if (refusal !== undefined) {
       this.#refuse(shard, item, refusal);
       return;
@@ -331,13 +341,14 @@ export class Session {
       this.#answer(shard, request.op, requestItem(id, result));
     };
     if (isReadOnly(request)) {
-      context.replica.read(request, context.deadlineMs, done);
+      context.replica.read(request, context.deadlineMs, done, context.frame.mapVersion);
       return;
     }
     context.replica.submit({
       request,
       session: this.#tag(context, clientId, seq, retry),
       origin: this.#origin,
+      mapVersion: context.frame.mapVersion,
       deadlineMs: context.deadlineMs,
       bytes: requestBytes(request) + 64,
       done,

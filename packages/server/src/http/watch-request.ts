@@ -16,6 +16,18 @@ type Check = readonly [test: (value: unknown) => boolean, expected: string];
 const isBytes: Check = [(value) => value instanceof Uint8Array, 'bytes'];
 const isFlag: Check = [(value) => typeof value === 'boolean', 'true or false'];
 
+function isSlots(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.every(
+      (span: unknown) =>
+        Array.isArray(span) &&
+        span.length === 2 &&
+        span.every((slot: unknown) => Number.isSafeInteger(slot) && (slot as number) >= 0),
+    )
+  );
+}
+
 const CHECKS: Readonly<Record<string, Check>> = {
   key: isBytes,
   rangeEnd: isBytes,
@@ -26,6 +38,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   prevKv: isFlag,
   filters: [isFilters, `a list of ${FILTERS.join(', ')}`],
   progressNotify: isFlag,
+  slots: [isSlots, 'a list of pairs of slots'],
 };
 
 /** Checks a plain watch request. Errors: KV_MALFORMED naming the field and what was expected. */

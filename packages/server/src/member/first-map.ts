@@ -1,4 +1,4 @@
-import { formatId, KvError, META_SHARD, toHex } from '@kvorum/base';
+import { formatId, toHex } from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
 import { initialShardMap, placeReplicas, type ShardMap } from '@kvorum/shard';
 import type { KvdConfig } from '../config/schema.ts';
@@ -15,6 +15,7 @@ export function firstMap(config: KvdConfig, cluster: Cluster, rng: Rng): ShardMa
       name,
       peer,
       client,
+      shards: config.shards,
     })),
     rules: config.routing.rules,
     replicas: config.replicas === 0 ? cluster.members.length : config.replicas,
@@ -22,16 +23,4 @@ export function firstMap(config: KvdConfig, cluster: Cluster, rng: Rng): ShardMa
     metaUid: toHex(deriveMetaUid(cluster.id)),
   });
   return placeReplicas({ ...map, replicas: config.replicas });
-}
-
-/** Refuses a configuration that does not fit the cluster that exists. Errors: KV_CONFIG with the way back. */
-export function checkMap(map: ShardMap, config: KvdConfig): void {
-  const found = map.shards.filter((entry) => entry.id !== META_SHARD).length;
-  if (found !== config.shards) {
-    throw new KvError('KV_CONFIG', `shards is ${config.shards}, but this cluster has ${found}`, {
-      details: {
-        hint: `set shards to ${found}: the number is fixed at the first start in this version`,
-      },
-    });
-  }
 }

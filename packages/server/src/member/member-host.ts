@@ -9,15 +9,22 @@ import {
   type ShardId,
 } from '@kvorum/base';
 import type { Clock, PeerTransport } from '@kvorum/ports';
-import type { Replica, ReplicaPort } from '@kvorum/replica';
+import type { Replica, ReplicaPort, SlotMover, SlotRequest } from '@kvorum/replica';
 import { type ShardMap, shardEntryOf, wrongDisk } from '@kvorum/shard';
-import { errorFromPlain, type MemberInfo, plainError } from '@kvorum/wire';
+import {
+  errorFromPlain,
+  type MemberInfo,
+  type MoveInfo,
+  parseMoves,
+  plainError,
+} from '@kvorum/wire';
 import type { Host, ReadinessCheck } from '../host.ts';
 import type { Logger } from '../logger.ts';
 import type { MemberMetrics } from '../metrics.ts';
 import {
   encodeForwardAnswer,
   encodeHold,
+  encodeMovesQuestion,
   encodeTransfer,
   parsePeerRequest,
 } from '../router/forward.ts';
@@ -31,13 +38,16 @@ import { HeldShards } from './placement.ts';
 import { readinessChecks } from './readiness.ts';
 import { RemoteLeaders } from './remote-leaders.ts';
 import type { ReplicaSet } from './replica-set.ts';
+import { moveInfos, otherMembers } from './reshard.ts';
 import { haltsAnswer, ShardHalts } from './shard-halts.ts';
 import type { CopyStatus, SnapshotCopies } from './snapshot-copies.ts';
+import { createSlotMover } from './slot-moves.ts';
 import { pause } from './system.ts';
 
 const NOTIFY_MS = 20;
 const TRANSFER_TIMEOUT_MS = 10_000;
 const HOLD_TIMEOUT_MS = 1000;
+const MOVES_TIMEOUT_MS = 1000;
 
 /** Of an answer to a transfer or a hold; a member of an older version names none. */
 function holdMsOf(answer: unknown): number {
@@ -72,6 +82,7 @@ export class MemberHost implements Host {
   readonly router: Router;
   readonly mapEditor: MapEditor;
   readonly admin: MemberAdmin;
+  readonly mover: SlotMover;
   /** Leaderships that somebody moved here by hand. */
   readonly held: HeldShards;
   #cluster: Cluster;
@@ -133,6 +144,17 @@ export class MemberHost implements Host {
       changed: () => this.#scheduleNotify(),
     });
     this.mapEditor = new MapEditor({ clock: this.clock, router: this.router });
+    this.mover = createSlotMover({
+      self: this.self,
+      clock: this.clock,
+      limits: this.limits,
+      logger: this.logger,
+      replicas: this.#replicas,
+      peers,
+      map: () => this.#map,
+      leaderOf: (shard) => this.#replicas.leaderOf(shard) ?? this.#remote.of(shard),
+      mapEditor: this.mapEditor,
+    });
     this.admin = new MemberAdmin({
       self: this.memberId,
       editor: this.mapEditor,
@@ -328,7 +350,9 @@ export class MemberHost implements Host {
     }
     if (request.kind === 'halts') return haltsAnswer(this.#replicas);
     if (request.kind === 'hold') return { holdMs: this.held.hold(request.shard) };
-    const { shard, request: command, timeoutMs, session, origin } = request.forwarded;
+    if (request.kind === 'moves') return moveInfos(this.map(), this.mover.progress());
+    if (request.kind === 'slots') return this.#serveSlots(request.request);
+    const { shard, request: command, timeoutMs, session, origin, mapVersion } = request.forwarded;
     const refusal = this.refusal();
     if (refusal !== undefined)
       return { error: plainError(new KvError('KV_NO_LEADER', refusal.message)) };
@@ -336,8 +360,35 @@ export class MemberHost implements Host {
       deadlineMs: this.clock.nowMs() + timeoutMs,
       origin,
       ...(session === undefined ? {} : { session }),
+      ...(mapVersion === undefined ? {} : { mapVersion }),
     });
     return encodeForwardAnswer(result);
+  }
+
+  async moves(): Promise<readonly MoveInfo[]> {
+    const map = this.map();
+    const own = moveInfos(map, this.mover.progress());
+    const question = encodeMovesQuestion();
+    const asked = otherMembers(map, this.self).map(async (member) => {
+      const signal = AbortSignal.timeout(MOVES_TIMEOUT_MS);
+      const answer = parseMoves(await this.#transport().request(member, question, { signal }));
+      return answer.ok ? answer.value : [];
+    });
+    const settled = own.length === 0 ? [] : await Promise.allSettled(asked);
+    const told = settled.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+    return own.map((move) => {
+      const driven = told.find(({ id, copiedRows }) => id === move.id && copiedRows !== undefined);
+      return move.copiedRows === undefined && driven !== undefined ? driven : move;
+    });
+  }
+
+  async #serveSlots(request: SlotRequest): Promise<unknown> {
+    try {
+      return await this.mover.serve(request);
+    } catch (error) {
+      if (isKvError(error)) return { error: plainError(error) };
+      throw error;
+    }
   }
 
   async #serveTransfer(shard: string, member: string): Promise<unknown> {

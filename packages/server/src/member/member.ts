@@ -15,7 +15,7 @@ import { createMetrics, type MemberMetrics } from '../metrics.ts';
 import { type Cluster, memberIdOf } from './cluster.ts';
 import { confirmDirectory, type DataDirectory, saveMap } from './data-directory.ts';
 import type { OpenElection } from './election.ts';
-import { checkMap, firstMap } from './first-map.ts';
+import { firstMap } from './first-map.ts';
 import { deriveMetaUid, freshLeaderId } from './identity.ts';
 import { MapKeeper } from './map-keeper.ts';
 import { MemberHost } from './member-host.ts';
@@ -27,6 +27,7 @@ import { awaitPermission } from './permission.ts';
 import { startPlacement } from './placement.ts';
 import { ReplicaManager } from './replica-manager.ts';
 import { ReplicaSet } from './replica-set.ts';
+import { scaleByConfig } from './reshard.ts';
 import { ShardMapSource } from './shard-map-source.ts';
 import { CopiedOffsets, SnapshotCopies } from './snapshot-copies.ts';
 import { SpaceQuota } from './space-quota.ts';
@@ -35,6 +36,7 @@ import { systemClock, systemRng } from './system.ts';
 const GRACE_MS = 5000;
 const TRANSFER_MS = 2500;
 const VERIFY_MS = 60_000;
+const SCALE_RETRY_MS = 5000;
 
 export interface MemberOptions {
   readonly config: KvdConfig;
@@ -188,7 +190,6 @@ class RunningMember implements Member {
       () => firstMap(config, this.#cluster, systemRng),
       this.#abort.signal,
     );
-    checkMap(map, config);
     if (!this.#mayReplaceDisk) checkStanding(map, this.#data);
     this.host.setStarting('opening its shards');
     await manager.start(map);
@@ -196,7 +197,26 @@ class RunningMember implements Member {
     this.#cleanups.push(source.follow((next) => this.#onMap(next, manager)));
     this.#startTasks(messages);
     this.#keepMap(peers);
+    this.#scaleByConfig();
     this.#logger.info({ shards: config.shards, client: this.clientAddress }, 'member serves');
+  }
+
+  /** In the background: the meta group may have no leader yet. */
+  #scaleByConfig(): void {
+    const { shards } = this.#options.config;
+    scaleByConfig(this.host.mapEditor, this.#cluster.self.id, shards).then(
+      (begun) => {
+        if (begun !== undefined)
+          this.#logger.info({ shards, ...begun }, 'scaling by configuration');
+      },
+      (error: unknown) => {
+        if (this.#abort.signal.aborted) return;
+        this.#logger.warn({ err: error }, 'the number of shards was not looked at; trying again');
+        systemClock.setTimer(SCALE_RETRY_MS, () => {
+          if (!this.#abort.signal.aborted) this.#scaleByConfig();
+        });
+      },
+    );
   }
 
   #startManager(
@@ -358,6 +378,8 @@ class RunningMember implements Member {
     this.#cleanups.push(this.host.watchHalts());
     this.#startCopies();
     this.#cleanups.push(this.host.watchRemoteLeaders());
+    this.host.mover.start();
+    this.#cleanups.push(() => this.host.mover.stop());
     this.#cleanups.push(
       startPlacement({
         clock: systemClock,

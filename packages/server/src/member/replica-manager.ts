@@ -9,7 +9,12 @@ import {
   type ShardId,
 } from '@kvorum/base';
 import type { PeerMessages, PeerTransport, SharedLogs } from '@kvorum/ports';
-import { openReplica, type Replica, type ReplicaStores } from '@kvorum/replica';
+import {
+  openReplica,
+  type Replica,
+  type ReplicaOptions,
+  type ReplicaStores,
+} from '@kvorum/replica';
 import { initialVotersOf, type ShardEntry, type ShardMap, shardEntryOf } from '@kvorum/shard';
 import { autoCompactionPolicy } from '../config/auto-compaction.ts';
 import type { KvdConfig } from '../config/schema.ts';
@@ -21,6 +26,7 @@ import { checkLogOwner } from './log-owner.ts';
 import { openLogWhenReachable } from './open-log.ts';
 import type { ReplicaSet } from './replica-set.ts';
 import type { CopiedOffsets } from './snapshot-copies.ts';
+import { slotSpaceOf } from './slot-moves.ts';
 import type { SpaceQuota } from './space-quota.ts';
 import { pause, sha256, systemClock, systemRng } from './system.ts';
 
@@ -59,6 +65,8 @@ export interface ReplicaSpec {
   readonly initialVoters: readonly MemberId[];
   /** 0: this member should lead. */
   readonly preferenceRank: number;
+  /** Absent: of the meta group. */
+  readonly slots?: ReplicaOptions['slots'];
 }
 
 /**
@@ -156,6 +164,7 @@ export class ReplicaManager {
       generation: entry.generation,
       initialVoters: initialVotersOf(map, entry).map(memberIdOf),
       preferenceRank: rank < 0 ? entry.voters.length : rank,
+      slots: slotSpaceOf(map.rules, entry.startsEmpty === true),
     };
   }
 
@@ -241,6 +250,7 @@ export class ReplicaManager {
       leaderId: this.#parts.leaderId,
       voters,
       preferenceRank: spec.preferenceRank,
+      ...(spec.slots === undefined ? {} : { slots: spec.slots }),
       log,
       store,
       place: this.#parts.stores.placeOf(shard),

@@ -11,7 +11,7 @@ import {
   type SessionTag,
   type ShardId,
 } from '@kvorum/base';
-import type { CommandResult } from '@kvorum/replica';
+import { type CommandResult, parseSlotRequest, type SlotRequest } from '@kvorum/replica';
 import { errorFromPlain, parseKvRequest, plainError } from '@kvorum/wire';
 
 /** A client's request on its way to the member that leads its shard. */
@@ -23,11 +23,14 @@ export interface ForwardedRequest {
   readonly session: SessionTag | undefined;
   /** Who asks; a member of an older version neither sends nor reads it. */
   readonly origin?: Origin | undefined;
+  /** Version of the map by which it was placed; a member of an older version neither sends nor reads it. */
+  readonly mapVersion?: number | undefined;
 }
 
 /**
  * A request between members: a client's command; a leadership transfer for the shard's leader to start; word that a leadership
- * is about to come by hand, to be kept for a while; the question which replicas stand still.
+ * is about to come by hand, to be kept for a while; the question which replicas stand still; a step of a slot move,
+ * and how far the moves are that a member drives.
  */
 export type PeerRequest =
   | { readonly kind: 'kv'; readonly forwarded: ForwardedRequest }
@@ -39,7 +42,9 @@ export type PeerRequest =
   /** The shard map: asked by members that do not know yet who they are. */
   | { readonly kind: 'map' }
   /** Who leads the shards that the asked member has, and who is a member of each. */
-  | { readonly kind: 'memberships' };
+  | { readonly kind: 'memberships' }
+  | { readonly kind: 'slots'; readonly request: SlotRequest }
+  | { readonly kind: 'moves' };
 
 export function encodeForward(from: ForwardedRequest): unknown {
   return {
@@ -49,7 +54,16 @@ export function encodeForward(from: ForwardedRequest): unknown {
     timeoutMs: from.timeoutMs,
     session: from.session ?? null,
     ...(from.origin === undefined ? {} : { origin: from.origin }),
+    ...(from.mapVersion === undefined ? {} : { mapVersion: from.mapVersion }),
   };
+}
+
+export function encodeMovesQuestion(): unknown {
+  return { kind: 'moves' };
+}
+
+export function encodeSlotRequest(request: SlotRequest): unknown {
+  return { kind: 'slots', request };
 }
 
 export function encodeTransfer(shard: string, member: string): unknown {
@@ -112,13 +126,24 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
   if (typeof payload !== 'object' || payload === null) return malformed('not an object');
   const from = payload as Readonly<Record<string, unknown>>;
   const { kind } = from as { readonly kind?: unknown };
-  if (kind === 'halts' || kind === 'map' || kind === 'memberships') return ok({ kind });
+  if (kind === 'halts' || kind === 'map' || kind === 'memberships' || kind === 'moves') {
+    return ok({ kind });
+  }
+  return kind === 'slots' ? parseSlots(from['request']) : parseOfShard(from);
+}
+
+function parseSlots(request: unknown): Result<PeerRequest, KvError> {
+  const slots = parseSlotRequest(request);
+  return slots.ok ? ok({ kind: 'slots', request: slots.value }) : slots;
+}
+
+function parseOfShard(from: Readonly<Record<string, unknown>>): Result<PeerRequest, KvError> {
+  const { kind, member } = from as { readonly kind?: unknown; readonly member?: unknown };
   const shard = from['shard'];
   if (!isShardId(shard)) return malformed('shard');
   if (kind === 'hold') return ok({ kind, shard });
   if (kind === 'kv') return parseForwarded(shard, from);
   if (kind === 'replica') return ok({ kind, shard, payload: from['payload'] });
-  const { member } = from as { readonly member?: unknown };
   if (kind !== 'transfer') return malformed('kind');
   return typeof member === 'string' ? ok({ kind, shard, member }) : malformed('member');
 }
@@ -137,7 +162,13 @@ function parseForwarded(
   if (!session.ok) return session;
   const origin = parseOrigin(from['origin']);
   if (!origin.ok) return origin;
-  const parts = { request: request.value, session: session.value, origin: origin.value };
+  const mapVersion = isCount(from['mapVersion']) ? from['mapVersion'] : undefined;
+  const parts = {
+    request: request.value,
+    session: session.value,
+    origin: origin.value,
+    mapVersion,
+  };
   return ok({ kind: 'kv', forwarded: { shard, timeoutMs, ...parts } });
 }
 

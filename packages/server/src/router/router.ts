@@ -53,6 +53,8 @@ export interface RouteOptions {
   readonly session?: SessionTag;
   /** Who asks, for the record's metadata. */
   readonly origin?: Origin | undefined;
+  /** Of the map by which the request was placed; absent = the newest. */
+  readonly mapVersion?: number;
   /** Names the data shard instead of the keys: for a compaction. */
   readonly shard?: string;
 }
@@ -84,6 +86,21 @@ export class Router {
   /** Errors: those of the request; KV_CROSS_SHARD, KV_DEADLINE, KV_TIMEOUT, KV_UNAVAILABLE. */
   async execute(request: KvRequest, options: RouteOptions): Promise<RoutedResponse> {
     this.#checkSize(request);
+    for (let delayMs = RETRY_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MS_MAX)) {
+      try {
+        return await this.#place(request, options);
+      } catch (error) {
+        // Slots change hands: the shard that has them soon will say so, and the map.
+        const again =
+          isKvError(error) && error.code === 'KV_WRONG_SHARD' && options.shard === undefined;
+        if (!again || this.#parts.clock.nowMs() + delayMs >= options.deadlineMs) throw error;
+        await pause(delayMs);
+      }
+    }
+  }
+
+  async #place(request: KvRequest, given: RouteOptions): Promise<RoutedResponse> {
+    const options = { ...given, mapVersion: this.#parts.map().version };
     const shards = this.#shardsOf(request, options);
     const [first] = shards;
     if (first !== undefined && shards.length === 1) {
@@ -177,8 +194,8 @@ export class Router {
       });
     }
     const timeoutMs = Math.max(1, Math.ceil(options.deadlineMs - this.#parts.clock.nowMs()));
-    const { session, origin } = options;
-    return this.#forward(leader, { shard, request, timeoutMs, session, origin });
+    const { session, origin, mapVersion } = options;
+    return this.#forward(leader, { shard, request, timeoutMs, session, origin, mapVersion });
   }
 
   #locally(
@@ -199,7 +216,7 @@ export class Router {
         cancel();
         resolve(result);
       };
-      if (isReadOnly(request)) replica.read(request, options.deadlineMs, done);
+      if (isReadOnly(request)) replica.read(request, options.deadlineMs, done, options.mapVersion);
       else replica.submit(commandOf(request, options, done));
     });
   }
@@ -246,6 +263,7 @@ function commandOf(
     request,
     session: options.session,
     origin: options.origin,
+    ...(options.mapVersion === undefined ? {} : { mapVersion: options.mapVersion }),
     deadlineMs: options.deadlineMs,
     bytes: requestBytes(request) + 64,
     done,

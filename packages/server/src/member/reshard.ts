@@ -1,0 +1,123 @@
+import { fromHex, KvError, type MemberId, memberId, toHex } from '@kvorum/base';
+import type { SlotMoveProgress } from '@kvorum/replica';
+import {
+  abortMove,
+  beginMoves,
+  type MovePlan,
+  movesOf,
+  planMerge,
+  planRebalance,
+  planScale,
+  planSplit,
+  type ShardMap,
+  shardsWithSlots,
+} from '@kvorum/shard';
+import type { MoveInfo, ReshardParams } from '@kvorum/wire';
+import type { MapEditor } from './map-editor.ts';
+import { systemRng } from './system.ts';
+
+const newUid = (): string => toHex(systemRng.bytes(16));
+
+function planOf(map: ShardMap, params: ReshardParams): MovePlan {
+  const { shard = '', to = '' } = params;
+  switch (params.action) {
+    case 'scale':
+      return planScale(map, params.shards ?? 0, newUid);
+    case 'split':
+      return planSplit(map, shard, newUid);
+    case 'merge':
+      return planMerge(map, shard, to);
+    case 'rebalance':
+    case 'abort':
+      return planRebalance(map);
+  }
+}
+
+function abortAll(map: ShardMap): ShardMap | undefined {
+  let changed: ShardMap | undefined;
+  for (const { id } of movesOf(map)) changed = abortMove(changed ?? map, id) ?? changed;
+  return changed;
+}
+
+/**
+ * Begins what a reshard asks for, by one edit of the map; the members carry it out. Resolves with the moves under way.
+ *
+ * Errors: KV_INVALID_ARGUMENT while slots move already, or for a plan that cannot be; KV_NOT_FOUND; those of the edit.
+ */
+export async function reshard(
+  editor: MapEditor,
+  params: ReshardParams,
+  shardsMax: number,
+): Promise<readonly MoveInfo[]> {
+  if (params.action === 'scale' && (params.shards ?? 0) > shardsMax) {
+    throw new KvError('KV_INVALID_ARGUMENT', `${params.shards} shards, at most ${shardsMax}`, {
+      details: { limit: shardsMax, hint: 'raise limits.shardsMax' },
+    });
+  }
+  const map = await editor.update((current) => {
+    if (params.action === 'abort') return abortAll(current);
+    const plan = planOf(current, params);
+    if (plan.moves.length === 0) return undefined;
+    const ids = plan.moves.map(() => toHex(systemRng.bytes(8)));
+    return beginMoves(current, plan, ids);
+  });
+  return moveInfos(map, new Map());
+}
+
+/** The moves of a map with what is known of their progress. */
+export function moveInfos(
+  map: ShardMap,
+  progress: ReadonlyMap<string, SlotMoveProgress>,
+): readonly MoveInfo[] {
+  return movesOf(map).map(({ id, from, to, slots, phase, attempt }) => {
+    const known = progress.get(id);
+    return {
+      id,
+      from,
+      to,
+      slots: slots.reduce((sum, [first, last]) => sum + last - first + 1, 0),
+      phase,
+      attempt,
+      ...(known === undefined ? {} : known),
+    };
+  });
+}
+
+/**
+ * The number of shards of a member's configuration counts when it is another one than at the member's last start: so a change there
+ * is carried out once, whichever member is restarted first, and a number that was set at run time stays.
+ */
+export async function scaleByConfig(
+  editor: MapEditor,
+  self: MemberId,
+  shards: number,
+): Promise<{ readonly before: number; readonly begun: number } | undefined> {
+  let found: { before: number; begun: number } | undefined;
+  await editor.update((map) => {
+    const entry = map.members.find(({ id }) => memberId(BigInt(`0x${id}`)) === self);
+    if (entry === undefined || entry.shards === shards) return undefined;
+    const before = entry.shards ?? shardsWithSlots(map).length;
+    const members = map.members.map((one) => (one === entry ? { ...one, shards } : one));
+    const noted = { ...map, members };
+    found = undefined;
+    if (before === shards) return noted;
+    const plan = planScale(map, shards, newUid);
+    // Another member's restart has begun it, or an operator.
+    if (plan.moves.length === 0 || movesOf(map).length > 0) return noted;
+    found = { before, begun: plan.moves.length };
+    return beginMoves(
+      noted,
+      plan,
+      plan.moves.map(() => toHex(systemRng.bytes(8))),
+    );
+  });
+  return found;
+}
+
+/** Ids of the members of a map, but one. */
+export function otherMembers(map: ShardMap, self: MemberId): readonly MemberId[] {
+  return map.members
+    .filter(({ id }) => fromHex(id) !== undefined)
+    .map(({ id }) => memberId(BigInt(`0x${id}`)))
+    .filter((id) => id !== self);
+}
