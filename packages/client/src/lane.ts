@@ -116,7 +116,7 @@ export class Lane {
     let bytes = 0;
     let deadlineMs = 0;
     let resendUntilMs = Number.POSITIVE_INFINITY;
-    let mapVersion = 0;
+    let first: Call | undefined;
     let at = from;
     for (; at < calls.length && items.length < FRAME_ITEMS_MAX; at += 1) {
       const call = calls[at];
@@ -130,16 +130,15 @@ export class Lane {
       // One deadline holds for the whole frame, and no write of it may outlive its own last moment.
       const latest = Math.max(deadlineMs, call.endMs);
       const earliest = Math.min(resendUntilMs, call.resendUntilMs);
-      if (items.length > 0 && latest > earliest) break;
-      // The shard must know by which map a request for several slots was sent to it alone.
-      if (items.length > 0 && call.request !== undefined && call.mapVersion !== mapVersion) break;
-      if (items.length === 0) mapVersion = call.mapVersion;
+      first ??= call;
+      if (first !== call && needsOwnFrame(call, first, latest > earliest)) break;
       bytes += call.bytes + ITEM_OVERHEAD_BYTES;
       deadlineMs = latest;
       resendUntilMs = earliest;
       items.push(this.#prepare(call, connection));
     }
-    if (items.length > 0) {
+    if (first !== undefined) {
+      const { mapVersion } = first;
       const timeoutMs = Math.min(Math.max(1, Math.ceil(deadlineMs - now)), TIMEOUT_MS_MAX);
       const { ackedThrough } = this.window;
       connection.send([FRAME.requests, this.shard, mapVersion, timeoutMs, ackedThrough, items]);
@@ -167,6 +166,11 @@ export class Lane {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.flush(), delayMs + 1);
   }
+}
+
+/** The shard must know by which map a request for several slots was sent to it alone. */
+function needsOwnFrame(call: Call, first: Call, isLate: boolean): boolean {
+  return isLate || (call.request !== undefined && call.mapVersion !== first.mapVersion);
 }
 
 /** What a caller is told when time is up. */

@@ -26,15 +26,17 @@ const UNKNOWN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['KV_LEADER_CHANGED',
  */
 export function decide(call: Call, error: KvError): Verdict {
   const { code } = error;
-  if (code === 'KV_WRONG_SHARD') {
-    if (call.pinned) return 'reject';
-    // With a slot it is the shard's own decision: no attempt of it was, or ever will be, applied there.
-    const isDecided = error.details.slot !== undefined;
-    if (!call.write || !call.maybeApplied || isDecided) return 'reroute';
-    return call.seq > 0 ? 'retry' : 'reject';
-  }
+  if (code === 'KV_WRONG_SHARD') return decideMoved(call, error);
   if (error.outcome === 'unknown' && call.write) {
     return call.seq > 0 && (UNKNOWN.has(code) || NOT_APPLIED.has(code)) ? 'retry' : 'reject';
   }
   return NOT_APPLIED.has(code) || UNKNOWN.has(code) ? 'retry' : 'reject';
+}
+
+function decideMoved(call: Call, error: KvError): Verdict {
+  if (call.pinned) return 'reject';
+  // With a slot it is the shard's own decision: no attempt of it was, or ever will be, applied there.
+  const isDecided = error.details.slot !== undefined;
+  if (!call.write || !call.maybeApplied || isDecided) return 'reroute';
+  return call.seq > 0 ? 'retry' : 'reject';
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { isKvError } from '@kvorum/base';
 import type { SharedLog, SharedLogs } from '@kvorum/ports';
 import { afterEach, describe, expect, it } from 'vitest';
-import { startOneMember, temporaryDirectory } from './support/one-member.ts';
+import { type OneMember, startOneMember, temporaryDirectory } from './support/one-member.ts';
 
 let directories: { remove(): void }[] = [];
 afterEach(() => {
@@ -34,14 +34,31 @@ async function used(path: string): Promise<string> {
 }
 
 describe('a data directory is refused with the reason', () => {
-  it.each([
-    ['another cluster', { clusterName: 'other' }, /KV_DATA_DIR: .*belongs to cluster/],
-    ['another number of shards', { shards: 3 }, /KV_CONFIG: .*shards is 3, but this cluster has 2/],
-  ])('of %s', async (_name, values, expected) => {
+  it.each([['another cluster', { clusterName: 'other' }, /KV_DATA_DIR: .*belongs to cluster/]])(
+    'of %s',
+    async (_name, values, expected) => {
+      const path = temporary();
+      await used(path);
+      expect(await refusal(startOneMember(path, values))).toMatch(expected);
+      expect(await refusal(startOneMember(path))).toBe('started');
+    },
+  );
+
+  it('but not of another number of shards: the cluster is scaled', {
+    timeout: 60_000,
+  }, async () => {
     const path = temporary();
     await used(path);
-    expect(await refusal(startOneMember(path, values))).toMatch(expected);
-    expect(await refusal(startOneMember(path))).toBe('started');
+    const holding = async ({ member }: OneMember, count: number): Promise<void> => {
+      const shards = (): number => new Set(member.host.map().slots.map(({ shard }) => shard)).size;
+      await expect.poll(shards, { timeout: 20_000 }).toBe(count);
+      await expect.poll(() => member.host.map().moves, { timeout: 20_000 }).toBeUndefined();
+    };
+    for (const shards of [3, 2]) {
+      const member = await startOneMember(path, { shards });
+      await holding(member, shards);
+      await member.stop();
+    }
   });
 
   it('of another member', async () => {

@@ -196,9 +196,9 @@ export class Session {
     const host = this.#host;
     const replica = host.dataReplica(frame.shard);
     const refusal =
-      host.refusal() ?? (replica === undefined ? this.#wrongShard(frame.shard) : undefined);
+      host.refusal() ?? (replica === undefined ? this.#notHere(frame.shard) : undefined);
     if (replica === undefined || refusal !== undefined) {
-      const error = refusal ?? this.#wrongShard(frame.shard);
+      const error = refusal ?? this.#notHere(frame.shard);
       for (const item of frame.items) this.#refuse(frame.shard, item, error);
       return;
     }
@@ -385,11 +385,13 @@ export class Session {
   }
 
   /** A shard that the map does not have, or one whose replicas are on other members. */
-  #wrongShard(shard: string): KvError {
+  #notHere(shard: string): KvError {
     const isData = isShardId(shard) && shard !== META_SHARD;
-    if (isData && shardEntryOf(this.#host.map(), shard) !== undefined) {
-      return this.#notLeader(shard);
-    }
+    const isElsewhere = isData && shardEntryOf(this.#host.map(), shard) !== undefined;
+    return isElsewhere ? this.#notLeader(shard) : this.#wrongShard(shard);
+  }
+
+  #wrongShard(shard: string): KvError {
     return new KvError('KV_WRONG_SHARD', undefined, {
       details: { shard, mapVersion: this.#host.map().version },
     });

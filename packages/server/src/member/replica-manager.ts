@@ -25,8 +25,8 @@ import { memberIdOf } from './cluster.ts';
 import { checkLogOwner } from './log-owner.ts';
 import { openLogWhenReachable } from './open-log.ts';
 import type { ReplicaSet } from './replica-set.ts';
-import type { CopiedOffsets } from './snapshot-copies.ts';
 import { slotSpaceOf } from './slot-moves.ts';
+import type { CopiedOffsets } from './snapshot-copies.ts';
 import type { SpaceQuota } from './space-quota.ts';
 import { pause, sha256, systemClock, systemRng } from './system.ts';
 
