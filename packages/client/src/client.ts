@@ -1,6 +1,5 @@
 import {
   EMPTY_BYTES,
-  isKvError,
   KvError,
   type KvRequest,
   type LeaseId,
@@ -10,10 +9,10 @@ import {
 } from '@kvorum/base';
 import type {
   HealthStatus,
-  MemberChanged,
-  MemberChangeParams,
   LogPage,
   LogParams,
+  MemberChanged,
+  MemberChangeParams,
   MemberInfo,
   MoveInfo,
   MoveReplicaParams,
@@ -54,6 +53,7 @@ import { scanRange } from './scan.ts';
 import type { ShardRouter } from './shard-router.ts';
 import { TxnBuilder, type TxnInit, txnRequestOf } from './txn.ts';
 import { Watch, type WatchOptions } from './watch.ts';
+import { whileMoving } from './while-moving.ts';
 
 export interface PutOptions extends CallOptions {
   readonly lease?: LeaseId | undefined;
@@ -434,17 +434,7 @@ export class KvorumClient {
   async #rangeOver(spanned: () => Span, options: RangeOptions): Promise<RangeResult> {
     checkOptions(options, RANGE_OPTIONS);
     const span = spanned();
-    const untilMs = this.#dispatcher.deadlineOf(options);
-    for (;;) {
-      try {
-        return await this.#rangeOnce(span, options);
-      } catch (error) {
-        // Slots moved between the parts: all of them are asked again, by the newer map.
-        const moved = isKvError(error) && error.code === 'KV_WRONG_SHARD';
-        if (!moved || this.#dispatcher.now + MOVED_PAUSE_MS >= untilMs) throw error;
-        await new Promise((resolve) => setTimeout(resolve, MOVED_PAUSE_MS));
-      }
-    }
+    return whileMoving(this.#dispatcher, options, () => this.#rangeOnce(span, options));
   }
 
   async #rangeOnce(span: Span, options: RangeOptions): Promise<RangeResult> {
@@ -467,9 +457,6 @@ export class KvorumClient {
     return mergeRanges(parts as ShardRangeResult[], options);
   }
 }
-
-/** Before a request is placed anew after its slots moved. */
-const MOVED_PAUSE_MS = 50;
 
 /** Whether a flag is more than left out or false; what is not a boolean is refused later. */
 function isSet(flag: boolean | undefined): boolean {

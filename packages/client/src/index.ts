@@ -1,13 +1,13 @@
 export { isKvError, KvError } from '@kvorum/base';
 export type {
   HealthStatus,
-  MemberChanged,
-  MemberChangeParams,
   LogChange,
   LogCursor,
   LogPage,
   LogParams,
   LogRecordInfo,
+  MemberChanged,
+  MemberChangeParams,
   MemberInfo,
   MemberStatus,
   MoveInfo,

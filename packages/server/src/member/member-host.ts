@@ -40,8 +40,8 @@ import { RemoteLeaders } from './remote-leaders.ts';
 import type { ReplicaSet } from './replica-set.ts';
 import { moveInfos, otherMembers } from './reshard.ts';
 import { haltsAnswer, ShardHalts } from './shard-halts.ts';
-import type { CopyStatus, SnapshotCopies } from './snapshot-copies.ts';
 import { createSlotMover } from './slot-moves.ts';
+import type { CopyStatus, SnapshotCopies } from './snapshot-copies.ts';
 import { pause } from './system.ts';
 
 const NOTIFY_MS = 20;
