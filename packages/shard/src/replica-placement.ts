@@ -29,7 +29,10 @@ export function replicaCount(map: ShardMap, shard: ShardId): number {
  */
 export function placeReplicas(map: ShardMap): ShardMap {
   const planner = new Planner(map);
-  for (const { id } of map.shards) planner.fill(id);
+  for (const { id } of map.shards) {
+    planner.fill(id);
+    planner.spread(id);
+  }
   planner.level();
   return {
     ...map,
@@ -77,6 +80,20 @@ class Planner {
       const added = this.#bestFor(voters, isActive) ?? this.#bestFor(voters, mayKeep);
       if (added === undefined) break;
       voters.push(added);
+      this.#count(added, 1);
+    }
+  }
+
+  /** Replaces voters that share a zone by members of zones that the shard is not in. */
+  spread(shard: ShardId): void {
+    const voters = this.#list(shard);
+    while (this.#crowd(voters) > 0) {
+      const added = this.#bestFor(voters, isActive);
+      const zones = voters.map((voter) => this.#zoneOf(voter));
+      if (added === undefined || zones.includes(this.#zoneOf(added))) return;
+      const gone = this.#mostCrowded(voters);
+      voters.splice(voters.indexOf(gone), 1, added);
+      this.#count(gone, -1);
       this.#count(added, 1);
     }
   }

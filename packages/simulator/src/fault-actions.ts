@@ -243,6 +243,15 @@ function transfer({ world, member, other }: FaultScene): undefined {
   }
 }
 
+/** The shard map wants other voters: any of the members, any number of them; the rest follow or are no members at all. */
+function membership(scene: FaultScene): undefined {
+  const { world, rng } = scene;
+  const chosen = world.members.filter(() => rng.integer(0, 3) > 0);
+  const voters = chosen.length === 0 ? [scene.member] : chosen;
+  const rest = world.members.filter((member) => !voters.includes(member));
+  world.want(anyShard(scene), voters, rng.integer(0, 2) === 0 ? rest : []);
+}
+
 /** What each kind of fault does; `member` is the one it is aimed at. */
 export const FAULTS: Readonly<Record<Action, (scene: FaultScene) => Heal | undefined>> = {
   kill,
@@ -266,6 +275,7 @@ export const FAULTS: Readonly<Record<Action, (scene: FaultScene) => Heal | undef
   'bit-flip': bitFlip,
   'given-up': givenUp,
   transfer,
+  membership,
 };
 
 /** Breaks a log against all promises; false when there is nothing to break yet. */

@@ -73,6 +73,11 @@ export class Nemesis {
     this.#links(HEALTHY);
     const minority = Math.floor((members.length - 1) / 2);
     const victims = new Set<SimMember>();
+    if (this.#swarm.meanMs.membership !== undefined) {
+      // Who votes at this moment is open: everybody is needed, and everybody is to vote in the end.
+      for (const shard of this.#world.shards) this.#world.want(shard, members);
+      return members;
+    }
     for (let i = this.#rng.integer(0, minority + 1); i > 0; i -= 1) victims.add(this.#target());
     // Somebody who stays must hold what the logs have lost.
     for (const victim of victims) if (!this.#mayLeave(victim, victims)) victims.delete(victim);

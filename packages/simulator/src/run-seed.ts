@@ -11,6 +11,7 @@ import { History, type OpRecord } from './history.ts';
 import { checkDamaged } from './invariants/damage.ts';
 import { DiskChecker } from './invariants/disks.ts';
 import { checkFencing, checkOwnership, checkPast } from './invariants/final.ts';
+import { checkMemberships } from './invariants/memberships.ts';
 import { type Problem, Problems } from './invariants/names.ts';
 import { checkOutcomes } from './invariants/outcomes.ts';
 import { checkRealTime } from './invariants/real-time.ts';
@@ -101,6 +102,7 @@ class Run {
     const world = new World({
       seed,
       members: swarm.members,
+      ...(swarm.voters === undefined ? {} : { voters: swarm.voters }),
       shards: swarm.shards,
       appendMs: [0, swarm.appendMsMax],
       replicationMs: [0, swarm.replicationMsMax],
@@ -274,8 +276,17 @@ class Run {
       const late = healthy.filter(
         (member) => member.replica(shard)?.status().appliedIndex !== truth?.index,
       );
-      return [...leaderless, ...late.map((member) => `${member.name} is behind on ${shard}`)];
+      const behind = late.map((member) => `${member.name} is behind on ${shard}`);
+      return [...leaderless, ...behind, ...this.#misplaced(shard)];
     });
+  }
+
+  /** The membership that the map wants has come about. */
+  #misplaced(shard: ShardId): readonly string[] {
+    const wanted = this.#world.wanted.get(shard)?.voters;
+    const voters = this.#world.leader(shard)?.replica(shard)?.status().raft.voters ?? [];
+    if (wanted === undefined || wanted.every((id) => voters.includes(id))) return [];
+    return [`shard ${shard} has the voters ${voters.join(',')}, wanted are ${wanted.join(',')}`];
   }
 
   #open(healthy: readonly SimMember[]): string {
@@ -347,5 +358,7 @@ class Run {
     problems.addAll('history', checkPast(ops, truth));
     problems.addAll('fencing', checkFencing(ops));
     problems.addAll('shard-ownership', checkOwnership(shard, truth));
+    const initial = this.#world.voters.map(({ id }) => id);
+    problems.addAll('membership', checkMemberships(truth, initial));
   }
 }

@@ -26,6 +26,7 @@ export const ACTIONS = [
   'bit-flip',
   'given-up',
   'transfer',
+  'membership',
 ] as const;
 export type Action = (typeof ACTIONS)[number];
 
@@ -39,6 +40,8 @@ export type Damage = (typeof DAMAGES)[number];
 /** The options of one run. Each seed draws its own, so that rare mixes come up that no uniform rate would give. */
 export interface Swarm {
   readonly members: number;
+  /** The first so many of them vote at first; absent = all. */
+  readonly voters?: number;
   readonly shards: number;
   readonly clients: number;
   readonly watchers: number;
@@ -116,6 +119,7 @@ export const QUIET: Swarm['meanMs'] = {
   'bit-flip': undefined,
   'given-up': undefined,
   transfer: undefined,
+  membership: undefined,
 };
 
 function drawMeans(rng: Rng): Swarm['meanMs'] {
@@ -142,6 +146,7 @@ function drawMeans(rng: Rng): Swarm['meanMs'] {
     'disk-wiped': rare(),
     'bit-flip': rare(),
     transfer: mean(),
+    membership: undefined,
     'given-up': undefined,
   };
 }
@@ -194,6 +199,24 @@ function drawTruncation(rng: Rng): Partial<Limits> {
 
 /** One seed's own mix. */
 export function drawSwarm(rng: Rng): Swarm {
+  const swarm = drawTruncated(rng);
+  // A disk that is wiped in place would vote as the one it was, which a member that may be replaced is refused.
+  if (swarm.damage !== undefined || rng.integer(0, 3) > 0) return swarm;
+  const members = oneOf(rng, [2, 3, 4, 5]);
+  return {
+    ...swarm,
+    members,
+    voters: rng.integer(1, members + 1),
+    meanMs: {
+      ...swarm.meanMs,
+      'disk-wiped': undefined,
+      'bit-flip': undefined,
+      membership: oneOf(rng, [1000, 3000, 8000]),
+    },
+  };
+}
+
+function drawTruncated(rng: Rng): Swarm {
   const swarm = drawFaults(rng);
   // A damaged log is told by what it held: nothing else takes from it then.
   if (swarm.damage !== undefined || rng.integer(0, 2) === 0) return swarm;

@@ -1,6 +1,7 @@
 import { equalBytes, fromUtf8, InvariantError, toHex } from '@kvorum/base';
 import { decodeWriteSet, writeSetEvents } from '@kvorum/mvcc';
 import type { LogEntry } from '@kvorum/ports';
+import { decodeMembership, type Membership } from '@kvorum/raft';
 import { decodeLogRecord, type LogRecord } from '@kvorum/wire';
 import { sha256 } from './sha256.ts';
 
@@ -52,6 +53,8 @@ export class Truth {
   #seq = 0;
   #revision = 1;
   fenced = 0;
+  /** Every accepted `config` record, by its index, in order. */
+  readonly memberships: { readonly index: number; readonly membership: Membership }[] = [];
 
   /** Newest revision. */
   get revision(): number {
@@ -142,12 +145,19 @@ export class Truth {
     this.#hash = sha256(this.#hash, digest);
     this.#chain.push(toHex(this.#hash));
     if (record.kind === 'batch') this.#take(record);
+    if (record.kind === 'config') this.#takeMembership(record);
     this.#positions.push({
       term: record.term,
       leaderId: record.leaderId,
       revision: this.#revision,
       lastChange: this.changes.at(-1)?.revision,
     });
+  }
+
+  #takeMembership({ payload }: LogRecord): void {
+    const membership = decodeMembership(payload);
+    if (!membership.ok) throw new InvariantError(membership.error);
+    this.memberships.push({ index: this.index, membership: membership.value });
   }
 
   /** A name (term, leader, seq) stands for one content: new bytes never go out under a used one. */

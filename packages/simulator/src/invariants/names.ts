@@ -9,6 +9,7 @@ export const INVARIANTS = {
   'elected-by-majority': '1: a leader of a term has the votes of a majority in it',
   'pre-vote-majority':
     '1: nobody raises the term before a majority agreed to it, but for a transfer',
+  membership: '1: one voter changes at a time, learners first; a replica counts whom the log names',
   'never-backwards': '2, 6: term, index, applied index and revision of a replica only grow',
   'one-history': '2: every replica accepts the one history that the log decides',
   'old-term-fenced': '4: the last accepted record is of the term and leader that the log says',

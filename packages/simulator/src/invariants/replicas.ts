@@ -3,6 +3,7 @@ import type { ReplicaStatus } from '@kvorum/replica';
 import type { SimMember } from '../member.ts';
 import type { Truth } from '../truth.ts';
 import type { ToldOfLoss, World } from '../world.ts';
+import { checkOwnMembership } from './memberships.ts';
 import type { Problems } from './names.ts';
 import type { VoteChecker } from './votes.ts';
 
@@ -17,6 +18,7 @@ interface Seen {
   applied: number;
   revision: number;
   leads: number;
+  serves: number;
 }
 
 /**
@@ -99,14 +101,19 @@ export class ReplicaChecker {
     this.#checkGrowth(about, status, seen);
     this.#checkHistory(about, status, seen);
     this.#checkBounds(about, status);
+    this.#checkMembership(about, status, seen);
     const { role, term, accepted } = status.raft;
     seen.term = term;
     seen.index = accepted.index;
     seen.applied = status.appliedIndex;
     seen.revision = status.revision;
-    if (role === 'leader-elect' || role === 'leader') {
-      if (seen.leads === term && role !== 'leader') return;
+    // Later in its term it may change the membership; elected it was by the one at its barrier.
+    if (role === 'leader-elect' && seen.leads !== term) {
       seen.leads = term;
+      this.#votes.leads(member, shard, term);
+    }
+    if (role === 'leader' && seen.serves !== term) {
+      seen.serves = term;
       this.#votes.leads(member, shard, term);
     }
     if (role === 'leader') this.#checkLeader(shard, status);
@@ -164,6 +171,14 @@ export class ReplicaChecker {
     this.#problems.add('old-term-fenced', text);
   }
 
+  #checkMembership(about: string, status: ReplicaStatus, seen: Seen): void {
+    const truth = this.#truths.get(status.shard);
+    if (truth === undefined || truth.frozen || status.raft.accepted.index === seen.index) return;
+    const initial = this.#world.voters.map(({ id }) => id);
+    const wrong = checkOwnMembership(status, truth, initial);
+    if (wrong !== undefined) this.#problems.add('membership', `${about}: ${wrong}`);
+  }
+
   #checkLeader(shard: ShardId, status: ReplicaStatus): void {
     if (this.#truths.get(shard)?.frozen === true) return;
     const { accepted, term } = status.raft;
@@ -190,7 +205,9 @@ export class ReplicaChecker {
   #checkLogStart(shard: ShardId): void {
     const start = this.#world.broker.bounds(this.#world.logName(shard))?.start ?? 0;
     if (start === 0 || this.#truths.get(shard)?.startMoved === true) return;
-    for (const member of this.#world.members) {
+    // Only voters are waited for; whoever becomes one later has its state from a snapshot as well.
+    if (this.#truths.get(shard)?.memberships.length !== 0) return;
+    for (const member of this.#world.voters) {
       if (member.expendable) continue;
       const next = (member.replica(shard)?.status().raft.accepted.offset ?? start) + 1;
       if (next >= start) continue;
@@ -201,5 +218,5 @@ export class ReplicaChecker {
 }
 
 function fresh(life: number | undefined): Seen {
-  return { life, term: 0, index: 0, applied: 0, revision: 0, leads: 0 };
+  return { life, term: 0, index: 0, applied: 0, revision: 0, leads: 0, serves: 0 };
 }

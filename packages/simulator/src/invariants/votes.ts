@@ -66,7 +66,7 @@ export class VoteChecker implements WorldObserver {
   /** A member was seen to lead: it needs the votes of a majority. */
   leads(member: SimMember, shard: ShardId, term: number): void {
     const votes = this.#supporters.get(supportKey(shard, { pre: false, term }, member.id));
-    if (this.#isMajority(votes?.size ?? 0)) return;
+    if (this.#isMajority(member, shard, votes)) return;
     const text = `${member.name} leads shard ${shard} in term ${term} with ${votes?.size ?? 0} votes`;
     this.#problems.add('elected-by-majority', text);
   }
@@ -103,14 +103,20 @@ export class VoteChecker implements WorldObserver {
 
   #checkPreVotes(member: SimMember, shard: ShardId, term: number): void {
     const agreed = this.#supporters.get(supportKey(shard, { pre: true, term }, member.id));
-    if (this.#isMajority(agreed?.size ?? 0)) return;
+    if (this.#isMajority(member, shard, agreed)) return;
     const text = `${member.name} campaigns on shard ${shard} in term ${term} with ${agreed?.size ?? 0}`;
     this.#problems.add('pre-vote-majority', text);
   }
 
-  #isMajority(count: number): boolean {
-    // Alone, a member asks nobody: there is nothing to see on the way.
-    return this.#world.members.length === 1 || count * 2 > this.#world.members.length;
+  /** Of those who vote as far as the member knows. Itself it does not ask: alone it asks nobody. */
+  #isMajority(
+    member: SimMember,
+    shard: ShardId,
+    supporters: ReadonlySet<SimMember> | undefined,
+  ): boolean {
+    const voters = member.replica(shard)?.status().raft.voters ?? [];
+    const ids = new Set([...(supporters ?? [])].map(({ id }) => id)).add(member.id);
+    return 2 * voters.filter((id) => ids.has(id)).length > voters.length;
   }
 }
 
