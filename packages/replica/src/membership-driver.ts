@@ -38,6 +38,8 @@ export class MembershipDriver {
   /** A step waits for the batch in flight: no other one is sealed before it. */
   #pressing = false;
   #handingOver = false;
+  /** The log refused the last record: it is not asked again at once. */
+  #notBeforeMs = 0;
   #lastWhy = '';
 
   constructor(host: MembershipHost) {
@@ -73,6 +75,9 @@ export class MembershipDriver {
     if (!this.#open) return false;
     this.#open = false;
     this.#host.logger.debug({ verdict }, 'membership change settled');
+    if (verdict !== 'accepted') {
+      this.#notBeforeMs = this.#host.clock.nowMs() + this.#host.limits.heartbeatMs;
+    }
     this.pump();
     if (!this.#pressing) this.#host.resume();
     return true;
@@ -81,6 +86,7 @@ export class MembershipDriver {
   #nextStep(): MembershipStep | undefined {
     const desired = this.#desired;
     if (desired === undefined || !this.#host.serves()) return undefined;
+    if (this.#host.clock.nowMs() < this.#notBeforeMs) return undefined;
     const status = this.#host.raft.status();
     if (status.transferTarget !== undefined) return undefined;
     const { voters, learners, accepted } = status;

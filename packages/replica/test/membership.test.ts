@@ -120,4 +120,17 @@ describe('membership', () => {
     const { raft } = replicaOf(world, await world.awaitLeader(SHARD)).status();
     expect(raft.configIndex).toBeGreaterThan(0);
   });
+
+  it('does not press a log that refuses the record', async () => {
+    const world = await grown(4, 3);
+    const leader = await world.awaitLeader(SHARD);
+    await world.run(500);
+    world.broker.setUnavailable(true, leader.name);
+    // Asked again at once, it would refuse again at once, and time would never go on.
+    world.want(SHARD, world.members);
+    await world.run(1000);
+    world.broker.setUnavailable(false, leader.name);
+    const names = world.members.map(({ name }) => name);
+    expect(await world.runUntil(() => hasVoters(world, names))).toBe(true);
+  });
 });

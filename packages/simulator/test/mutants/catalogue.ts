@@ -1,3 +1,4 @@
+import { MEMBERS } from './member-catalogue.ts';
 import type { Mutant } from './mutant.ts';
 import {
   forgetsSessions,
@@ -471,4 +472,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...STATE,
   ...WATCHES,
   ...SNAPSHOTS,
+  ...MEMBERS,
 ];

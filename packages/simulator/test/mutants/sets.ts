@@ -156,3 +156,12 @@ export const shortLogs: SwarmSet = (swarm) => ({
   meanMs: { ...QUIET, 'disk-wiped': 3000, 'given-up': 4000, transfer: 2500, 'machine-crash': 6000 },
   faultMsMax: 1500,
 });
+
+/** The map wants other voters all the time, and leaders die over it. */
+export const changingMembers: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  members: 5,
+  voters: 3,
+  meanMs: { ...QUIET, membership: 1200, kill: 4000, transfer: 4000 },
+  faultMsMax: 1500,
+});

@@ -1,0 +1,58 @@
+import type { Mutant } from './mutant.ts';
+import { changingMembers } from './sets.ts';
+
+/** Bugs of who votes. */
+export const MEMBERS: readonly Mutant[] = [
+  {
+    name: 'two voters changed at once',
+    edits: [
+      {
+        file: 'raft/src/membership-step.ts',
+        find: '  const voters = [...current.voters, id];',
+        replace: '  const voters = [...current.voters, ...waiting(input)];',
+      },
+      {
+        file: 'raft/src/membership-step.ts',
+        find: '  const to = { voters, learners: without(current.learners, [id]) };',
+        replace: '  const to = { voters, learners: without(current.learners, voters) };',
+      },
+      {
+        file: 'raft/src/append.ts',
+        find: 'assert(changed <= 1,',
+        replace: 'assert(changed <= 9,',
+      },
+    ],
+    adjust: changingMembers,
+    seenBy: ['membership'],
+  },
+  {
+    name: 'promote before caught up',
+    edits: [
+      {
+        file: 'raft/src/membership-step.ts',
+        find: '  const to = { voters: current.voters, learners: [...current.learners, ...added] };',
+        replace:
+          '  const [first = added[0] as MemberId, ...rest] = added;\n  const to = { voters: [...current.voters, first], learners: [...current.learners, ...rest] };',
+      },
+      {
+        file: 'raft/src/append.ts',
+        find: "assert(next.value.voters.every(isKnown), 'a new voter must be a learner first');",
+        replace: 'isKnown(core.config.self);',
+      },
+    ],
+    adjust: changingMembers,
+    seenBy: ['membership'],
+  },
+  {
+    name: 'removed voter still counted',
+    edits: [
+      {
+        file: 'raft/src/core.ts',
+        find: '  core.voters = voters;',
+        replace: '  core.voters = [...new Set([...core.voters, ...voters])];',
+      },
+    ],
+    adjust: changingMembers,
+    seenBy: ['membership', 'no-alarm'],
+  },
+];
