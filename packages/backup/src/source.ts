@@ -102,6 +102,12 @@ export async function openSource(
     copy === undefined ? bareStart(shard, entry, source) : await load(shard, copy, store, source);
   const { logs } = source;
   if (logs === undefined) return { shard, store, replayed: 0, timeMs: undefined, ...start.at };
+  if (entry !== undefined && entry.generation !== start.generation) {
+    const copied = `the copy is of generation ${start.generation}, the log of ${entry.generation}`;
+    throw new KvError('KV_BACKUP', `shard ${shard} was recovered after its copy: ${copied}`, {
+      details: { shard, hint: 'use a newer copy, or restore the copies without the log' },
+    });
+  }
   const log = await logs.open({ shard, generation: start.generation }, { create: false });
   try {
     const replayed = await replayLog({
