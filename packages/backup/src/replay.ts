@@ -151,6 +151,11 @@ class Replay {
       const { detail, expected, found } = verdict.report;
       throw failed(this.#options, `${detail} (expected ${expected}, found ${found})`);
     }
+    if (verdict.kind === 'install') {
+      const { parentGeneration, index } = verdict.genesis;
+      const base = `record ${index} of generation ${parentGeneration}`;
+      throw failed(this.#options, `it goes on from ${base}, which the copy does not hold`);
+    }
     this.#state = verdict.state;
     return verdict.kind === 'accept' && decoded.ok ? decoded.value : undefined;
   }

@@ -42,5 +42,6 @@ export async function loadSnapshot(
 /** The position of a copy as the acceptance filter knows it. */
 export function acceptedOf(header: SnapshotHeader): AcceptedState {
   const { leaderId, ...position } = header.position;
-  return { ...position, leaderId: leaderId as AcceptedState['leaderId'] };
+  const { generation } = header;
+  return { ...position, generation, leaderId: leaderId as AcceptedState['leaderId'] };
 }

@@ -25,6 +25,8 @@ const LEADER_ID_BYTES = 16;
 
 /** The row `m`: what is applied, written in the same batch as what it admits. */
 export interface EngineMeta {
+  /** Generation of the log that the offsets are of. */
+  readonly generation: number;
   /** Log offset of the last record looked at, accepted or ignored; -1 = none. */
   readonly offset: LogOffset;
   readonly index: LogIndex;
@@ -46,6 +48,7 @@ export interface EngineMeta {
 /** The state of a store that holds nothing. */
 export function initialMeta(): EngineMeta {
   return {
+    generation: 0,
     offset: logOffset(-1),
     index: logIndex(0),
     term: term(0),
@@ -79,6 +82,8 @@ export function encodeMeta(meta: EngineMeta): Uint8Array {
   out.blob(meta.lastDigest);
   out.u64(meta.revision);
   out.u64(meta.compactRevision + 1);
+  // Absent is 0: the version before knows no other, and must not read the store of a shard that has been recovered.
+  if (meta.generation > 0) out.u64(meta.generation);
   return out.view();
 }
 
@@ -101,8 +106,10 @@ export function decodeMeta(bytes: Uint8Array): Result<EngineMeta, KvError> {
   const lastDigest = copyBytes(input.blob());
   const main = input.u64();
   const compactRevision = input.u64() - 1;
+  const generation = input.finished() ? 0 : input.u64();
   if (!input.finished()) return err(new KvError('KV_CORRUPT', 'unreadable meta row'));
   return ok({
+    generation,
     offset: logOffset(offset),
     index: logIndex(index),
     term: term(termNumber),

@@ -145,6 +145,7 @@ const writeSet = fc
   });
 
 const meta = fc.record({
+  generation: COUNT,
   offset: fc.oneof(fc.constant(-1), fc.nat()).map(logOffset),
   index: COUNT.map(logIndex),
   term: COUNT.map(term),

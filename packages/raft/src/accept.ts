@@ -1,13 +1,15 @@
-import type { LogOffset } from '@kvorum/base';
-import { assert, equalBytes, logOffset, toHex } from '@kvorum/base';
-import { decodeMembership } from './conf-change.ts';
+import type { LogOffset, Result } from '@kvorum/base';
+import { assert, equalBytes, logOffset, ok, toHex } from '@kvorum/base';
+import { decodeMembership, type Membership } from './conf-change.ts';
 import type { Core, OpenAppend } from './core.ts';
 import { emit, halt, isLeading, isVoter, setMembership } from './core.ts';
 import { judge } from './filter.ts';
+import { decodeGenesis } from './genesis.ts';
 import type { ReadRecord, UnreadableRecord } from './input.ts';
 import { handOn } from './prove.ts';
 import { isQuorum } from './quorum.ts';
 import { becomeFollower, becomeLeader } from './role.ts';
+import { awaitSnapshot } from './snapshot.ts';
 
 /** Records read from the log, in offset order; offsets judged before are only compared. */
 export function onRecords(
@@ -27,7 +29,7 @@ export function onRecords(
   for (const record of records) {
     if (record.offset <= core.accepted.offset) compareWithLast(core, record);
     else admit(core, record);
-    if (core.halted !== undefined) return;
+    if (core.halted !== undefined || core.awaitingSnapshot !== undefined) return;
   }
   const covered = nextOffset - 1;
   if (covered > core.accepted.offset) {
@@ -85,7 +87,14 @@ export function admit(core: Core, record: ReadRecord | UnreadableRecord): void {
     emit(core, { kind: 'fenced', offset: record.offset, reason: judgement.reason });
     return;
   }
-  const membership = record.kind === 'config' ? decodeMembership(record.payload) : undefined;
+  if (judgement.kind === 'install') {
+    // Who votes in this generation, so that they can be asked for their state.
+    const { voters, learners } = judgement.genesis.membership;
+    setMembership(core, voters, learners);
+    awaitSnapshot(core, record.offset + 1);
+    return;
+  }
+  const membership = membershipIn(record);
   if (membership?.ok === false) {
     const { offset } = record;
     halt(core, { reason: 'unreadable-record', detail: membership.error, offset });
@@ -96,9 +105,11 @@ export function admit(core: Core, record: ReadRecord | UnreadableRecord): void {
   const own = isOwnProposal(core, record);
   const { kind, payload, term } = record;
   const { state } = judgement;
-  const provenByItself = kind === 'barrier' || record.leaderId === core.config.leaderId;
+  const provenByItself =
+    kind === 'barrier' || kind === 'genesis' || record.leaderId === core.config.leaderId;
   handOn(core, { kind: 'accept', record: { kind, payload, term }, state, own }, provenByItself);
   if (kind === 'barrier') onBarrierAccepted(core, record);
+  if (kind === 'genesis' && record.term > core.hard.term) becomeFollower(core, record.term);
   if (own) {
     core.proposal = undefined;
     emit(core, { kind: 'proposal', verdict: 'accepted' });
@@ -111,6 +122,14 @@ export function admit(core: Core, record: ReadRecord | UnreadableRecord): void {
   }
 }
 
+/** Of the records that set one. */
+function membershipIn({ kind, payload }: ReadRecord): Result<Membership, string> | undefined {
+  if (kind === 'config') return decodeMembership(payload);
+  if (kind !== 'genesis') return undefined;
+  const genesis = decodeGenesis(payload);
+  return genesis.ok ? ok(genesis.value.membership) : genesis;
+}
+
 function isOwnProposal(core: Core, record: ReadRecord): boolean {
   const open = core.proposal?.record;
   return (
@@ -118,7 +137,8 @@ function isOwnProposal(core: Core, record: ReadRecord): boolean {
     record.leaderId === core.config.leaderId &&
     record.term === open.term &&
     record.seq === open.seq &&
-    record.kind !== 'barrier'
+    record.kind !== 'barrier' &&
+    record.kind !== 'genesis'
   );
 }
 

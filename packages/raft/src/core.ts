@@ -1,5 +1,6 @@
 import type { LeaderId, LogIndex, LogOffset, MemberId, Term } from '@kvorum/base';
 import { logIndex, logOffset, term } from '@kvorum/base';
+import { enterGeneration } from './accepted-state.ts';
 import type { HaltReport, RaftEffect, Role } from './effect.ts';
 import { HistoryRing } from './history-ring.ts';
 import type { AcceptedState, HardState, RecordKind } from './input.ts';
@@ -174,7 +175,7 @@ export function createCore(
   restored: { readonly hard: HardState; readonly accepted: AcceptedState },
   nowMs: number,
 ): Core {
-  const { accepted } = restored;
+  const accepted = enterGeneration(restored.accepted, config.generation);
   // A lost vote file must not make the term restart below the log.
   const hard =
     restored.hard.term < accepted.term ? { term: accepted.term, vote: undefined } : restored.hard;
@@ -323,4 +324,14 @@ export function announce(core: Core): void {
 export function resetElectionTimer(core: Core): void {
   const { electionMsMin, electionMsMax, random } = core.config;
   core.electionAtMs = core.nowMs + random(electionMsMin, electionMsMax);
+}
+
+/** It has not met the genesis record of its log's generation: what it holds may be no part of the shard's history any more. */
+export function isBeforeGenesis(core: Core): boolean {
+  return core.accepted.generation !== core.config.generation;
+}
+
+/** It cannot take part: until a snapshot, or the genesis record, is here it does not know the shard's history. */
+export function lacksHistory(core: Core): boolean {
+  return core.awaitingSnapshot !== undefined || isBeforeGenesis(core);
 }

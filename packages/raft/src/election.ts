@@ -1,7 +1,15 @@
 import type { MemberId } from '@kvorum/base';
 import { term as toTerm } from '@kvorum/base';
 import type { Core } from './core.ts';
-import { announce, isLeading, isVoter, resetElectionTimer, send, setHardState } from './core.ts';
+import {
+  announce,
+  isLeading,
+  isVoter,
+  lacksHistory,
+  resetElectionTimer,
+  send,
+  setHardState,
+} from './core.ts';
 import type { RaftMessage } from './message.ts';
 import { tallyVotes } from './quorum.ts';
 import { becomeFollower, becomeLeaderElect, becomePatientFollower, leaveRole } from './role.ts';
@@ -14,7 +22,7 @@ type VoteResponse = Extract<RaftMessage, { kind: 'vote-response' }>;
  * at all.
  */
 export function onElectionTimeout(core: Core): void {
-  const noLog = core.logUnreachableSinceMs !== undefined || core.awaitingSnapshot !== undefined;
+  const noLog = core.logUnreachableSinceMs !== undefined || lacksHistory(core);
   if (!isVoter(core, core.config.self) || noLog) {
     // A leader needs a barrier in the log; without the log a campaign would only disturb.
     becomeFollower(core, core.hard.term);
@@ -65,7 +73,7 @@ export function onVoteRequest(core: Core, from: MemberId, message: VoteRequest):
   const ignoresLoyalty = message.transfer && !pre;
   if (!isVoter(core, core.config.self)) return;
   // Without the history it cannot tell whether the candidate's is the right one.
-  if (core.awaitingSnapshot !== undefined) {
+  if (lacksHistory(core)) {
     refuse(core, from, pre);
     return;
   }

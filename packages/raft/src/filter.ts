@@ -1,5 +1,6 @@
 import { equalBytes, logIndex, toHex } from '@kvorum/base';
 import type { FencedReason, HaltReport } from './effect.ts';
+import { decodeGenesis, type Genesis } from './genesis.ts';
 import type { AcceptedState, ReadRecord, UnreadableRecord } from './input.ts';
 
 export interface FilterContext {
@@ -12,6 +13,8 @@ export interface FilterContext {
 export type Judgement =
   | { readonly kind: 'accept'; readonly state: AcceptedState }
   | { readonly kind: 'ignore'; readonly state: AcceptedState; readonly reason: FencedReason }
+  /** The generation stands on another history than this replica's. */
+  | { readonly kind: 'install'; readonly genesis: Genesis }
   | { readonly kind: 'halt'; readonly report: HaltReport };
 
 /**
@@ -42,9 +45,29 @@ export function judge(
     const found = String(record.generation);
     return refuse(state, record, 'wrong-generation', [String(context.generation), found]);
   }
+  if (state.generation !== context.generation) return judgeFirst(state, record, context);
+  // The first one of the generation has decided what it stands on.
+  if (record.kind === 'genesis') return ignore(state, record, 'duplicate');
   return record.kind === 'barrier'
     ? judgeBarrier(state, record, context)
     : judgeBatch(state, record, context);
+}
+
+/**
+ * The first record of a generation above 0 that a replica of an earlier one meets. It goes on from its own state only when that is the
+ * very history that the generation stands on; with any other, also a longer one, it needs the state of a replica that does.
+ */
+function judgeFirst(state: AcceptedState, record: ReadRecord, context: FilterContext): Judgement {
+  if (record.kind !== 'genesis') {
+    const found = `a ${record.kind} of term ${record.term}`;
+    return refuse(state, record, 'genesis-missing', ['the genesis record', found]);
+  }
+  const genesis = decodeGenesis(record.payload);
+  if (!genesis.ok) {
+    return refuse(state, record, 'unreadable-record', ['a known record', genesis.error]);
+  }
+  const isOwn = genesis.value.index === state.index && equalBytes(record.prevHash, state.chainHash);
+  return isOwn ? accept(state, record, context) : { kind: 'install', genesis: genesis.value };
 }
 
 function judgeBarrier(state: AcceptedState, record: ReadRecord, context: FilterContext): Judgement {
@@ -79,11 +102,12 @@ function accept(state: AcceptedState, record: ReadRecord, context: FilterContext
   return {
     kind: 'accept',
     state: {
+      generation: context.generation,
       offset: record.offset,
       index: logIndex(state.index + 1),
       term: record.term,
       leaderId: record.leaderId,
-      seq: record.kind === 'barrier' ? 0 : record.seq,
+      seq: record.kind === 'barrier' || record.kind === 'genesis' ? 0 : record.seq,
       chainHash: context.chain(state.chainHash, record.digest),
       lastOffset: record.offset,
       lastDigest: record.digest,

@@ -1,6 +1,7 @@
 export const HALT_REASONS = [
   'wrong-shard',
   'wrong-generation',
+  'genesis-missing',
   'unreadable-record',
   'barrier-missing',
   'seq-gap',

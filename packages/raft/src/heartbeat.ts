@@ -1,7 +1,15 @@
 import type { MemberId } from '@kvorum/base';
 import { leaderMember } from '@kvorum/base';
 import type { Core } from './core.ts';
-import { announce, halt, isLeading, resetElectionTimer, send } from './core.ts';
+import {
+  announce,
+  halt,
+  isBeforeGenesis,
+  isLeading,
+  lacksHistory,
+  resetElectionTimer,
+  send,
+} from './core.ts';
 import type { RaftMessage } from './message.ts';
 import { prove } from './prove.ts';
 import { isQuorum } from './quorum.ts';
@@ -41,7 +49,8 @@ export function onHeartbeat(
   core.votes.clear();
   resetElectionTimer(core);
   announce(core);
-  const contradicts = core.ring.contradicts(message.history);
+  // A history that is about to be replaced says nothing against the leader's.
+  const contradicts = !isBeforeGenesis(core) && core.ring.contradicts(message.history);
   if (!contradicts) prove(core, message.history.index);
   answerHeartbeat(core, from, message, contradicts);
 }
@@ -64,7 +73,7 @@ export function answerHeartbeat(
       durableOffset: core.durableOffset,
       pinOffset: core.pinOffset,
       // Whoever waits for a snapshot could not lead either.
-      logReachable: core.logUnreachableSinceMs === undefined && core.awaitingSnapshot === undefined,
+      logReachable: core.logUnreachableSinceMs === undefined && !lacksHistory(core),
       contradicts,
       eager: core.eager,
     },

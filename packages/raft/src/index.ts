@@ -1,10 +1,11 @@
-export { emptyAcceptedState, HASH_BYTES, ZERO_HASH } from './accepted-state.ts';
+export { emptyAcceptedState, enterGeneration, HASH_BYTES, ZERO_HASH } from './accepted-state.ts';
 export type { Membership } from './conf-change.ts';
 export { changedVoterCount, decodeMembership, encodeMembership } from './conf-change.ts';
 export type { RaftConfig } from './core.ts';
 export type { FencedReason, HaltReport, RaftEffect, Role } from './effect.ts';
 export type { FilterContext, Judgement } from './filter.ts';
 export { judge } from './filter.ts';
+export { decodeGenesis, encodeGenesis, type Genesis } from './genesis.ts';
 export { HALT_REASONS, type HaltReason, isHaltReason } from './halt-reason.ts';
 export type {
   AcceptedState,

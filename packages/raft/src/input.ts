@@ -73,6 +73,11 @@ export type RaftInput =
  * (store key `h`).
  */
 export interface AcceptedState {
+  /**
+   * Generation of the log that this state was read from. Below the replica's own: it has not accepted the genesis of that one yet,
+   * and offsets begin anew.
+   */
+  readonly generation: number;
   /** Last offset the filter has judged, accepted or not. -1 = none. */
   readonly offset: LogOffset;
   readonly index: LogIndex;

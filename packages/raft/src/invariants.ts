@@ -1,5 +1,6 @@
 import { assert, equalBytes } from '@kvorum/base';
 import type { Core } from './core.ts';
+import { lacksHistory } from './core.ts';
 
 /**
  * Throws InvariantError when the state of a replica contradicts itself. Tests and simulations call
@@ -11,6 +12,8 @@ export function checkInvariants(core: Core): void {
     assert(core.role === 'follower', 'a halted replica holds no role');
     return;
   }
+  if (lacksHistory(core))
+    assert(core.role === 'follower', 'a replica without the history holds a role');
   if (core.awaitingSnapshot !== undefined) {
     assert(core.role === 'follower', 'a replica that waits for a snapshot holds no role');
     assert(!core.following, 'a replica that waits for a snapshot follows the log');

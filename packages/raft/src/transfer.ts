@@ -1,6 +1,6 @@
 import type { MemberId } from '@kvorum/base';
 import type { Core } from './core.ts';
-import { emit, isLeading, isVoter, send } from './core.ts';
+import { emit, isLeading, isVoter, lacksHistory, send } from './core.ts';
 import { campaign } from './election.ts';
 import { broadcastHeartbeat } from './heartbeat.ts';
 
@@ -44,7 +44,7 @@ function isReadyFor(core: Core, target: MemberId): boolean {
 }
 
 export function onTimeoutNow(core: Core): void {
-  const knowsLog = !core.verifyingLast && core.awaitingSnapshot === undefined;
+  const knowsLog = !core.verifyingLast && !lacksHistory(core);
   const mayLead = isVoter(core, core.config.self) && knowsLog;
   if (core.role === 'follower' && mayLead) campaign(core, true);
 }

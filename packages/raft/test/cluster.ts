@@ -17,8 +17,10 @@ import {
 import {
   type AcceptedState,
   type AppendSettled,
+  decodeGenesis,
   decodeMembership,
   emptyAcceptedState,
+  encodeGenesis,
   encodeMembership,
   type HardState,
   Raft,
@@ -50,6 +52,8 @@ export interface SimMember {
   readonly id: number;
   readonly disk: Disk;
   raft: Raft;
+  /** Of the log that its process reads. */
+  generation: number;
   leaderId: LeaderId;
   bootCount: number;
   up: boolean;
@@ -78,7 +82,9 @@ export const SHARD_UID: Uint8Array = utf8('shard');
 /** A cluster of raft cores around one simulated log; nothing moves unless a test moves it. */
 export class Cluster {
   nowMs = 0;
-  readonly log: LogRecord[] = [];
+  /** Of the log that members which start now read. */
+  generation = 0;
+  readonly #logs: LogRecord[][] = [[]];
   logStart = 0;
   readonly members = new Map<number, SimMember>();
   net: Envelope[] = [];
@@ -94,6 +100,16 @@ export class Cluster {
     for (const id of ids) this.addMember(id, membership);
   }
 
+  /** The log of the present generation. */
+  get log(): LogRecord[] {
+    return this.#logOf(this.generation);
+  }
+
+  #logOf(generation: number): LogRecord[] {
+    this.#logs[generation] ??= [];
+    return this.#logs[generation];
+  }
+
   addMember(id: number, membership: Disk['membership']): void {
     const hard = { term: term(0), vote: undefined };
     const disk: Disk = {
@@ -106,6 +122,7 @@ export class Cluster {
     const member: SimMember = {
       id,
       disk,
+      generation: this.generation,
       leaderId: boot,
       raft: this.#createRaft(id, boot, disk),
       bootCount: 1,
@@ -139,7 +156,8 @@ export class Cluster {
   deliver(envelope: Envelope): void {
     const { from, to, message } = envelope;
     const member = this.members.get(to);
-    if (member !== undefined) {
+    // The shell drops what comes from another generation.
+    if (member !== undefined && this.members.get(from)?.generation === member.generation) {
       this.step(member, { kind: 'message', from: memberId(BigInt(from)), message });
     }
   }
@@ -163,12 +181,14 @@ export class Cluster {
   poll(member: SimMember, max: number): boolean {
     if (!member.up || member.follow === undefined) return false;
     const from = member.follow;
-    if (from < this.logStart || from > this.log.length) {
-      const [start, end] = [logOffset(this.logStart), logOffset(this.log.length)];
+    const log = this.#logOf(member.generation);
+    const logStart = member.generation === this.generation ? this.logStart : 0;
+    if (from < logStart || from > log.length) {
+      const [start, end] = [logOffset(logStart), logOffset(log.length)];
       this.step(member, { kind: 'log-out-of-range', start, end });
       return true;
     }
-    const records = this.log.slice(from, from + max);
+    const records = log.slice(from, from + max);
     if (records.length === 0) return false;
     const nextOffset = logOffset(from + records.length);
     member.follow = nextOffset;
@@ -182,11 +202,11 @@ export class Cluster {
     if (record === undefined) return;
     member.append = undefined;
     let outcome: AppendSettled;
-    if (kind === 'appended') outcome = { kind, offset: this.write(record) };
+    if (kind === 'appended') outcome = { kind, offset: this.write(record, member.generation) };
     else if (kind === 'absent') outcome = { kind, oversize: false };
     else outcome = { kind };
     if (kind === 'unknown') {
-      if (lands) this.write(record);
+      if (lands) this.write(record, member.generation);
       else member.zombies.push(record);
     }
     this.step(member, { kind: 'append-settled', outcome, digest: record.digest });
@@ -195,12 +215,13 @@ export class Cluster {
   /** An earlier append of unknown outcome reaches the log after all. */
   land(member: SimMember): LogOffset | undefined {
     const record = member.zombies.shift();
-    return record === undefined ? undefined : this.write(record);
+    return record === undefined ? undefined : this.write(record, member.generation);
   }
 
-  write(record: LogRecord): LogOffset {
-    const offset = logOffset(this.log.length);
-    this.log.push({ ...record, offset });
+  write(record: LogRecord, generation = this.generation): LogOffset {
+    const log = this.#logOf(generation);
+    const offset = logOffset(log.length);
+    log.push({ ...record, offset });
     return offset;
   }
 
@@ -219,8 +240,36 @@ export class Cluster {
     member.bootCount += 1;
     member.up = true;
     member.leaderId = leaderIdOf(member.id, member.bootCount);
+    member.generation = this.generation;
     member.raft = this.#createRaft(member.id, member.leaderId, member.disk);
     this.#run(member, member.raft.start());
+  }
+
+  /** What the shell of a chosen member does: it begins the present generation with the state on its disk. */
+  genesis(member: SimMember, voters: readonly number[]): void {
+    const { accepted, hard } = member.disk;
+    const payload = encodeGenesis({
+      parentGeneration: accepted.generation,
+      parentOffset: accepted.offset,
+      index: accepted.index,
+      membership: { voters: voters.map((id) => memberId(BigInt(id))), learners: [] },
+      writeSet: new Uint8Array(0),
+    });
+    const record = {
+      kind: 'genesis',
+      term: term(Math.max(1, hard.term)),
+      seq: 0,
+      prevHash: accepted.chainHash,
+      payload,
+    } as const;
+    this.write({ ...recordOf(record, member.leaderId), generation: this.generation });
+  }
+
+  /** Another process puts a copy of another member's state in place of this one's. */
+  install(member: SimMember, source: SimMember): void {
+    const { accepted, configIndex, membership } = source.disk;
+    Object.assign(member.disk, { accepted, configIndex, membership });
+    this.restart(member, { wipeVotes: false });
   }
 
   #createRaft(id: number, boot: LeaderId, disk: Disk): Raft {
@@ -229,7 +278,7 @@ export class Cluster {
       self: memberId(BigInt(id)),
       leaderId: boot,
       shardUid: SHARD_UID,
-      generation: 0,
+      generation: this.generation,
       ...disk.membership,
       configIndex: disk.configIndex,
       heartbeatMs: HEARTBEAT_MS,
@@ -263,7 +312,10 @@ export class Cluster {
       }
       case 'append':
         assert(member.append === undefined, 'two appends in flight');
-        member.append = recordOf(effect.record, member.leaderId);
+        member.append = {
+          ...recordOf(effect.record, member.leaderId),
+          generation: member.generation,
+        };
         return;
       case 'follow-log':
         member.follow = effect.from;
@@ -277,6 +329,12 @@ export class Cluster {
           const decoded = decodeMembership(effect.record.payload);
           assert(decoded.ok, 'accepted config decodes');
           member.disk.membership = decoded.value;
+          member.disk.configIndex = effect.state.index;
+        }
+        if (effect.record.kind === 'genesis') {
+          const decoded = decodeGenesis(effect.record.payload);
+          assert(decoded.ok, 'accepted genesis decodes');
+          member.disk.membership = decoded.value.membership;
           member.disk.configIndex = effect.state.index;
         }
         return;

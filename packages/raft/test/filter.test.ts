@@ -16,6 +16,7 @@ const OTHER = leaderId(`${'0'.repeat(15)}2${'0'.repeat(15)}1`);
 const HASH = new Uint8Array([1, 2, 3, 4]);
 
 const STATE: AcceptedState = {
+  generation: 0,
   offset: logOffset(20),
   index: logIndex(9),
   term: term(5),

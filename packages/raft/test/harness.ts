@@ -11,6 +11,7 @@ import {
   utf8,
 } from '@kvorum/base';
 import {
+  decodeGenesis,
   decodeMembership,
   type RaftEffect,
   type RaftMessage,
@@ -315,6 +316,17 @@ const COMMANDS: Readonly<Record<string, Handler>> = {
       cluster.restart(member, { wipeVotes: 'wipe-votes' in args });
     }
   },
+  generation: (cluster, args) => {
+    // The shard map says so; members see it when they open their replica anew.
+    cluster.generation = number(args, 'is');
+  },
+  genesis: (cluster, args) => {
+    cluster.genesis(cluster.member(number(args, 'member')), ids(args['voters'] ?? ''));
+  },
+  install: (cluster, args) => {
+    const source = cluster.member(number(args, 'from'));
+    for (const member of chosen(cluster, args)) cluster.install(member, source);
+  },
   halt: (cluster, args) => {
     const [reason, detail] = [args['reason'] ?? '', args['detail'] ?? ''];
     cluster.step(cluster.member(number(args, 'member')), { kind: 'halt', reason, detail });
@@ -429,6 +441,12 @@ function describeEffect(effect: RaftEffect): string {
 }
 
 function describePayload(kind: string, payload: Uint8Array): string {
+  if (kind === 'genesis') {
+    const genesis = decodeGenesis(payload);
+    assert(genesis.ok, 'genesis payload decodes');
+    const { index, membership, parentGeneration } = genesis.value;
+    return ` on generation=${parentGeneration} index=${index} voters=${membership.voters.join(',')}`;
+  }
   if (kind !== 'config') return payload.length === 0 ? '' : ` ${payloadText(payload)}`;
   const membership = decodeMembership(payload);
   assert(membership.ok, 'config payload decodes');

@@ -42,6 +42,8 @@ export interface EffectRunnerOptions {
   readonly seen: (offset: LogOffset, bytes: number) => void;
   readonly appended: (ms: number, outcome: 'appended' | 'absent' | 'unknown') => void;
   readonly broken: (error: unknown) => void;
+  /** Another append of this process may be under way until this resolves. */
+  readonly appendsAfter: () => Promise<void> | undefined;
 }
 
 /** The effects that are not about messages, votes or the log. */
@@ -176,8 +178,11 @@ export class EffectRunner {
     assert(sent !== undefined, 'asked to append again before any append');
     this.#lastAppend = sent;
     const startedMs = this.#options.clock.nowMs();
-    this.#appending = this.#options.log
-      .append(sent.bytes)
+    const { appendsAfter, log } = this.#options;
+    const earlier = appendsAfter();
+    this.#appending = (
+      earlier === undefined ? log.append(sent.bytes) : earlier.then(() => log.append(sent.bytes))
+    )
       .then((outcome) => {
         this.#options.appended(this.#options.clock.nowMs() - startedMs, outcome.kind);
         if (outcome.kind === 'appended') this.#options.seen(outcome.offset, sent.bytes.length);

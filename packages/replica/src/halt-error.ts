@@ -26,3 +26,8 @@ export function notLeaderError(shard: ShardId, leader: MemberId | undefined): Kv
     ? new KvError('KV_NO_LEADER', undefined, { details: { shard } })
     : new KvError('KV_NOT_LEADER', undefined, { details: { shard, leader: formatId(leader) } });
 }
+
+/** For a report: with the stack, since it is a bug or a broken disk. */
+export function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

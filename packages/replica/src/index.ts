@@ -14,6 +14,7 @@ export type {
   WatchSink,
 } from './api.ts';
 export type { AutoCompactionPolicy } from './auto-compaction.ts';
+export type { GenesisPlan } from './genesis-writer.ts';
 export { haltError, haltText } from './halt-error.ts';
 export type { LogReader } from './log-reader.ts';
 export { drive } from './reading.ts';

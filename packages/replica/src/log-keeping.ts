@@ -43,6 +43,7 @@ export class LogKeeping {
     this.#source = new SnapshotSource({
       ...host,
       acceptedOffset: () => raft().accepted.offset,
+      isBegun: () => raft().accepted.generation === options.generation,
       view: () => machine.view(),
       pinned: tell,
     });

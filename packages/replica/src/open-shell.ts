@@ -1,5 +1,6 @@
 import { HARD_STATE_KEY } from '@kvorum/mvcc';
 import type { StateStore } from '@kvorum/ports';
+import { GenesisWriter } from './genesis-writer.ts';
 import { decodeHardState } from './hard-state-codec.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import { ReplicaShell } from './replica-shell.ts';
@@ -18,5 +19,17 @@ export async function openShell(
   const machine = await StateMachine.open(own);
   const hard = decodeHardState(hardRow);
   const membership = await readMembership(store, bootstrapOf(options));
-  return new ReplicaShell({ options: own, hard, membership, machine, host });
+  const genesis = genesisWriter(own, machine, hard.term);
+  return new ReplicaShell({ options: own, hard, membership, machine, host, genesis });
+}
+
+/** Undefined: the generation has begun here already, or somebody else begins it. */
+function genesisWriter(
+  options: ReplicaOptions,
+  machine: StateMachine,
+  termBefore: number,
+): GenesisWriter | undefined {
+  const { generation, genesis, self } = options;
+  if (machine.restored.generation === generation || genesis?.member !== self) return undefined;
+  return new GenesisWriter(options, genesis, machine, termBefore);
 }

@@ -3,6 +3,7 @@ import type { SlotSpace } from '@kvorum/mvcc';
 import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
 import type { ReplicaMetrics } from './api.ts';
 import type { AutoCompactionPolicy } from './auto-compaction.ts';
+import type { GenesisPlan } from './genesis-writer.ts';
 import type { SpaceAccount } from './space.ts';
 
 /** Structured log of a replica; fields never hold keys or values. */
@@ -36,6 +37,8 @@ export interface ReplicaOptions {
   readonly shard: ShardId;
   readonly shardUid: Uint8Array;
   readonly generation: number;
+  /** Of a generation above 0: who begins it. */
+  readonly genesis?: GenesisPlan;
   readonly self: MemberId;
   readonly leaderId: LeaderId;
   readonly voters: readonly MemberId[];

@@ -31,9 +31,11 @@ import { type AutoCompaction, autoCompactionOf } from './auto-compaction.ts';
 import { BackgroundCompaction } from './background-compaction.ts';
 import { answerFailed } from './command-queue.ts';
 import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
-import { haltText } from './halt-error.ts';
+import type { GenesisWriter } from './genesis-writer.ts';
+import { haltText, textOf } from './halt-error.ts';
 import { LogKeeping } from './log-keeping.ts';
 import { MembershipDriver } from './membership-driver.ts';
+import { MessageStamp } from './message-stamp.ts';
 import { emptyGroup, ReadPath } from './read-path.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import { createRaft } from './replica-raft.ts';
@@ -46,9 +48,6 @@ import type { StateMachine } from './state-machine.ts';
 import { StoreMeasure } from './store-measure.ts';
 import { Transfers } from './transfers.ts';
 import { WritePath } from './write-path.ts';
-
-const textOf = (error: unknown): string =>
-  error instanceof Error ? (error.stack ?? error.message) : String(error);
 
 /** Quiet watchers that asked for progress hear of it so often: the age of a revision that they may resume from. */
 const PROGRESS_MS = 10_000;
@@ -71,21 +70,26 @@ export class ReplicaShell {
   readonly #autoCompaction: AutoCompaction | undefined;
   readonly #membership: MembershipDriver;
   readonly #compaction: BackgroundCompaction;
+  readonly #genesis: GenesisWriter | undefined;
+  readonly #stamp: MessageStamp;
   #cancelTick: () => void = () => undefined;
   #followed = false;
   /** Index of the own barrier of the current leadership. */
   #readyIndex: LogIndex | undefined;
   #progressAtMs = 0;
 
-  constructor({ options, hard, membership, machine, host }: ShellParts) {
+  constructor({ options, hard, membership, machine, host, genesis }: ShellParts) {
     this.shard = options.shard;
     this.#options = options;
     this.#machine = machine;
     this.#host = host;
     this.#measure = new StoreMeasure(options);
     this.#standing = new Standing(options.shard, options.self);
+    this.#genesis = genesis;
+    this.#stamp = new MessageStamp(options.generation);
     const { limits } = options;
     const accepted = machine.acceptedState;
+    if (accepted.generation !== options.generation) this.#awaitHistory();
     machine.onBroken((error) => this.#broken(error));
     machine.watches.onWatched((eager) => this.#runner.input({ kind: 'eager', eager }));
     this.#raft = createRaft(options, membership, { hard, accepted });
@@ -127,7 +131,7 @@ export class ReplicaShell {
     this.#runner = new EffectRunner({
       ...options,
       raft: this.#raft,
-      send: (to, message) => options.transport.send(to, message),
+      send: (to, message) => options.transport.send(to, this.#stamp.stamp(message)),
       handle: (effect) => this.#handle(effect),
       room: () => this.#apply.room(),
       patient: () =>
@@ -138,10 +142,12 @@ export class ReplicaShell {
         if (outcome === 'unknown') options.metrics.unknownOutcome(this.shard);
       },
       broken: (error) => this.#broken(error),
+      appendsAfter: () => genesis?.done,
     });
   }
 
   start(): void {
+    this.#genesis?.start((error) => this.#broken(error));
     this.#runner.start();
     this.#scheduleTick();
     this.#compaction.next();
@@ -266,7 +272,7 @@ export class ReplicaShell {
   }
 
   deliver(from: MemberId, payload: unknown): void {
-    if (this.#standing.stopped) return;
+    if (this.#standing.stopped || !this.#stamp.fits(payload)) return;
     const message = parseRaftMessage(payload);
     if (message.ok) this.#onMessage(from, message.value);
     else
@@ -307,7 +313,12 @@ export class ReplicaShell {
     this.#failAll(() => new KvError('KV_STOPPED'));
     this.#machine.watches.stop(() => new KvError('KV_STOPPED'));
     // Together: the reading of the log may be waiting for room in the apply backlog.
-    await Promise.all([this.#runner.stop(), this.#apply.stop(), this.#keeping.stop()]);
+    await Promise.all([
+      this.#genesis?.stop(),
+      this.#runner.stop(),
+      this.#apply.stop(),
+      this.#keeping.stop(),
+    ]);
   }
 
   #writeHost(): ConstructorParameters<typeof WritePath>[0] {
@@ -401,7 +412,6 @@ export class ReplicaShell {
   }
 
   #onSnapshotNeeded(start: LogOffset): void {
-    this.#standing.awaiting = true;
     const { accepted } = this.#raft.status();
     this.#options.logger.warn(
       { start, next: accepted.offset + 1 },
@@ -409,13 +419,24 @@ export class ReplicaShell {
     );
     this.#keeping.stopGiving();
     this.#failAll(() => this.#standing.notLeader());
-    this.#machine.watches.stop(() => this.#standing.notLeader());
+    this.#awaitHistory();
     this.#host.changed();
     this.#host.snapshotNeeded();
   }
 
+  /** What it holds may be no part of the shard's history. */
+  #awaitHistory(): void {
+    this.#standing.awaiting = true;
+    this.#machine.watches.stop(() => this.#standing.notLeader());
+  }
+
   #onApplied(records: readonly AcceptedRecord[]): void {
     if (records.some(({ own, kind }) => own && kind === 'batch')) this.#writes.applied();
+    if (records.some(({ kind }) => kind === 'genesis')) {
+      this.#standing.awaiting = false;
+      this.#machine.watches.reopen();
+      this.#host.changed();
+    }
     this.#membership.pump();
     this.#compaction.next();
     if (records.some(({ kind }) => kind === 'config')) this.#host.changed();

@@ -1,4 +1,5 @@
 import type { HardState } from '@kvorum/raft';
+import type { GenesisWriter } from './genesis-writer.ts';
 import type { IndexedMembership } from './membership-row.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import type { StateMachine } from './state-machine.ts';
@@ -20,4 +21,6 @@ export interface ShellParts {
   readonly membership: IndexedMembership;
   readonly machine: StateMachine;
   readonly host: ShellHost;
+  /** Set while this replica has to begin its log's generation. */
+  readonly genesis: GenesisWriter | undefined;
 }

@@ -116,12 +116,18 @@ export class SnapshotInstall {
 
   /** What an earlier attempt left, unless it is of no more use. */
   async #left(side: StateStore): Promise<InstallProgress | undefined> {
-    const [row] = await side.getMany([INSTALL_KEY]);
+    const [row, metaRow] = await side.getMany([INSTALL_KEY, META_KEY]);
     const progress = decodeProgress(row);
     if (progress === undefined || progress.offset + 1 < this.#host.start()) return undefined;
-    if (progress.done) return progress;
+    if (progress.done) return this.#isOfThisGeneration(metaRow) ? progress : undefined;
     const wanted = this.#host.candidates().includes(progress.source);
     return wanted && this.#failures < FAILURES_MAX ? progress : undefined;
+  }
+
+  /** The shard may have been recovered while a whole snapshot waited to be adopted. */
+  #isOfThisGeneration(metaRow: Uint8Array | undefined): boolean {
+    const meta = metaRow === undefined ? undefined : decodeMeta(metaRow);
+    return meta?.ok === true && meta.value.generation === this.#options.generation;
   }
 
   async #fresh(): Promise<boolean> {

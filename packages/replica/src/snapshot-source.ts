@@ -23,6 +23,8 @@ export interface SnapshotSourceHost {
   readonly follows: () => boolean;
   /** Last offset that this replica has judged; what it has applied may be less yet. */
   readonly acceptedOffset: () => LogOffset;
+  /** Its state is one of this generation. */
+  readonly isBegun: () => boolean;
   readonly storeBytes: () => number;
   readonly view: () => Promise<{ readonly view: ReadView; readonly meta: EngineMeta }>;
   /** `pin` is another one now. */
@@ -149,6 +151,7 @@ export class SnapshotSource {
     if (!equalBytes(request.shardUid, shardUid) || request.generation !== generation) {
       return 'wrong-shard';
     }
+    if (!this.#host.isBegun()) return 'not-following';
     if (this.#host.acceptedOffset() + 1 < request.start) return 'behind';
     if (!this.#host.follows()) return 'not-following';
     // Whoever begins anew wants nothing of the earlier one any more.

@@ -32,7 +32,14 @@ import {
   type WriteSet,
 } from '@kvorum/mvcc';
 import type { ReadView, StateReader, StateStore, StoreBatch } from '@kvorum/ports';
-import type { AcceptedState } from '@kvorum/raft';
+import {
+  type AcceptedState,
+  decodeGenesis,
+  encodeMembership,
+  enterGeneration,
+  type Genesis,
+  type RecordKind,
+} from '@kvorum/raft';
 import type { CommandResult, RestoreStep, SlotStatus } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
 import type { AutoCompactionPolicy, AutoCompactionView } from './auto-compaction.ts';
@@ -60,6 +67,8 @@ export interface StateMachineOptions {
   readonly autoCompaction?: AutoCompactionPolicy;
   readonly slots?: SlotSpace;
   readonly shard: ShardId;
+  /** Of the log that is followed. */
+  readonly generation: number;
   readonly clock: { readonly nowMs: () => number; readonly wallMs: () => number };
 }
 
@@ -80,6 +89,9 @@ interface Times {
  */
 export class StateMachine {
   readonly watches: WatchService;
+  /** What the store was found with; of an earlier generation of the log until the genesis of this one is applied. */
+  readonly restored: AcceptedState;
+  /** The same for who reads this generation's log. */
   readonly acceptedState: AcceptedState;
   readonly #options: StateMachineOptions;
   readonly #store: StateStore;
@@ -96,21 +108,27 @@ export class StateMachine {
   private constructor(options: StateMachineOptions, meta: EngineMeta, loaded: Loaded) {
     this.#time = loaded.shard;
     this.#times = loaded.revisions;
-    this.#offset = meta.offset;
     this.#options = options;
     this.#store = options.store;
     this.#reclaim = new SpaceReclaim(options.store);
     this.#engine = Engine.load(meta, options.limits, loaded.slots);
-    this.acceptedState = acceptedOf(meta);
+    this.restored = acceptedOf(meta);
+    this.acceptedState = enterGeneration(this.restored, options.generation);
+    this.#offset = this.acceptedState.offset;
     this.watches = new WatchService(this.#engine, options.store, {
       limits: options.limits,
       broken: (error) => this.#broken(error),
     });
   }
 
-  /** Errors: KV_DATA_DIR when the position row is damaged or of a newer format. */
+  /** Errors: KV_DATA_DIR when the position row is damaged or of a newer format; KV_UNAVAILABLE when it is of a later generation. */
   static async open(options: StateMachineOptions): Promise<StateMachine> {
-    const meta = await readMeta(options.store, options.shard);
+    const { generation, shard, store } = options;
+    const meta = await readMeta(store, shard);
+    if (meta.generation > generation) {
+      const found = `generation ${meta.generation}, the shard map here still says ${generation}`;
+      throw new KvError('KV_UNAVAILABLE', `shard ${shard} is at ${found}`, { details: { shard } });
+    }
     const slots = await readSlots(options);
     return new StateMachine(options, meta, { ...(await readTimes(options)), slots });
   }
@@ -163,6 +181,13 @@ export class StateMachine {
     const decoded = decodeWriteSet(payload);
     if (!decoded.ok) throw new KvError('KV_BACKUP', decoded.error.message);
     return payload;
+  }
+
+  /** The shard's revision is raised to `revision` and everything older compacted, so that no watch goes on over what was lost. */
+  genesisWriteSet(revision: number): Uint8Array {
+    const leaderTimeMs = this.#time.next(this.#options.clock);
+    const raised = Math.max(revision, this.revision + 1);
+    return restoreFinish(raised, { leaderTimeMs, baseRevision: this.revision });
   }
 
   #notEmpty(): KvError {
@@ -353,8 +378,9 @@ export class StateMachine {
   #decode(records: readonly AcceptedRecord[]): readonly (WriteSet | undefined)[] {
     let base: number = this.revision;
     return records.map(({ kind, payload }) => {
-      if (kind !== 'batch') return undefined;
-      const decoded = decodeWriteSet(payload);
+      const writeSet = writeSetOf(kind, payload);
+      if (writeSet === undefined) return undefined;
+      const decoded = decodeWriteSet(writeSet);
       if (!decoded.ok) throw decoded.error;
       const { baseRevision, revisionCount } = decoded.value;
       assert(baseRevision === base, `write set for revision ${baseRevision} on state ${base}`);
@@ -400,13 +426,29 @@ async function readMeta(reader: StateReader, shard: ShardId): Promise<EngineMeta
 
 function writeMembership(records: readonly AcceptedRecord[], batch: StoreBatch): void {
   for (const { kind, payload, state } of records) {
-    if (kind !== 'config') continue;
-    batch.put(MEMBERSHIP_KEY, encodeMembershipRow(payload, state.index));
+    const set = kind === 'config' ? payload : membershipOf(kind, payload);
+    if (set !== undefined) batch.put(MEMBERSHIP_KEY, encodeMembershipRow(set, state.index));
   }
 }
 
+/** The filter lets no other genesis through than one that decodes. */
+function genesisOf(payload: Uint8Array): Genesis {
+  const genesis = decodeGenesis(payload);
+  assert(genesis.ok, 'an accepted genesis decodes');
+  return genesis.value;
+}
+
+function writeSetOf(kind: RecordKind, payload: Uint8Array): Uint8Array | undefined {
+  if (kind === 'batch') return payload;
+  return kind === 'genesis' ? genesisOf(payload).writeSet : undefined;
+}
+
+function membershipOf(kind: RecordKind, payload: Uint8Array): Uint8Array | undefined {
+  return kind === 'genesis' ? encodeMembership(genesisOf(payload).membership) : undefined;
+}
+
 function acceptedOf(meta: EngineMeta): AcceptedState {
-  const { offset, index, term, seq, chainHash, lastOffset, lastDigest } = meta;
+  const { generation, offset, index, term, seq, chainHash, lastOffset, lastDigest } = meta;
   const leaderId = meta.leaderId as AcceptedState['leaderId'];
-  return { offset, index, term, leaderId, seq, chainHash, lastOffset, lastDigest };
+  return { generation, offset, index, term, leaderId, seq, chainHash, lastOffset, lastDigest };
 }

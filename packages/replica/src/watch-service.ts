@@ -92,6 +92,11 @@ export class WatchService {
     for (const id of [...this.#sinks.keys()]) this.#end(id, error());
   }
 
+  /** Takes watches again after `stop`. */
+  reopen(): void {
+    this.#ended = undefined;
+  }
+
   #start(id: number, request: WatchRequest): KvError | undefined {
     if (this.#ended !== undefined) return this.#ended();
     const limit = this.#limits.watchersPerReplicaMax;
