@@ -185,6 +185,7 @@ export class StateMachine {
 
   /** The shard's revision is raised to `revision` and everything older compacted, so that no watch goes on over what was lost. */
   genesisWriteSet(revision: number): Uint8Array {
+    this.#time.lead(this.#options.clock);
     const leaderTimeMs = this.#time.next(this.#options.clock);
     const raised = Math.max(revision, this.revision + 1);
     return restoreFinish(raised, { leaderTimeMs, baseRevision: this.revision });

@@ -8,7 +8,7 @@ import {
   utf8,
 } from '@kvorum/base';
 import { decodeMeta, META_KEY } from '@kvorum/mvcc';
-import type { Rng, SharedLog, SharedLogs, StateStore } from '@kvorum/ports';
+import type { LogSpec, PeerTransport, Rng, SharedLog, SharedLogs, StateStore } from '@kvorum/ports';
 import {
   openReplica,
   type Replica,
@@ -44,7 +44,7 @@ const DAY_MS = 86_400_000;
 interface Life {
   readonly process: SimProcess;
   readonly logs: SharedLogs;
-  readonly peers: { close(): Promise<void> };
+  readonly peers: PeerTransport;
   readonly replicas: Map<ShardId, Replica>;
 }
 
@@ -166,21 +166,36 @@ export class SimMember {
       }),
     );
     this.#world.trace.line(this.name, `start, boot ${this.#boots}`);
-    for (const shard of this.#world.shards) {
-      const request: ShardTransport['request'] = (to, payload, options) =>
-        process.seen(peers.request(to, { shard, payload }, options));
-      const send = (to: MemberId, payload: unknown): void => {
-        if (!process.alive) return;
-        peers.send(to, { shard, payload });
-        const receive = (answer: unknown): void =>
-          process.run(() => life.replicas.get(shard)?.deliver(to, answer));
-        this.#world.plant.sent?.(payload, { to, receive });
-        this.#world.sent(this, shard, payload, to);
-      };
-      process.seen(this.#open(life, shard, { send, request })).catch((error: unknown) => {
-        this.#alarm(shard, `does not open: ${String(error)}`);
-      });
-    }
+    for (const shard of this.#world.shards) this.#begin(life, shard);
+  }
+
+  /** The shard map names another generation of the shard's log: the replica is closed and opened on that one. */
+  reopen(shard: ShardId): void {
+    const life = this.#life;
+    const replica = life?.replicas.get(shard);
+    if (life === undefined || replica === undefined) return;
+    life.replicas.delete(shard);
+    life.process.seen(replica.stop()).then(
+      () => this.#begin(life, shard),
+      (error: unknown) => this.#alarm(shard, `does not close: ${String(error)}`),
+    );
+  }
+
+  #begin(life: Life, shard: ShardId): void {
+    const { peers, process } = life;
+    const request: ShardTransport['request'] = (to, payload, options) =>
+      process.seen(peers.request(to, { shard, payload }, options));
+    const send = (to: MemberId, payload: unknown): void => {
+      if (!process.alive) return;
+      peers.send(to, { shard, payload });
+      const receive = (answer: unknown): void =>
+        process.run(() => life.replicas.get(shard)?.deliver(to, answer));
+      this.#world.plant.sent?.(payload, { to, receive });
+      this.#world.sent(this, shard, payload, to);
+    };
+    process.seen(this.#open(life, shard, { send, request })).catch((error: unknown) => {
+      this.#alarm(shard, `does not open: ${String(error)}`);
+    });
   }
 
   /** kill -9, or the death of the whole machine: the stores lose the unsynced writes that `keep` does not keep. */
@@ -287,7 +302,9 @@ export class SimMember {
   async #open(life: Life, shard: ShardId, transport: ShardTransport): Promise<void> {
     const { process } = life;
     const world = this.#world;
-    const log = await process.seen(this.#openLog(life, shard));
+    const generation = world.generation(shard);
+    const genesis = world.genesis(shard);
+    const log = await process.seen(this.#openLog(life, { shard, generation }));
     const clock = process.clock(this.clock);
     const wrap = (inner: StateStore): StateStore => {
       const store = process.store(inner, clock, (call) => world.storeDelayMs(this, call));
@@ -301,7 +318,8 @@ export class SimMember {
     const replica = await openReplica({
       shard,
       shardUid: shardUidOf(shard),
-      generation: 0,
+      generation,
+      ...(genesis === undefined ? {} : { genesis }),
       self: this.id,
       leaderId: leaderId(formatId(this.id) + boot),
       voters: world.voters.map((member) => member.id),
@@ -356,10 +374,10 @@ export class SimMember {
     };
   }
 
-  async #openLog(life: Life, shard: ShardId): Promise<SharedLog> {
+  async #openLog(life: Life, spec: LogSpec): Promise<SharedLog> {
     for (;;) {
       try {
-        return await life.logs.open({ shard, generation: 0 }, { create: true });
+        return await life.logs.open(spec, { create: true });
       } catch {
         // The log does not answer: a starting member waits for it.
         await new Promise<void>((resolve) => {

@@ -2,6 +2,7 @@ import {
   assert,
   DEFAULT_LIMITS,
   type Limits,
+  logIndex,
   logTopic,
   type MemberId,
   type ShardId,
@@ -9,7 +10,7 @@ import {
 } from '@kvorum/base';
 import type { LogEntry, LogName, Rng } from '@kvorum/ports';
 import type { Membership } from '@kvorum/raft';
-import type { AutoCompactionPolicy, Replica } from '@kvorum/replica';
+import type { AutoCompactionPolicy, GenesisPlan, Replica } from '@kvorum/replica';
 import {
   MemoryLogBroker,
   MemoryPeerNetwork,
@@ -54,6 +55,9 @@ export interface WorldOptions {
 const STREAMS = ['broker', 'network', 'stores', 'members', 'faults', 'clients', 'damage'] as const;
 export type Stream = (typeof STREAMS)[number];
 
+/** What a recovery raises the revision by, over the highest that is known. */
+const REVISION_BUMP = 1_000_000_000;
+
 /** How long a cluster may take for what it must do at once in a healthy world. */
 const SETTLE_MS_MAX = 30_000;
 
@@ -86,6 +90,11 @@ export class World {
   readonly shards: readonly ShardId[];
   /** What the shard map wants of each shard. */
   readonly wanted: Map<ShardId, Membership> = new Map();
+  /** Generations of logs above 0, as the shard map has them: each begun by one member. */
+  readonly #generations = new Map<
+    ShardId,
+    { readonly number: number; readonly plan: GenesisPlan }
+  >();
   readonly limits: Limits;
   readonly autoCompaction: AutoCompactionPolicy | undefined;
   /** Breaks and halts reported by replicas. A run in which neither log nor disks are damaged must have none. */
@@ -135,6 +144,26 @@ export class World {
     const wanted = { voters: ids(voters), learners: ids(learners) };
     this.wanted.set(shard, wanted);
     for (const member of this.members) member.replica(shard)?.wantMembership(wanted);
+  }
+
+  /** An operator recovers a shard from a member; who runs and is not `late` sees the map at once. */
+  recover(shard: ShardId, from: SimMember, late: readonly SimMember[] = []): GenesisPlan {
+    const statuses = this.members.flatMap((member) => member.replica(shard)?.status() ?? []);
+    const revision = Math.max(0, ...statuses.map((one) => one.revision)) + REVISION_BUMP;
+    const index = from.replica(shard)?.status().appliedIndex ?? logIndex(0);
+    const plan: GenesisPlan = { member: from.id, index, revision };
+    this.#generations.set(shard, { number: this.generation(shard) + 1, plan });
+    for (const member of this.members) if (!late.includes(member)) member.reopen(shard);
+    return plan;
+  }
+
+  generation(shard: ShardId): number {
+    return this.#generations.get(shard)?.number ?? 0;
+  }
+
+  /** @internal */
+  genesis(shard: ShardId): GenesisPlan | undefined {
+    return this.#generations.get(shard)?.plan;
   }
 
   rng(stream: Stream): Rng {
@@ -252,7 +281,7 @@ export class World {
   }
 
   logName(shard: ShardId): LogName {
-    return logTopic('raft-log-', shard, 0);
+    return logTopic('raft-log-', shard, this.generation(shard));
   }
 
   /** Every committed record of a shard's log, below `end`, deleted ones too. */
