@@ -28,6 +28,12 @@ export class HistoryRing {
     return point?.index === index ? point.chainHash : undefined;
   }
 
+  /** The points kept, oldest first. */
+  points(): readonly HistoryPoint[] {
+    // The array is sparse until it has filled up.
+    return this.#points.filter(() => true).sort((a, b) => a.index - b.index);
+  }
+
   /** Whether the two histories provably differ. False also when they cannot be compared. */
   contradicts(point: HistoryPoint): boolean {
     const own = this.at(point.index);

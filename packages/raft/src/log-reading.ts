@@ -1,4 +1,4 @@
-import { logIndex, logOffset, term } from '@kvorum/base';
+import { assert, equalBytes, logIndex, logOffset, term } from '@kvorum/base';
 import { type FilterContext, judge } from './filter.ts';
 import type { AcceptedState, ReadRecord, UnreadableRecord } from './input.ts';
 
@@ -47,6 +47,12 @@ export class LogReading {
 
   /** The next record of the log. */
   next(record: ReadRecord | UnreadableRecord): LogVerdict {
+    if (this.#isGenesis(record)) {
+      const { term, leaderId, prevHash, digest } = record;
+      const chainHash = this.#context.chain(prevHash, digest);
+      this.#position = { term, leaderId, seq: 0, chainHash };
+      return { kind: 'accepted' };
+    }
     if (this.#position === undefined && !('unreadable' in record)) this.#prove(record);
     if (this.#position !== undefined) return this.#judge(record, this.#position);
     if (!('unreadable' in record)) {
@@ -57,9 +63,17 @@ export class LogReading {
     return { kind: 'halts', reason: record.unreadable };
   }
 
+  /** The one that has decided on what a generation stands; it says all that the filter needs. */
+  #isGenesis(record: ReadRecord | UnreadableRecord): record is ReadRecord {
+    if ('unreadable' in record || record.kind !== 'genesis' || record.offset !== 0) return false;
+    const { generation, shardUid } = this.#context;
+    return record.generation === generation && equalBytes(record.shardUid, shardUid);
+  }
+
   #judge(record: ReadRecord | UnreadableRecord, position: LogPosition): LogVerdict {
-    const state = { ...BEFORE, ...position };
-    const judgement = judge(state, record, this.#context);
+    const { generation } = this.#context;
+    const judgement = judge({ ...BEFORE, ...position, generation }, record, this.#context);
+    assert(judgement.kind !== 'install', 'a position is of the generation that is read');
     if (judgement.kind === 'halt') {
       // Replicas stop here. A reader goes on and finds out anew what is in force.
       this.#position = undefined;
@@ -94,7 +108,7 @@ export class LogReading {
   }
 }
 
-const BEFORE: AcceptedState = {
+const BEFORE: Omit<AcceptedState, 'generation'> = {
   ...LOG_BEGIN,
   offset: logOffset(-1),
   index: logIndex(0),

@@ -31,7 +31,7 @@ import {
 } from './heartbeat.ts';
 import type { AcceptedState, HardState, RaftInput } from './input.ts';
 import { checkInvariants } from './invariants.ts';
-import type { RaftMessage } from './message.ts';
+import type { HistoryPoint, RaftMessage } from './message.ts';
 import { prove, tellEagerPeers } from './prove.ts';
 import { onRead, onReadIndexRequest, onReadIndexResponse, pumpReads } from './read-index.ts';
 import { becomeFollower } from './role.ts';
@@ -107,6 +107,11 @@ export class Raft {
 
   status(): RaftStatus {
     return statusOf(this.#core);
+  }
+
+  /** The latest accepted records that this process knows the chain hashes of, oldest first. */
+  history(): readonly HistoryPoint[] {
+    return this.#core.ring.points();
   }
 
   /** `status().accepted` for callers that ask several times a record. */

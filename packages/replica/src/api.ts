@@ -17,6 +17,7 @@ import type { CommandResult, SlotCommand, SlotExport, SlotOwnership, SlotSpan } 
 import type { Membership, RaftStatus } from '@kvorum/raft';
 import type { LogReader } from './log-reader.ts';
 import type { TruncationStatus } from './log-truncation.ts';
+import type { RecoveryReport } from './recovery-report.ts';
 import type { InstallStatus } from './snapshot-install.ts';
 import type { SnapshotView } from './snapshot-view.ts';
 
@@ -148,6 +149,8 @@ export interface Replica extends ReplicaPort {
   wantMembership(desired: Membership): void;
   /** A consistent view of everything the replica holds, with its position. Errors: KV_STOPPED, KV_HALTED, KV_CORRUPT, KV_NOT_LEADER while it installs. */
   snapshotView(): Promise<SnapshotView>;
+  /** What a recovery of the shard has to know of this replica; its state is synced to disk before. Also while it is halted. Errors: KV_STOPPED, KV_CORRUPT. */
+  recoveryReport(): Promise<RecoveryReport>;
   /** Makes the replica begin anew from this peer's snapshot, whatever it holds now. Its own term and vote stay. */
   installFrom(peer: MemberId): void;
   /** The disks of these voters no longer keep records in the log, unless fewer than a majority would be left. */

@@ -18,6 +18,16 @@ export type { GenesisPlan } from './genesis-writer.ts';
 export { haltError, haltText } from './halt-error.ts';
 export type { LogReader } from './log-reader.ts';
 export { drive } from './reading.ts';
+export {
+  chooseReplica,
+  type HistoryRelation,
+  lossesBy,
+  type Recoverable,
+  type RecoveryChoice,
+  type RecoveryLoss,
+  relationOf,
+} from './recovery-plan.ts';
+export { parseRecoveryReport, RECOVERY_QUESTION, type RecoveryReport } from './recovery-report.ts';
 export { openReplica } from './replica.ts';
 export type {
   ReplicaLogger,

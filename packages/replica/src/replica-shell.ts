@@ -16,6 +16,7 @@ import {
   type RaftInput,
   type RaftMessage,
 } from '@kvorum/raft';
+import { AlignedTicker } from './aligned-ticker.ts';
 import type {
   Command,
   CommandResult,
@@ -29,6 +30,7 @@ import type {
 import { type AcceptedRecord, ApplyLoop } from './apply-loop.ts';
 import { type AutoCompaction, autoCompactionOf } from './auto-compaction.ts';
 import { BackgroundCompaction } from './background-compaction.ts';
+import { appendReport, batchReports, reportFenced } from './batch-reports.ts';
 import { answerFailed } from './command-queue.ts';
 import { EffectRunner, type ReplicaEffect } from './effect-runner.ts';
 import type { GenesisWriter } from './genesis-writer.ts';
@@ -37,6 +39,7 @@ import { LogKeeping } from './log-keeping.ts';
 import { MembershipDriver } from './membership-driver.ts';
 import { MessageStamp } from './message-stamp.ts';
 import { emptyGroup, ReadPath } from './read-path.ts';
+import { isRecoveryQuestion } from './recovery-report.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import { createRaft } from './replica-raft.ts';
 import { logRestoreStep } from './restore-steps.ts';
@@ -48,9 +51,6 @@ import type { StateMachine } from './state-machine.ts';
 import { StoreMeasure } from './store-measure.ts';
 import { Transfers } from './transfers.ts';
 import { WritePath } from './write-path.ts';
-
-/** Quiet watchers that asked for progress hear of it so often: the age of a revision that they may resume from. */
-const PROGRESS_MS = 10_000;
 
 /** A replica between two installs, on one store. Once it needs a snapshot it serves nobody any more. */
 export class ReplicaShell {
@@ -72,11 +72,10 @@ export class ReplicaShell {
   readonly #compaction: BackgroundCompaction;
   readonly #genesis: GenesisWriter | undefined;
   readonly #stamp: MessageStamp;
-  #cancelTick: () => void = () => undefined;
+  readonly #ticker: AlignedTicker;
   #followed = false;
   /** Index of the own barrier of the current leadership. */
   #readyIndex: LogIndex | undefined;
-  #progressAtMs = 0;
 
   constructor({ options, hard, membership, machine, host, genesis }: ShellParts) {
     this.shard = options.shard;
@@ -87,7 +86,8 @@ export class ReplicaShell {
     this.#standing = new Standing(options.shard, options.self);
     this.#genesis = genesis;
     this.#stamp = new MessageStamp(options.generation);
-    const { limits } = options;
+    const { clock, limits } = options;
+    this.#ticker = new AlignedTicker(clock, limits.heartbeatMs / 2, (nowMs) => this.#tick(nowMs));
     const accepted = machine.acceptedState;
     if (accepted.generation !== options.generation) this.#awaitHistory();
     machine.onBroken((error) => this.#broken(error));
@@ -137,10 +137,7 @@ export class ReplicaShell {
       patient: () =>
         this.#standing.role === 'follower' && !this.#apply.isAwaited && machine.watches.count === 0,
       seen: (offset, bytes) => this.#keeping.seen(offset, bytes),
-      appended: (ms, outcome) => {
-        options.metrics.appendMs(this.shard, ms);
-        if (outcome === 'unknown') options.metrics.unknownOutcome(this.shard);
-      },
+      appended: appendReport(options),
       broken: (error) => this.#broken(error),
       appendsAfter: () => genesis?.done,
     });
@@ -149,7 +146,7 @@ export class ReplicaShell {
   start(): void {
     this.#genesis?.start((error) => this.#broken(error));
     this.#runner.start();
-    this.#scheduleTick();
+    this.#ticker.start();
     this.#compaction.next();
   }
 
@@ -200,8 +197,14 @@ export class ReplicaShell {
 
   /** Answers a request of the shard's replica on another member. */
   async answer(from: MemberId, payload: unknown): Promise<unknown> {
+    if (isRecoveryQuestion(payload)) return this.recoveryReport();
     if (this.#standing.stopped) throw new KvError('KV_STOPPED');
     return this.#keeping.answer(from, payload);
+  }
+
+  async recoveryReport(): ReturnType<Replica['recoveryReport']> {
+    if (this.#standing.stopped) throw new KvError('KV_STOPPED');
+    return this.#machine.recoveryReport(this.#standing, this.#raft.history());
   }
 
   /** These voters' disks no longer hold the log. */
@@ -309,7 +312,7 @@ export class ReplicaShell {
   async stop(): Promise<void> {
     if (this.#standing.stopped) return;
     this.#standing.stopped = true;
-    this.#cancelTick();
+    this.#ticker.stop();
     this.#failAll(() => new KvError('KV_STOPPED'));
     this.#machine.watches.stop(() => new KvError('KV_STOPPED'));
     // Together: the reading of the log may be waiting for room in the apply backlog.
@@ -322,9 +325,8 @@ export class ReplicaShell {
   }
 
   #writeHost(): ConstructorParameters<typeof WritePath>[0] {
-    const { clock, metrics, logger } = this.#options;
     return {
-      nowMs: () => clock.nowMs(),
+      nowMs: () => this.#options.clock.nowMs(),
       canPropose: () =>
         this.#raft.canPropose() && this.#apply.appliedIndex === this.#raft.accepted.index,
       isHeld: () => this.#membership.holdsWrites,
@@ -332,12 +334,7 @@ export class ReplicaShell {
       propose: (payload) => this.#runner.input({ kind: 'propose', record: 'batch', payload }),
       confirm: (deadlineMs, done) => this.#reads.barrier(deadlineMs, done),
       broken: (error) => this.#broken(error),
-      sealed: (commands) => metrics.batchCommands(this.shard, commands),
-      settled: (commands, committed) => {
-        if (committed) metrics.proposalCommitted(this.shard, commands);
-        else metrics.proposalFailed(this.shard, commands);
-        logger.debug({ commands, committed }, 'batch settled');
-      },
+      ...batchReports(this.#options),
     };
   }
 
@@ -379,11 +376,7 @@ export class ReplicaShell {
         this.#transfers.settle(effect.target, effect.moved);
         break;
       case 'fenced':
-        this.#options.metrics.fenced(this.shard);
-        this.#options.logger.info(
-          { offset: effect.offset, reason: effect.reason },
-          'record fenced',
-        );
+        reportFenced(this.#options, effect);
         break;
       case 'snapshot-needed':
         this.#onSnapshotNeeded(effect.start);
@@ -489,27 +482,16 @@ export class ReplicaShell {
     this.#runner.input({ kind: 'halt', reason: 'apply-failed', detail });
   }
 
-  /** All replicas of a process tick in the same turn, so that their heartbeats share one frame per peer. */
-  #scheduleTick(): void {
-    const { clock, limits } = this.#options;
-    const everyMs = limits.heartbeatMs / 2;
-    const delayMs = everyMs - (clock.nowMs() % everyMs);
-    this.#cancelTick = clock.setTimer(delayMs, () => {
-      if (this.#standing.stopped) return;
-      this.#scheduleTick();
-      this.#runner.input({ kind: 'tick' });
-      const nowMs = clock.nowMs();
-      this.#writes.expire(nowMs);
-      this.#reads.expire(nowMs);
-      // Whatever kept a batch back (a transfer that failed, a late answer) may be over.
-      this.#writes.pump();
-      this.#keeping.tick(nowMs);
-      this.#membership.pump();
-      if (this.#writes.serving) this.#autoCompaction?.tick(nowMs);
-      this.#measure.tick(nowMs);
-      if (nowMs < this.#progressAtMs) return;
-      this.#progressAtMs = nowMs + PROGRESS_MS;
-      this.#machine.watches.progressTick();
-    });
+  #tick(nowMs: number): void {
+    this.#runner.input({ kind: 'tick' });
+    this.#writes.expire(nowMs);
+    this.#reads.expire(nowMs);
+    // Whatever kept a batch back (a transfer that failed, a late answer) may be over.
+    this.#writes.pump();
+    this.#keeping.tick(nowMs);
+    this.#membership.pump();
+    if (this.#writes.serving) this.#autoCompaction?.tick(nowMs);
+    this.#measure.tick(nowMs);
+    this.#machine.watches.tick(nowMs);
   }
 }

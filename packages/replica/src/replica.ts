@@ -152,6 +152,10 @@ class ReplicaLife implements Replica {
     this.#shell.wantMembership(desired);
   }
 
+  recoveryReport(): ReturnType<Replica['recoveryReport']> {
+    return this.#shell.recoveryReport();
+  }
+
   installFrom(peer: MemberId): void {
     this.#source = peer;
     this.#shell.step({ kind: 'await-snapshot' });

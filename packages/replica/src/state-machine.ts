@@ -6,6 +6,7 @@ import {
   type LogOffset,
   type Revision,
   type ShardId,
+  toHex,
 } from '@kvorum/base';
 import {
   applyWriteSet,
@@ -38,6 +39,7 @@ import {
   encodeMembership,
   enterGeneration,
   type Genesis,
+  type HistoryPoint,
   type RecordKind,
 } from '@kvorum/raft';
 import type { CommandResult, RestoreStep, SlotStatus } from './api.ts';
@@ -46,6 +48,7 @@ import type { AutoCompactionPolicy, AutoCompactionView } from './auto-compaction
 import { encodeMembershipRow } from './membership-row.ts';
 import type { PendingRead, ReadGroup } from './read-path.ts';
 import { drive, driveWhile } from './reading.ts';
+import type { RecoveryReport } from './recovery-report.ts';
 import {
   decodeRevisionTimes,
   encodeRevisionTimes,
@@ -54,6 +57,7 @@ import {
 } from './revision-times.ts';
 import { decodeShardTime, encodeShardTime, ShardTime } from './shard-time.ts';
 import { SpaceReclaim } from './space-reclaim.ts';
+import type { Standing } from './standing.ts';
 import { WatchService } from './watch-service.ts';
 import type { ExecutedBatch } from './write-path.ts';
 
@@ -373,6 +377,30 @@ export class StateMachine {
     } finally {
       await view.close();
     }
+  }
+
+  /** Of what the disk holds, which is synced before it is told. */
+  async recoveryReport(
+    { halt, role }: Pick<Standing, 'halt' | 'role'>,
+    known: readonly HistoryPoint[],
+  ): Promise<RecoveryReport> {
+    await this.#store.sync();
+    const meta = await readMeta(this.#store, this.#options.shard);
+    const stateHash = await this.stateHash().catch(() => undefined);
+    const { generation, index, term, revision } = meta;
+    // Accepted but not applied is nothing that the shard could go on from.
+    const history = known.filter((point) => point.index <= index);
+    return {
+      generation,
+      index,
+      term,
+      revision,
+      chainHash: toHex(meta.chainHash),
+      stateHash: stateHash?.index === index ? stateHash.hash : undefined,
+      history: history.map((point) => [point.index, toHex(point.chainHash)]),
+      halted: halt === undefined ? undefined : { reason: halt.reason, detail: halt.detail },
+      leads: role === 'leader',
+    };
   }
 
   /** By the index of their records; undefined for other kinds. */

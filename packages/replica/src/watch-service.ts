@@ -4,6 +4,9 @@ import type { StateReader } from '@kvorum/ports';
 import type { WatchHandle, WatchSink } from './api.ts';
 import { drive } from './reading.ts';
 
+/** Quiet watchers that asked for progress hear of it so often: the age of a revision that they may resume from. */
+const PROGRESS_MS = 10_000;
+
 /** Drives the watch hub over the store: live events after each apply, catch-up from disk for whoever is behind. */
 export class WatchService {
   readonly #engine: Engine;
@@ -17,6 +20,7 @@ export class WatchService {
   #watched = false;
   #onWatched: (watched: boolean) => void = () => undefined;
   /** Why no watch is served any more. */
+  #progressAtMs = 0;
   #ended: (() => KvError) | undefined;
 
   constructor(
@@ -81,8 +85,10 @@ export class WatchService {
     this.#catchUp();
   }
 
-  /** Progress marks for quiet watchers that asked for them. */
-  progressTick(): void {
+  /** Progress marks for quiet watchers that asked for them, now and then. */
+  tick(nowMs: number): void {
+    if (nowMs < this.#progressAtMs) return;
+    this.#progressAtMs = nowMs + PROGRESS_MS;
     this.#hub.progressTick();
   }
 

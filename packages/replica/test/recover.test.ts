@@ -6,6 +6,7 @@ import {
   cluster,
   errorOf,
   expectEqualHashes,
+  outcome,
   put,
   query,
   read,
@@ -198,6 +199,8 @@ describe('while a shard is recovered', () => {
       await awaitHalts(world, [leader, other]);
       away.start();
       expect(await world.runUntil(() => away.replica(SHARD) !== undefined)).toBe(true);
+      // What an operator's command does first: the chosen state is synced.
+      await outcome(world, replicaOf(world, leader).recoveryReport());
       let died = false;
       leader.crashAt(
         effects,
