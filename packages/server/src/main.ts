@@ -117,7 +117,7 @@ function createProgram(finish: (code: number) => void): Command {
     .command('dev')
     .description('a whole cluster in one process, for development')
     .option('--members <n>', 'members', integer(1, 9), 3)
-    .option('--shards <n>', 'shards, fixed at the first start', integer(1, 1024), 4)
+    .option('--shards <n>', 'shards; another number at a later start scales', integer(1, 1024), 4)
     .option('--data-dir <dir>', 'where the data is kept', './kvorum-data')
     .option(
       '--client-port <port>',

@@ -91,8 +91,9 @@ export function abortMove(map: ShardMap, id: string): ShardMap | undefined {
   );
 }
 
-/** Takes a move out that is done. */
+/** Takes a move out that is decided; undefined when it is not, or is out already. */
 export function finishMove(map: ShardMap, id: string): ShardMap | undefined {
+  if (movesOf(map).some((move) => move.id === id && move.phase === 'copying')) return undefined;
   const moves = movesOf(map).filter((move) => move.id !== id);
   if (moves.length === movesOf(map).length) return undefined;
   const { moves: _, ...rest } = map;

@@ -9,18 +9,29 @@ import {
   utf8,
 } from '@kvorum/base';
 import {
+  abortMove,
+  beginMoves,
+  finishMove,
   initialShardMap,
   leadershipTransfers,
   leaderTargets,
+  type MovePlan,
   parseShardMap,
+  planMerge,
+  planRebalance,
+  planScale,
+  planSplit,
   type Route,
   type RoutingRule,
+  retireShard,
+  retryMove,
   routeRequest,
   routingPart,
   type ShardMap,
   shardOfKey,
   shardsOfRange,
   slotOf,
+  switchMove,
 } from '@kvorum/shard';
 import { type DataDrivenCommand, runDataDriven } from '@kvorum/testkit';
 import { expect, it } from 'vitest';
@@ -96,6 +107,55 @@ function describeMap(map: ShardMap): string {
   }
   return lines.join('\n');
 }
+
+const range = (spans: readonly (readonly [number, number])[]): string =>
+  spans.map(([from, to]) => `${from}-${to}`).join(' ');
+
+it('slot-moves.txt', () => {
+  let map = newMap(3, 4, 3, true);
+  let made = 0;
+  const uid = (): string => {
+    made += 1;
+    return `${hexId(3)}${hexId(made)}`;
+  };
+  const change = (changed: ShardMap | undefined): string => {
+    if (changed === undefined) return 'nothing to change';
+    map = { ...changed, version: map.version + 1 };
+    const parsed = parseShardMap(map);
+    return parsed.ok ? 'ok' : parsed.error;
+  };
+  const begin = (plan: MovePlan): string => {
+    const ids = plan.moves.map((_, i) => hexId(100 + i));
+    const done = change(beginMoves(map, plan, ids));
+    const shards = plan.shards.map(({ id, voters }) => `new ${id}, first voter ${voters[0]}`);
+    const moves = plan.moves.map(({ from, to, slots }) => `${from} -> ${to}: ${range(slots)}`);
+    return [...shards, ...moves, done].join('\n');
+  };
+  const commands: Record<string, (args: readonly string[]) => string> = {
+    scale: ([count]) => begin(planScale(map, Number(count), uid)),
+    split: ([shard = '']) => begin(planSplit(map, shard, uid)),
+    merge: ([from = '', to = '']) => begin(planMerge(map, from, to)),
+    rebalance: () => begin(planRebalance(map)),
+    switch: ([id, attempt]) => change(switchMove(map, hexId(Number(id)), Number(attempt))),
+    retry: ([id, attempt]) => change(retryMove(map, hexId(Number(id)), Number(attempt))),
+    abort: ([id]) => change(abortMove(map, hexId(Number(id)))),
+    finish: ([id]) => change(finishMove(map, hexId(Number(id)))),
+    retire: ([shard = '']) => change(retireShard(map, shard)),
+    map: () =>
+      [
+        ...map.slots.map(({ from, to, shard }) => `${shard}: ${from}-${to}`),
+        ...(map.moves ?? []).map(({ id, phase, attempt }) => `move ${id} ${phase} ${attempt}`),
+        `shards ${map.shards.map(({ id }) => id).join(' ')}`,
+      ].join('\n'),
+  };
+  runDataDriven(script('slot-moves'), ({ name, input }) => {
+    try {
+      return commands[name]?.(input.split(' ')) ?? `unknown command ${name}`;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  });
+});
 
 it('shard-map.txt', () => {
   runDataDriven(script('shard-map'), ({ name, args }) => {

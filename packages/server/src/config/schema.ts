@@ -271,7 +271,7 @@ export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum mem
   dataDir: text('Directory of this member alone.', { default: './kvorum-data' }),
   shards: {
     type: 'integer',
-    description: 'Number of shards, fixed at the first start.',
+    description: 'Number of shards. Another one at a restart scales the cluster.',
     minimum: 1,
     maximum: 1024,
     default: 4,
