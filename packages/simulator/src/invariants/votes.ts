@@ -108,14 +108,15 @@ export class VoteChecker implements WorldObserver {
     this.#problems.add('pre-vote-majority', text);
   }
 
-  /** Of those who vote as far as the member knows. Itself it does not ask: alone it asks nobody. */
+  /** Of those who vote as far as the member knows. Alone it asks nobody: there is nothing to see on the way. */
   #isMajority(
     member: SimMember,
     shard: ShardId,
     supporters: ReadonlySet<SimMember> | undefined,
   ): boolean {
     const voters = member.replica(shard)?.status().raft.voters ?? [];
-    const ids = new Set([...(supporters ?? [])].map(({ id }) => id)).add(member.id);
+    if (voters.length === 1 && voters[0] === member.id) return true;
+    const ids = new Set([...(supporters ?? [])].map(({ id }) => id));
     return 2 * voters.filter((id) => ids.has(id)).length > voters.length;
   }
 }
