@@ -16,6 +16,8 @@ import type {
   MemberInfo,
   MoveInfo,
   MoveReplicaParams,
+  RecoverParams,
+  RecoveryView,
   ReshardParams,
   ShardHash,
   ShardInfo,
@@ -234,9 +236,7 @@ export class KvorumClient {
     return (await this.#request(request, options)) as DeleteResult;
   }
 
-  /**
-   * Deletes a range in every shard that holds some of it: atomic within each shard, not over them.
-   */
+  /** Deletes a range in every shard that holds some of it: atomic within each shard, not over them. */
   async deleteEachShard(
     range: KeyRange,
     options: DeleteOptions = {},
@@ -363,6 +363,11 @@ export class KvorumClient {
   /** Digest of one endpoint's replica of a shard. */
   hash(endpoint: string, shard: string, options: CallOptions = {}): Promise<ShardHash> {
     return this.#control.hash(endpoint, shard, options);
+  }
+
+  /** Lets a halted shard go on from one of its replicas, or only says what would be; see `kvctl shard recover`. */
+  recoverShard(params: RecoverParams, options: CallOptions = {}): Promise<RecoveryView> {
+    return this.#control.recover(params, options);
   }
 
   /** A page of a shard's log, decoded: what `kvctl log` prints. The page's `next` goes into the next question as `cursor`. */

@@ -18,8 +18,11 @@ import {
   parseMemberStatus,
   parseMembers,
   parseMoves,
+  parseRecoveryView,
   parseShardHash,
   parseShards,
+  type RecoverParams,
+  type RecoveryView,
   type ReshardParams,
   type ShardHash,
   type ShardInfo,
@@ -137,6 +140,11 @@ export class Control {
     const connection = await this.connected(options);
     const parse: Parse<undefined> = () => ({ ok: true, value: undefined });
     await this.#ask(connection, { method: 'moveReplica', params, parse }, options);
+  }
+
+  async recover(params: RecoverParams, options: CallOptions): Promise<RecoveryView> {
+    const connection = await this.connected(options);
+    return this.#ask(connection, { method: 'recover', params, parse: parseRecoveryView }, options);
   }
 
   async health(endpoint: string, options: CallOptions): Promise<HealthStatus> {

@@ -9,6 +9,7 @@ import { addDel, addGet, addPut } from './commands/kv.ts';
 import { addAudit, addLog, withAuditKey } from './commands/log.ts';
 import { addLogExclude } from './commands/log-exclude.ts';
 import { addMember, addShardMove } from './commands/member.ts';
+import { addRecover } from './commands/recover.ts';
 import { addReshard } from './commands/reshard.ts';
 import { addRestore } from './commands/restore.ts';
 import { addStatus } from './commands/status.ts';
@@ -64,6 +65,7 @@ export function buildProgram(io: Io, trailing: readonly string[]): Command {
   const shard = addShard(program, context);
   addShardMove(shard, context);
   addReshard(shard, context);
+  addRecover(shard, context);
   addLeader(program, context);
   addLog(program, context);
   addLogExclude(program, context);

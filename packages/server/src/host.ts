@@ -6,6 +6,7 @@ import type { MemberInfo, MoveInfo } from '@kvorum/wire';
 import type { Logger } from './logger.ts';
 import type { MapEditor } from './member/map-editor.ts';
 import type { MemberAdmin } from './member/member-admin.ts';
+import type { ShardRecovery } from './member/shard-recovery.ts';
 import type { CopyStatus } from './member/snapshot-copies.ts';
 import type { MemberMetrics } from './metrics.ts';
 import type { Router } from './router/router.ts';
@@ -35,6 +36,8 @@ export interface Host {
   /** Changes the shard map, from any member. */
   readonly mapEditor: MapEditor;
   readonly mover: SlotMover;
+  /** Recovers halted shards, on behalf of an operator. */
+  readonly recovery: ShardRecovery;
   /** All members of the cluster, in the order of their names. */
   readonly members: readonly MemberInfo[];
   /** The shard map this member holds; plain data. Errors: KV_UNAVAILABLE before the first one is known. */

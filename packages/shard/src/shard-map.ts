@@ -11,6 +11,16 @@ export interface SlotRange {
   readonly shard: ShardId;
 }
 
+/** How a generation of a shard's log above 0 begins; never changes within the generation. */
+export interface GenesisEntry {
+  /** Id of the member whose replica's state it stands on. */
+  readonly member: string;
+  /** So many accepted records that state held when an operator decided. */
+  readonly index: number;
+  /** The generation's first revision is at least this one. */
+  readonly revision: number;
+}
+
 export interface ShardEntry {
   readonly id: ShardId;
   /** 32 lower-case hex digits; stands in every record of the shard's log. */
@@ -27,6 +37,8 @@ export interface ShardEntry {
    * which have never changed then (of `meta`: all members of the map).
    */
   readonly initialVoters?: readonly string[];
+  /** Of a generation above 0. */
+  readonly genesis?: GenesisEntry;
   /** Made to take slots over: it has none until it adopts them. Never changes. */
   readonly startsEmpty?: boolean;
 }
@@ -160,6 +172,15 @@ function memberIds(value: unknown, path: string): string[] {
   return ids;
 }
 
+function genesisEntry(value: unknown, path: string): GenesisEntry {
+  const from = object(value, path);
+  return {
+    member: memberIdText(from['member'], `${path}.member`),
+    index: integer(from['index'], `${path}.index`, 0),
+    revision: integer(from['revision'], `${path}.revision`, 0),
+  };
+}
+
 function shardEntry(value: unknown, path: string): ShardEntry {
   const from = object(value, path);
   const voters = memberIds(from['voters'], `${path}.voters`);
@@ -170,6 +191,9 @@ function shardEntry(value: unknown, path: string): ShardEntry {
     generation: integer(from['generation'], `${path}.generation`, 0),
     voters,
     ...(isAbsent(initial) ? {} : { initialVoters: memberIds(initial, `${path}.initialVoters`) }),
+    ...(isAbsent(from['genesis'])
+      ? {}
+      : { genesis: genesisEntry(from['genesis'], `${path}.genesis`) }),
     ...(from['startsEmpty'] === true ? { startsEmpty: true } : {}),
   };
 }

@@ -18,6 +18,7 @@ import { err, KvError, ok, type Result } from '@kvorum/base';
  * | `moves` | none | {@link MoveInfo}[]: slots that are moving, with their progress |
  * | `reshard` | {@link ReshardParams} | {@link MoveInfo}[]: the moves that it has begun, or that are under way |
  * | `health` | none | {@link HealthStatus} of the asked member |
+ * | `recover` | {@link RecoverParams} | {@link RecoveryView}: the replicas of a shard, and the recovery that was begun |
  * | `log` | {@link LogParams} | {@link LogPage}: decoded records of a shard's log |
  */
 export const CONTROL_METHODS = [
@@ -32,6 +33,7 @@ export const CONTROL_METHODS = [
   'log',
   'moves',
   'reshard',
+  'recover',
 ] as const;
 export type ControlMethod = (typeof CONTROL_METHODS)[number];
 

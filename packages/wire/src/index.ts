@@ -90,6 +90,14 @@ export {
   type PeerMessage,
 } from './peer-frames.ts';
 export {
+  parseRecoverParams,
+  parseRecoveryView,
+  type RecoverParams,
+  type RecoveryLossInfo,
+  type RecoveryReplica,
+  type RecoveryView,
+} from './recovery-control.ts';
+export {
   type Sha256,
   SNAPSHOT_FILE_VERSION,
   SNAPSHOT_FRAME_BYTES_MAX,

@@ -9,6 +9,7 @@ import {
   parseHashParams,
   parseMemberChange,
   parseMoveReplica,
+  parseRecoverParams,
   parseReshardParams,
   parseTransferParams,
   type ReplicaInfo,
@@ -149,6 +150,11 @@ function run(host: Host, method: ControlMethod, params: unknown): unknown {
       const parsed = parseMoveReplica(params);
       if (!parsed.ok) throw parsed.error;
       return host.admin.move(parsed.value);
+    }
+    case 'recover': {
+      const parsed = parseRecoverParams(params);
+      if (!parsed.ok) throw parsed.error;
+      return host.recovery.recover(parsed.value);
     }
     case 'moves':
       return host.moves();

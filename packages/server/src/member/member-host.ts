@@ -40,6 +40,7 @@ import { RemoteLeaders } from './remote-leaders.ts';
 import type { ReplicaSet } from './replica-set.ts';
 import { moveInfos, otherMembers } from './reshard.ts';
 import { haltsAnswer, ShardHalts } from './shard-halts.ts';
+import { ShardRecovery } from './shard-recovery.ts';
 import { createSlotMover } from './slot-moves.ts';
 import type { CopyStatus, SnapshotCopies } from './snapshot-copies.ts';
 import { pause } from './system.ts';
@@ -81,6 +82,7 @@ export class MemberHost implements Host {
   readonly metrics: MemberMetrics;
   readonly router: Router;
   readonly mapEditor: MapEditor;
+  readonly recovery: ShardRecovery;
   readonly admin: MemberAdmin;
   readonly mover: SlotMover;
   /** Leaderships that somebody moved here by hand. */
@@ -144,6 +146,14 @@ export class MemberHost implements Host {
       changed: () => this.#scheduleNotify(),
     });
     this.mapEditor = new MapEditor({ clock: this.clock, router: this.router });
+    this.recovery = new ShardRecovery({
+      self: this.self,
+      replicas: this.#replicas,
+      peers,
+      map: () => this.map(),
+      editor: this.mapEditor,
+      logger: this.logger,
+    });
     this.mover = createSlotMover({
       self: this.self,
       clock: this.clock,

@@ -2,14 +2,17 @@ import {
   assert,
   formatId,
   fromHex,
+  isKvError,
   KvError,
   type LeaderId,
+  logIndex,
   META_SHARD,
   type MemberId,
   type ShardId,
 } from '@kvorum/base';
 import type { PeerMessages, PeerTransport, SharedLogs } from '@kvorum/ports';
 import {
+  type GenesisPlan,
   openReplica,
   type Replica,
   type ReplicaOptions,
@@ -61,12 +64,20 @@ export interface ReplicaSpec {
   readonly shard: ShardId;
   readonly uid: Uint8Array;
   readonly generation: number;
+  /** Of a generation above 0: who begins it. */
+  readonly genesis?: GenesisPlan | undefined;
   /** Who voted before the log's first `config` record. */
   readonly initialVoters: readonly MemberId[];
   /** 0: this member should lead. */
   readonly preferenceRank: number;
   /** Absent: of the meta group. */
   readonly slots?: ReplicaOptions['slots'];
+}
+
+function genesisOf({ genesis }: ShardEntry): GenesisPlan | undefined {
+  if (genesis === undefined) return undefined;
+  const { member, index, revision } = genesis;
+  return { member: memberIdOf(member), index: logIndex(index), revision };
 }
 
 /**
@@ -109,10 +120,20 @@ export class ReplicaManager {
     const entries = this.#missing(map);
     for (let i = 0; i < entries.length; i += OPEN_AT_ONCE) {
       const group = entries.slice(i, i + OPEN_AT_ONCE);
-      await Promise.all(group.map((entry) => this.open(this.#specOf(map, entry))));
+      await Promise.all(group.map((entry) => this.#openFirst(this.#specOf(map, entry))));
     }
     this.#timer = setInterval(() => this.#reconcile(), RECONCILE_MS);
     this.follow(map);
+  }
+
+  /** This member's copy of the map may be older than a recovery that its replica has seen: then the next one opens it. */
+  async #openFirst(spec: ReplicaSpec): Promise<void> {
+    try {
+      await this.open(spec);
+    } catch (error) {
+      if (!isKvError(error) || error.code !== 'KV_UNAVAILABLE') throw error;
+      this.#parts.logger.warn({ shard: spec.shard, err: error }, 'replica opens later');
+    }
   }
 
   /** A newer map; what differs is opened and closed in the background. */
@@ -162,6 +183,7 @@ export class ReplicaManager {
       shard: entry.id,
       uid,
       generation: entry.generation,
+      genesis: genesisOf(entry),
       initialVoters: initialVotersOf(map, entry).map(memberIdOf),
       preferenceRank: rank < 0 ? entry.voters.length : rank,
       slots: slotSpaceOf(map.rules, entry.startsEmpty === true),
@@ -205,7 +227,8 @@ export class ReplicaManager {
     const replica = replicas.get(shard);
     if (shard === META_SHARD || replica === undefined) return;
     const entry = shardEntryOf(map, shard);
-    const isOther = entry !== undefined && entry.generation !== generation;
+    // A recovery has raised it: the replica goes on in the next generation of the log.
+    const isOther = entry !== undefined && entry.generation > generation;
     if (!isOther && entry !== undefined && this.#belongsHere(entry, replica)) return;
     replicas.remove(shard);
     await replica.stop();
@@ -225,7 +248,7 @@ export class ReplicaManager {
   }
 
   async #open(spec: ReplicaSpec): Promise<Replica> {
-    const { shard, generation, initialVoters: voters } = spec;
+    const { shard, generation, genesis, initialVoters: voters } = spec;
     const { config, logs, logWhere, signal, messages, self } = this.#parts;
     const logger = this.#parts.logger.child({ shard });
     const waiting = {
@@ -246,6 +269,7 @@ export class ReplicaManager {
       shard,
       shardUid: spec.uid,
       generation,
+      ...(genesis === undefined ? {} : { genesis }),
       self,
       leaderId: this.#parts.leaderId,
       voters,
