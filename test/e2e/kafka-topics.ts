@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 
 /** The administrator's view of the test's Kafka, besides kvd: who leads what, topics made by hand. */
@@ -79,6 +80,15 @@ export class KafkaTopics {
       resources: [{ ...resource, configEntries }],
     });
     return before;
+  }
+
+  /** Deletes a topic with all its records, and makes one of its name. */
+  async recreate(topic: string): Promise<void> {
+    await this.#admin.deleteTopics({ topics: [topic] });
+    // A broker forgets the old one a moment later.
+    const there = async (): Promise<boolean> => (await this.#admin.listTopics()).includes(topic);
+    while (await there()) await pause(100);
+    await this.create(topic, {});
   }
 
   /** The number of records in a topic. */
