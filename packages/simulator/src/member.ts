@@ -313,6 +313,7 @@ export class SimMember {
     const store = wrap(await process.seen(this.stores.open(shard)));
     const traced = this.#traced(process.log(log), shard);
     const { members } = world;
+    const slots = world.slotsOf(shard);
     const rank = (this.index - Number(shard) + members.length * 1000) % members.length;
     const boot = this.#boots.toString(16).padStart(16, '0');
     const replica = await openReplica({
@@ -331,6 +332,7 @@ export class SimMember {
       clock,
       rng: this.#rng,
       limits: world.limits,
+      ...(slots === undefined ? {} : { slots }),
       metrics: quietMetrics,
       logger: this.#logger(shard, process),
       ...(world.autoCompaction === undefined ? {} : { autoCompaction: world.autoCompaction }),

@@ -10,7 +10,7 @@ import {
 } from '@kvorum/base';
 import type { LogEntry, LogName, Rng } from '@kvorum/ports';
 import type { Membership } from '@kvorum/raft';
-import type { AutoCompactionPolicy, GenesisPlan, Replica } from '@kvorum/replica';
+import type { AutoCompactionPolicy, GenesisPlan, Replica, ReplicaOptions } from '@kvorum/replica';
 import {
   MemoryLogBroker,
   MemoryPeerNetwork,
@@ -47,6 +47,8 @@ export interface WorldOptions {
   readonly wallSkewDays?: readonly number[];
   /** How far the speed of a member's clocks may be off, in 1/1024. */
   readonly driftMax?: number;
+  /** How keys lie in slots, for shards whose slots move. */
+  readonly slots?: (shard: ShardId) => NonNullable<ReplicaOptions['slots']>;
   readonly print?: (line: string) => void;
   readonly plant?: Plant;
 }
@@ -294,6 +296,11 @@ export class World {
     const { storeMs, storeMsMax = 0 } = this.#options;
     if (storeMs !== undefined) return storeMs(member, call);
     return storeMsMax === 0 ? 0 : this.rng('stores').integer(0, storeMsMax + 1);
+  }
+
+  /** @internal */
+  slotsOf(shard: ShardId): ReplicaOptions['slots'] {
+    return this.#options.slots?.(shard);
   }
 
   /** @internal */
