@@ -85,10 +85,13 @@ export class KafkaTopics {
   /** Deletes a topic with all its records, and makes one of its name. */
   async recreate(topic: string): Promise<void> {
     await this.#admin.deleteTopics({ topics: [topic] });
-    // A broker forgets the old one a moment later.
-    const there = async (): Promise<boolean> => (await this.#admin.listTopics()).includes(topic);
-    while (await there()) await pause(100);
-    await this.create(topic, {});
+    // Brokers forget the old one, and hear of the new one, a moment later.
+    const isThere = async (): Promise<boolean> => (await this.#admin.listTopics()).includes(topic);
+    while (await isThere()) await pause(100);
+    await this.create(topic, {}).catch((error: unknown) => {
+      if (!(error instanceof kafkajs.KafkaJSProtocolError)) throw error;
+    });
+    while ((await this.leaderOf(topic)) === undefined) await pause(100);
   }
 
   /** The number of records in a topic. */
