@@ -53,6 +53,7 @@ describe.skipIf(kafka.kind === 'unavailable')('a topic deleted and made anew', (
 
   it('goes on from the chosen replica with every acknowledged write', async () => {
     for (let i = 0; i < 50; i += 1) await client.put(`k/${i}`, 'first');
+    expect(await kvctl('shard', 'recover', '0')).toContain('there is nothing to recover');
     await cluster.kill(AWAY);
     for (let i = 0; i < 50; i += 1) await client.put(`k/${i}`, 'second');
     const before = (await client.get('k/0'))?.modRevision ?? 0;

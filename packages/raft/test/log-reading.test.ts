@@ -109,3 +109,32 @@ describe('reading a log', () => {
     expect(reading.next({ offset: logOffset(9), unreadable: 'malformed' }).kind).toBe('halts');
   });
 });
+
+it('reads a later generation of a log from its genesis on', () => {
+  const of = (record: Partial<ReadRecord>): ReadRecord => ({
+    offset: logOffset(0),
+    digest: new Uint8Array(32).fill(1),
+    shardUid: UID,
+    generation: 1,
+    term: term(4),
+    leaderId: A,
+    seq: 0,
+    prevHash: new Uint8Array(32).fill(9),
+    kind: 'genesis',
+    payload: new Uint8Array(0),
+    ...record,
+  });
+  const reading = new LogReading({ ...context, generation: 1 }, undefined);
+  const digest = new Uint8Array(32).fill(2);
+  const begun = chain(new Uint8Array(32).fill(9), new Uint8Array(32).fill(1));
+  expect(reading.next(of({}))).toEqual({ kind: 'accepted' });
+  const again = reading.next(of({ offset: logOffset(1), leaderId: B }));
+  expect(again).toEqual({ kind: 'ignored', reason: 'duplicate' });
+  const barrier = { kind: 'barrier', term: term(5), leaderId: B, digest } as const;
+  expect(reading.next(of({ ...barrier, offset: logOffset(2) })).kind).toBe('accepted');
+  const prevHash = chain(begun, digest);
+  const batch = of({ ...barrier, kind: 'batch', seq: 1, prevHash, offset: logOffset(3) });
+  expect(reading.next(batch).kind).toBe('accepted');
+  const old = reading.next(of({ generation: 0, offset: logOffset(4) }));
+  expect(old).toEqual({ kind: 'halts', reason: 'wrong-generation' });
+});

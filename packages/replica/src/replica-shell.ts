@@ -204,7 +204,7 @@ export class ReplicaShell {
 
   async recoveryReport(): ReturnType<Replica['recoveryReport']> {
     if (this.#standing.stopped) throw new KvError('KV_STOPPED');
-    return this.#machine.recoveryReport(this.#standing, this.#raft.history());
+    return this.#machine.recoveryReport(this.#standing, this.#raft.history(), this.#options.clock);
   }
 
   /** These voters' disks no longer hold the log. */

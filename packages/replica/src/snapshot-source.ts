@@ -120,7 +120,8 @@ export class SnapshotSource {
     try {
       const { view, meta } = await this.#host.view();
       // Accepted but not applied yet, or stopped meanwhile.
-      if (meta.offset + 1 < request.start || meta.offset < 0 || !this.#host.follows()) {
+      const isOther = meta.generation !== this.#host.options.generation;
+      if (isOther || meta.offset + 1 < request.start || meta.offset < 0 || !this.#host.follows()) {
         await view.close();
         return { kind: 'refused', why: 'busy' };
       }

@@ -32,7 +32,7 @@ import {
   validate,
   type WriteSet,
 } from '@kvorum/mvcc';
-import type { ReadView, StateReader, StateStore, StoreBatch } from '@kvorum/ports';
+import type { Clock, ReadView, StateReader, StateStore, StoreBatch } from '@kvorum/ports';
 import {
   type AcceptedState,
   decodeGenesis,
@@ -59,6 +59,7 @@ import { decodeShardTime, encodeShardTime, ShardTime } from './shard-time.ts';
 import { SpaceReclaim } from './space-reclaim.ts';
 import type { Standing } from './standing.ts';
 import { WatchService } from './watch-service.ts';
+import { within } from './within.ts';
 import type { ExecutedBatch } from './write-path.ts';
 
 export interface StateMachineOptions {
@@ -75,6 +76,9 @@ export interface StateMachineOptions {
   readonly generation: number;
   readonly clock: { readonly nowMs: () => number; readonly wallMs: () => number };
 }
+
+/** How long a report waits for the digest of the content. */
+const REPORT_HASH_MS = 5000;
 
 interface Loaded extends Times {
   readonly slots: SlotState | undefined;
@@ -383,10 +387,12 @@ export class StateMachine {
   async recoveryReport(
     { halt, role }: Pick<Standing, 'halt' | 'role'>,
     known: readonly HistoryPoint[],
+    clock: Clock,
   ): Promise<RecoveryReport> {
     await this.#store.sync();
     const meta = await readMeta(this.#store, this.#options.shard);
-    const stateHash = await this.stateHash().catch(() => undefined);
+    // A large replica is not read to its end while an operator waits: the chain hash says as much.
+    const stateHash = await within(clock, REPORT_HASH_MS, this.stateHash());
     const { generation, index, term, revision } = meta;
     // Accepted but not applied is nothing that the shard could go on from.
     const history = known.filter((point) => point.index <= index);

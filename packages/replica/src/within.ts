@@ -1,0 +1,13 @@
+import type { Clock } from '@kvorum/ports';
+
+/** The result if it comes in time; undefined when it does not, or fails. The work goes on all the same. */
+export function within<T>(clock: Clock, ms: number, work: Promise<T>): Promise<T | undefined> {
+  return new Promise((resolve) => {
+    const cancel = clock.setTimer(ms, () => resolve(undefined));
+    const done = (result: T | undefined): void => {
+      cancel();
+      resolve(result);
+    };
+    work.then(done, () => done(undefined));
+  });
+}
