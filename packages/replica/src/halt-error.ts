@@ -1,4 +1,4 @@
-import { formatId, KvError, type MemberId, type ShardId } from '@kvorum/base';
+import { formatId, KvError, META_SHARD, type MemberId, type ShardId } from '@kvorum/base';
 import type { HaltReport } from '@kvorum/raft';
 
 /** Reasons in which this member failed, not the log. */
@@ -12,11 +12,17 @@ export function haltText({ reason, detail }: Pick<HaltReport, 'reason' | 'detail
     : `its log contradicts this replica (${reason}): ${first}`;
 }
 
+function wayOn(shard: ShardId): string {
+  return shard === META_SHARD
+    ? 'kvctl status   # which replicas and why; then docs/operations.md on halted shards'
+    : `kvctl shard recover ${shard}   # shows every replica and how to go on; docs/operations.md on halted shards`;
+}
+
 /** The answer of a halted replica. */
 export function haltError(shard: ShardId, report: Pick<HaltReport, 'reason' | 'detail'>): KvError {
   const hint = OWN_FAILURES.has(report.reason)
     ? 'mend the disk if the log line of the member names it, restart the member; halted again: report it with that line'
-    : 'kvctl status   # which replicas and why; then docs/operations.md on halted shards';
+    : wayOn(shard);
   return new KvError('KV_HALTED', haltText(report), { details: { shard, hint } });
 }
 

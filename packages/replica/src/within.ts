@@ -4,10 +4,12 @@ import type { Clock } from '@kvorum/ports';
 export function within<T>(clock: Clock, ms: number, work: Promise<T>): Promise<T | undefined> {
   return new Promise((resolve) => {
     const cancel = clock.setTimer(ms, () => resolve(undefined));
-    const done = (result: T | undefined): void => {
-      cancel();
-      resolve(result);
-    };
-    work.then(done, () => done(undefined));
+    work
+      .catch(() => undefined)
+      .then((result) => {
+        cancel();
+        resolve(result);
+      })
+      .catch(() => undefined);
   });
 }

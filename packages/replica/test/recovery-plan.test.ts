@@ -21,7 +21,7 @@ function replica(member: string, history: string, more: Partial<RecoveryReport> 
       revision: revision(1 + history.length),
       chainHash: hash(history.length),
       stateHash: undefined,
-      history: [...history].map((_, at) => [at + 1, hash(at + 1)] as const),
+      history: history.split('').map((_, at) => [at + 1, hash(at + 1)] as const),
       halted: undefined,
       leads: false,
       ...more,
