@@ -7,7 +7,7 @@ it('says whether the log or this member is to blame, without a stack', () => {
   expect(log.message).toBe(
     'kv: shard halted: its log contradicts this replica (seq-gap): record at offset 7: seq-gap',
   );
-  expect(log.details.hint).toContain('kvctl status');
+  expect(log.details.hint).toContain('kvctl shard recover 0');
   const detail = 'InvariantError: write set for revision 4\n    at apply (apply-loop.ts:1:2)';
   const own = haltError(shardId(0), { reason: 'apply-failed', detail });
   expect(own.message).toBe(
