@@ -1,25 +1,21 @@
 import { KvError, type KvRequest, type ShardId } from '@kvorum/base';
 import {
   type MemberEntry,
+  ownersOfSlots,
   parseShardMap,
+  piecesOfRange,
+  placesOfWatch,
   routeRequest,
   type ShardMap,
-  SLOT_COUNT,
+  type ShardSlots,
   type SlotSpan,
   shardOfKey,
   shardsOfRange,
   shardsWithSlots,
-  slotOfRange,
-  slotSpansOf,
+  type WatchPlace,
 } from '@kvorum/shard';
 import { MalformedAnswer } from './answer.ts';
 import type { Span } from './key-range.ts';
-
-/** A part of a watch: one shard, and the slots that it has of it. */
-export interface WatchPiece {
-  readonly shard: ShardId;
-  readonly slots: readonly SlotSpan[];
-}
 
 /** The shard map this client holds, as answers to "which shard?". */
 export class ShardRouter {
@@ -60,30 +56,22 @@ export class ShardRouter {
   }
 
   /** The shards that hold a part of a span, each with the slots that it has of it. */
-  piecesOf(span: Span): readonly WatchPiece[] {
-    const { rules } = this.#map;
-    const slot = slotOfRange(span.key, span.rangeEnd, rules);
-    if (slot !== undefined) return this.ownersOf([[slot, slot]]);
-    return this.ownersOf([[0, SLOT_COUNT - 1]]);
+  piecesOf(span: Span): readonly ShardSlots[] {
+    return piecesOfRange(this.#map, span.key, span.rangeEnd);
   }
 
   /** The shards that have these slots now, each with its part of them. */
-  ownersOf(slots: readonly SlotSpan[]): readonly WatchPiece[] {
-    const pieces = new Map<ShardId, SlotSpan[]>();
-    for (const range of this.#map.slots) {
-      for (const [from, to] of slots) {
-        const first = Math.max(from, range.from);
-        const last = Math.min(to, range.to);
-        if (first > last) continue;
-        pieces.set(range.shard, [...(pieces.get(range.shard) ?? []), [first, last]]);
-      }
-    }
-    return [...pieces].map(([shard, spans]) => ({ shard, slots: spans }));
+  ownersOf(slots: readonly SlotSpan[]): readonly ShardSlots[] {
+    return ownersOfSlots(this.#map, slots);
   }
 
-  /** All slots of a shard. */
-  slotsOf(shard: string): readonly SlotSpan[] {
-    return slotSpansOf(this.#map, shard);
+  /** Where the parts of a watch begin. Errors: KV_INVALID_ARGUMENT; see `placesOfWatch`. */
+  placesOf(
+    span: Span,
+    positions: ReadonlyMap<string, number>,
+    otherwise: number | undefined,
+  ): readonly WatchPlace[] {
+    return placesOfWatch(this.#map, this.piecesOf(span), positions, otherwise);
   }
 
   /** Whether slots have ever moved: members of the version before do not know watches of some slots only. */

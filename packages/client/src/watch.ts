@@ -1,4 +1,5 @@
 import { KvError, type WatchFilter, type WatchRequest } from '@kvorum/base';
+import { nameOfPlace, type WatchPlace } from '@kvorum/shard';
 import { errorFromPlain, FRAME } from '@kvorum/wire';
 import { type WatchEvent, watchEventOf } from './answer.ts';
 import { Backoff } from './backoff.ts';
@@ -14,7 +15,7 @@ export interface WatchOptions {
    * shard, in `revisions`.
    */
   readonly startRevision?: number | undefined;
-  /** Shard → first revision to deliver, as {@link Watch.resumeAt} reports it. */
+  /** Place → first revision to deliver, as {@link Watch.resumeAt} reports it. */
   readonly revisions?: Readonly<Record<string, number>> | undefined;
   /** Deliver what the key held before. */
   readonly prevKv?: boolean | undefined;
@@ -100,21 +101,24 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     this.#streams =
       router === undefined
         ? []
-        : placesOf(router, span, options).map((place) => this.#stream(place));
+        : router
+            .placesOf(span, new Map(Object.entries(options.revisions ?? {})), options.startRevision)
+            .map((place) => this.#stream(place));
     if (options.signal?.aborted === true) this.#onAbort();
     else options.signal?.addEventListener('abort', this.#onAbort, { once: true });
     this.poke();
   }
 
   /**
-   * Shard → first revision not yet received: give it as `revisions` to another watch to go on from
-   * here, once everything before it has been consumed. A shard is missing until its stream stands;
-   * one whose slots came from different shards stands there with its slots (`2:0-4095`).
+   * Place → first revision not yet received: give it as `revisions` to another watch to go on from
+   * here, once everything before it has been consumed. A place is a shard with slots of it
+   * (`2:0-4095`), so that it means the same when they live elsewhere; only where a watch is about
+   * one slot, as one key is, it is the shard alone. It is missing until its stream stands.
    */
   resumeAt(): Readonly<Record<string, number>> {
     return Object.fromEntries(
       this.#streams.flatMap((stream) =>
-        stream.next === undefined ? [] : [[this.#nameOf(stream), stream.next]],
+        stream.next === undefined ? [] : [[nameOfPlace(stream), stream.next]],
       ),
     );
   }
@@ -158,16 +162,8 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     return pieces.map((piece) => this.#stream({ ...piece, start: stream.next }));
   }
 
-  #stream(place: StreamPlace): ShardStream {
+  #stream(place: WatchPlace): ShardStream {
     return new ShardStream(this.#dispatcher, { ...place, request: this.#request }, this.#sink);
-  }
-
-  #nameOf({ shard, slots }: ShardStream): string {
-    const { router } = this.#dispatcher.pool;
-    const sharing = this.#streams.filter((stream) => stream.shard === shard).length > 1;
-    const isWhole = router === undefined || spansText(router.slotsOf(shard)) === spansText(slots);
-    const isPoint = this.#streams.length === 1;
-    return isPoint || (isWhole && !sharing) ? shard : `${shard}:${spansText(slots)}`;
   }
 
   #onCreated(): void {
@@ -196,46 +192,6 @@ function requestOf(span: Span, options: WatchOptions): WatchRequest {
   };
 }
 
-interface StreamPlace {
-  readonly shard: string;
-  readonly slots: readonly SlotSpan[];
-  readonly start: number | undefined;
-}
-
-type SlotSpan = readonly [from: number, to: number];
-
-const spansText = (spans: readonly SlotSpan[]): string =>
-  spans.map(([from, to]) => `${from}-${to}`).join(',');
-
-function slotsOfName(router: ShardRouter, name: string): readonly SlotSpan[] {
-  const [shard = '', text] = name.split(':');
-  if (text === undefined) return router.slotsOf(shard);
-  return text.split(',').map((span): SlotSpan => {
-    const [from = Number.NaN, to = Number.NaN] = span.split('-').map(Number);
-    if (Number.isInteger(from) && Number.isInteger(to)) return [from, to];
-    throw new KvError('KV_INVALID_ARGUMENT', `${name} is no place of a watch`);
-  });
-}
-
-/** Where the parts of a watch begin: where a name of `revisions` says so, else at `startRevision`, else now. */
-function placesOf(router: ShardRouter, span: Span, options: WatchOptions): readonly StreamPlace[] {
-  const named = Object.entries(options.revisions ?? {}).map(([name, start]) => ({
-    slots: slotsOfName(router, name),
-    start,
-  }));
-  const [only] = named;
-  const pieces = router.piecesOf(span);
-  const isPoint = pieces.length === 1 && only !== undefined && named.length === 1;
-  return pieces.flatMap(({ shard, slots }): StreamPlace[] => {
-    if (isPoint) return [{ shard, slots, start: only.start }];
-    const given = named.flatMap((one) => {
-      const common = router.ownersOf(one.slots).find((piece) => piece.shard === shard);
-      return common === undefined ? [] : [{ shard, slots: common.slots, start: one.start }];
-    });
-    return given.length > 0 ? given : [{ shard, slots, start: options.startRevision }];
-  });
-}
-
 interface StreamSink {
   readonly full: () => boolean;
   readonly push: (event: WatchEvent) => void;
@@ -245,8 +201,8 @@ interface StreamSink {
 
 /** One shard's part of a watch. */
 class ShardStream {
-  readonly shard: string;
-  readonly slots: readonly SlotSpan[];
+  readonly shard: WatchPlace['shard'];
+  readonly slots: WatchPlace['slots'];
   /**
    * First revision not yet handed to the consumer's queue; undefined = from now, and not created
    * yet.
@@ -266,7 +222,7 @@ class ShardStream {
 
   constructor(
     dispatcher: Dispatcher,
-    what: StreamPlace & { readonly request: WatchRequest },
+    what: WatchPlace & { readonly request: WatchRequest },
     sink: StreamSink,
   ) {
     this.shard = what.shard;

@@ -30,7 +30,7 @@ describe('watch', () => {
     await kv.put('b', '2');
     expect(brief(await take(now, 1))).toEqual(['put a=2 0@3']);
     expect(brief(await take(past, 2))).toEqual(['put a=1 0@2', 'put a=2 0@3']);
-    expect(past.resumeAt()).toEqual({ 0: 4 });
+    expect(past.resumeAt()).toEqual({ '0:0-16383': 4 });
   });
 
   it('goes on at another member without gap or duplicate', async () => {
@@ -58,7 +58,12 @@ describe('watch', () => {
         .map((event) => event.kv.modRevision);
       expect(seen).toEqual(seen.map((_, i) => i + 2));
     }
-    expect(Object.keys(watch.resumeAt())).toEqual(['0', '1', '2', '3']);
+    expect(Object.keys(watch.resumeAt())).toEqual([
+      '0:0-4095',
+      '1:4096-8191',
+      '2:8192-12287',
+      '3:12288-16383',
+    ]);
   });
 
   it('reports a compacted start with the first revision that is left', async () => {

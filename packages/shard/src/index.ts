@@ -63,3 +63,11 @@ export {
   switchMove,
 } from './slot-moves.ts';
 export { initialVotersOf, keepInitialVoters, shardEntryOf } from './voters.ts';
+export {
+  nameOfPlace,
+  ownersOfSlots,
+  piecesOfRange,
+  placesOfWatch,
+  type ShardSlots,
+  type WatchPlace,
+} from './watch-places.ts';
