@@ -105,6 +105,7 @@ function listenerOf(member: number): string {
 export async function startMembers(
   ground: ChaosGround,
   topicPrefix: string,
+  config: Readonly<Record<string, unknown>> = {},
 ): Promise<ProcessCluster> {
   const { links, disk, clocks, kafka } = ground;
   return ProcessCluster.start({
@@ -114,6 +115,7 @@ export async function startMembers(
     topicPrefix,
     clusterName: `chaos-${topicPrefix}`,
     ports: ground.memberPorts,
+    config,
     memberConfig: (self, members) => {
       const from = members.indexOf(self);
       const brokers = Array.from(

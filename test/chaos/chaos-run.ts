@@ -7,7 +7,7 @@ import { ChaosGround } from './chaos-cluster.ts';
 import { checkFile } from './check-file.ts';
 import { Leg } from './leg.ts';
 import { loseTail } from './lost-tail.ts';
-import { LONG, Plan, SHORT } from './plan.ts';
+import { LONG, namesChange, Plan, SHORT } from './plan.ts';
 import { nowMs, type Outcomes } from './recorder.ts';
 import type { ChaosReport, EpisodeReport } from './report.ts';
 
@@ -116,19 +116,22 @@ async function runLegs(
   collected: Collected,
 ): Promise<void> {
   const { seed, minutes, opsPerSecond, recoveryMsMax, directory, signal, say } = options;
-  const plan = new Plan(seededRng(seed), {
-    longest: minutes <= SHORT_RUN_MINUTES ? SHORT : LONG,
-    equipment: ground,
-    only: options.only,
-  });
+  const { only } = options;
+  const longest = minutes <= SHORT_RUN_MINUTES ? SHORT : LONG;
+  const planOf = (changes: boolean): Plan =>
+    new Plan(seededRng(seed), { longest, equipment: ground, only, changes });
+  const plans = [planOf(false), planOf(true)] as const;
   const beganMs = nowMs();
   const endMs = beganMs + minutes * MINUTE_MS;
   // No minutes: only the lost tail.
   const legs = minutes > 0 ? Math.max(1, Math.round(minutes / LEG_MINUTES)) : 0;
   for (let number = 1; number <= legs && collected.violations.length === 0; number += 1) {
     signal.throwIfAborted();
+    // Every other cluster changes itself, from the second on.
+    const changes = only === undefined ? number % 2 === 0 : namesChange(only);
+    const plan = plans[changes ? 1 : 0];
     const leg = new Leg({
-      ...{ number, ground, plan, seed, opsPerSecond, beganMs, recoveryMsMax, directory },
+      ...{ number, changes, ground, plan, seed, opsPerSecond, beganMs, recoveryMsMax, directory },
       rng: seededRng(seed * 1000 + number),
       untilMs: beganMs + ((endMs - beganMs) * number) / legs,
       signal,

@@ -14,7 +14,9 @@ const UNKNOWN_PER_GROUP_MAX = 4;
 
 /** Some keys of one directory, which therefore lie in one shard. */
 export interface Group {
+  /** The shard that had it when it was begun; slots move. */
   readonly shard: string;
+  readonly directory: string;
   readonly keys: readonly string[];
   operations: number;
   /** Operations of unknown outcome. */
@@ -23,11 +25,18 @@ export interface Group {
   readonly seen: Map<string, string | undefined>;
 }
 
+/** The part of a key that decides on its slot. */
+export function directoryOf(key: string): string {
+  return key.slice(0, key.lastIndexOf('/') + 1);
+}
+
 /** The keys in use: a few in every shard, replaced again and again. */
 export class KeySpace {
   readonly #client: KvorumClient;
   readonly #rng: Rng;
   readonly #groups = new Map<string, Group[]>();
+  /** Every group there ever was. */
+  readonly all: Group[] = [];
   #nextDirectory = 0;
 
   constructor(client: KvorumClient, rng: Rng) {
@@ -68,7 +77,9 @@ export class KeySpace {
       this.#nextDirectory += 1;
       if ((await this.#client.shardOf(`${directory}k0`)) !== shard) continue;
       const keys = Array.from({ length: KEYS_PER_GROUP }, (_, i) => `${directory}k${i}`);
-      return { shard, keys, operations: 0, unknown: 0, seen: new Map() };
+      const group = { shard, directory, keys, operations: 0, unknown: 0, seen: new Map() };
+      this.all.push(group);
+      return group;
     }
   }
 }

@@ -6,6 +6,7 @@ import { HISTORY_VERSION, HistoryWriter } from '@kvorum/simulator';
 import { KafkaTopics } from '../e2e/kafka-topics.ts';
 import type { ProcessCluster } from '../e2e/process-cluster.ts';
 import { replicaDifferences } from '../e2e/replica-hashes.ts';
+import { CHANGING_CONFIG, orphans } from './changes.ts';
 import { type ChaosGround, SMALL_DISK_MEMBER, startMembers } from './chaos-cluster.ts';
 import type { Fault } from './fault.ts';
 import { Load } from './load.ts';
@@ -25,6 +26,8 @@ export interface LegOptions {
   readonly rng: Rng;
   readonly seed: number;
   readonly opsPerSecond: number;
+  /** Whether the plan changes the cluster itself. */
+  readonly changes: boolean;
   /** No episode begins later. */
   readonly untilMs: number;
   /** When the run began. */
@@ -70,17 +73,18 @@ export class Leg {
 
   /** Leaves a whole history behind; the cluster is gone afterwards. */
   async run(): Promise<void> {
-    const { ground, seed, number, opsPerSecond, signal } = this.#options;
+    const { ground, seed, number, opsPerSecond, signal, changes, rng } = this.#options;
     const run = { seed, leg: number, opsPerSecond };
     const header = { type: 'history', version: HISTORY_VERSION, source: 'chaos' } as const;
     const history = new HistoryWriter(this.historyPath, { ...header, tick: 'us', run });
     const recorder = new Recorder(history);
     this.#recorder = recorder;
-    const members = await startMembers(ground, this.#topicPrefix);
+    const members = await startMembers(ground, this.#topicPrefix, changes ? CHANGING_CONFIG : {});
     const topics = await KafkaTopics.connect(ground.kafka.brokers);
     const { endpoints } = members;
     const client = await connect({ endpoints, name: 'probe' });
-    const load = new Load({ endpoints, rng: this.#options.rng, recorder, opsPerSecond });
+    const timelines = changes ? 'directories' : 'shards';
+    const load = new Load({ endpoints, rng, recorder, opsPerSecond, timelines });
     this.#load = load;
     const world = new World({ ground, members, topics, topicPrefix: this.#topicPrefix, signal });
     const watch = setInterval(() => this.#watch(world), WATCH_MS);
@@ -101,29 +105,37 @@ export class Leg {
   }
 
   async #episodes(world: World, load: Load, client: KvorumClient): Promise<void> {
-    const { plan, rng, untilMs, say } = this.#options;
-    const weak = drawWeakTopic(rng, load.shards);
-    let weakened = true;
-    const noticing = weak.run(world).then(
-      (problems) => {
-        this.violations.push(...problems);
-        this.besides.push(
-          `${weak.text}: ${problems.length === 0 ? 'noticed and named' : 'MISSED'}`,
-        );
+    const { plan, untilMs, changes } = this.#options;
+    let weakened = false;
+    let noticing = Promise.resolve();
+    // Whoever joins refuses a topic with weak settings.
+    if (!changes) {
+      weakened = true;
+      noticing = this.#weaken(world, load).finally(() => {
         weakened = false;
-      },
-      (error: unknown) => {
-        if (!this.#options.signal.aborted) this.violations.push(`weak settings: ${String(error)}`);
-        weakened = false;
-      },
-    );
-    say(`weakened ${weak.text}`);
+      });
+    }
     while (nowMs() < untilMs && !this.#hopeless) {
       await world.pause(QUIET_MS);
       const episode = plan.next(!weakened);
       if (episode !== undefined) await this.#episode(episode, world, load, client);
     }
     await noticing;
+  }
+
+  /** Until every member has named a setting that would lose data. */
+  async #weaken(world: World, load: Load): Promise<void> {
+    const { rng, say, signal } = this.#options;
+    const weak = drawWeakTopic(rng, load.shards);
+    say(`weakened ${weak.text}`);
+    try {
+      const problems = await weak.run(world);
+      this.violations.push(...problems);
+      const end = problems.length === 0 ? 'noticed and named' : 'MISSED';
+      this.besides.push(`${weak.text}: ${end}`);
+    } catch (error) {
+      if (!signal.aborted) this.violations.push(`weak settings: ${String(error)}`);
+    }
   }
 
   async #episode(episode: Episode, world: World, load: Load, client: KvorumClient): Promise<void> {
@@ -184,6 +196,11 @@ export class Leg {
       this.#violation(problem);
     }
     this.#readMemberLogs(world.members);
+    if (this.#options.changes) {
+      for (const problem of await orphans(world, client)) this.#violation(problem);
+      // A log that is cut cannot be read from its beginning.
+      return;
+    }
     const history = this.#recorder?.history;
     const from = { brokers: ground.kafka.brokers, topicPrefix: this.#topicPrefix };
     if (history !== undefined) await recordLogs(history, from, load.shards);

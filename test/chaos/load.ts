@@ -6,7 +6,7 @@ import { type Group, KeySpace, learn, PREFIX } from './key-space.ts';
 import { pick } from './links.ts';
 import { type Answered, nowMs, type Recorder } from './recorder.ts';
 import * as requests from './requests.ts';
-import { Watcher } from './watcher.ts';
+import { type Mark, type Timelines, Watcher } from './watcher.ts';
 
 export interface LoadOptions {
   /** One a member, in their order. */
@@ -14,6 +14,7 @@ export interface LoadOptions {
   readonly rng: Rng;
   readonly recorder: Recorder;
   readonly opsPerSecond: number;
+  readonly timelines: Timelines;
 }
 
 /** How a worker writes: how long it waits, and whether a session makes its retries exactly-once. */
@@ -42,6 +43,8 @@ const MEMBER_READ_MS = 2000;
 const BACK_OFF_MS = 400;
 /** Events of one watch before its watcher opens another. */
 const REOPEN_AFTER = 400;
+/** Slots move to another shard within that time. */
+const AWAY_MS = 3000;
 /** Time for watchers to hear of everything, and for operations to end, once nothing is broken any more. */
 const CATCH_UP_MS = 30_000;
 const POLL_MS = 100;
@@ -123,21 +126,22 @@ export class Load {
   async stop(): Promise<readonly string[]> {
     this.#running = false;
     const problems: string[] = [];
-    const untilMs = nowMs() + CATCH_UP_MS;
     const ended = Promise.all(this.#workers).then(() => true);
     if (!(await Promise.race([ended, pause(CATCH_UP_MS, false)]))) {
       problems.push(`operations never ended: ${this.#options.recorder.open.join('; ')}`);
     }
+    const marks = await this.#mark(problems);
+    const untilMs = nowMs() + CATCH_UP_MS;
     for (const watcher of this.watchers) {
-      while (!watcher.hasSeen(this.#revisions) && nowMs() < untilMs && !watcher.failure) {
+      while (this.#isBehind(watcher, marks) && nowMs() < untilMs && !watcher.failure) {
         await pause(POLL_MS);
       }
       if (watcher.failure !== undefined) problems.push(`watch ended by itself: ${watcher.failure}`);
-      else if (!watcher.hasSeen(this.#revisions)) problems.push(this.#lagOf(watcher));
+      else if (this.#isBehind(watcher, marks)) problems.push(this.#lagOf(watcher, marks));
     }
     // What is received is consumed within a turn or two of the event loop.
     await pause(POLL_MS);
-    await Promise.all(this.watchers.map((watcher) => watcher.stop()));
+    await Promise.all(this.watchers.map((watcher) => watcher.stop(marks)));
     await this.close();
     return problems;
   }
@@ -147,10 +151,33 @@ export class Load {
     await Promise.all(this.#clients.map((client) => client.close()));
   }
 
-  #lagOf(watcher: Watcher): string {
+  /** A last write in every directory, where those are the timelines: whoever watches has to come to it. */
+  async #mark(problems: string[]): Promise<ReadonlyMap<string, Mark>> {
+    const marks = new Map<string, Mark>();
+    if (this.#options.timelines === 'shards') return marks;
+    const client = await this.#connect('marks');
+    for (const group of this.#keySpace().all) {
+      const value = this.#value();
+      const request = requests.put(group.keys[0] ?? '', value);
+      const process = this.#newProcess('marks');
+      const task = { group, process, request, timeoutMs: CATCH_UP_MS };
+      const answer = await this.#viaClient(client, task);
+      if (answer === undefined) problems.push(`no last write in ${group.directory}`);
+      else marks.set(group.directory, { revision: answer.revision, value });
+    }
+    return marks;
+  }
+
+  #isBehind(watcher: Watcher, marks: ReadonlyMap<string, Mark>): boolean {
+    if (this.#options.timelines === 'shards') return !watcher.hasSeen(this.#revisions);
+    return watcher.missing(marks).length > 0;
+  }
+
+  #lagOf(watcher: Watcher, marks: ReadonlyMap<string, Mark>): string {
     const wanted = JSON.stringify(Object.fromEntries(this.#revisions));
     const got = JSON.stringify(watcher.resumeAt());
-    return `${watcher.name} was not told of everything within ${CATCH_UP_MS} ms: it is at ${got}, the shards at ${wanted}`;
+    const without = watcher.missing(marks).join(' ');
+    return `${watcher.name} was not told of everything within ${CATCH_UP_MS} ms: it is at ${got}, the shards at ${wanted}; last writes missing: ${without || 'none'}`;
   }
 
   #keySpace(): KeySpace {
@@ -170,8 +197,8 @@ export class Load {
   }
 
   async #startWatchers(): Promise<void> {
-    const { recorder, endpoints } = this.#options;
-    const base = { history: recorder.history, prefix: PREFIX };
+    const { recorder, endpoints, timelines } = this.#options;
+    const base = { history: recorder.history, prefix: PREFIX, timelines };
     const shared = await this.#connect('watchers');
     const again = await this.#connect('watch-again');
     const first = await this.#connect('watch-first-member', { only: endpoints[0] });
@@ -179,7 +206,10 @@ export class Load {
     this.watchers.push(
       new Watcher({ ...base, name: 'watch-all', client: shared, prevKv: true }),
       new Watcher({ ...base, name: 'watch-puts', client: shared, filters }),
-      new Watcher({ ...base, name: 'watch-again', client: again, reopenAfter: REOPEN_AFTER }),
+      new Watcher({
+        ...{ ...base, name: 'watch-again', client: again, reopenAfter: REOPEN_AFTER },
+        ...(timelines === 'directories' ? { awayMs: AWAY_MS } : {}),
+      }),
       new Watcher({ ...base, name: 'watch-first-member', client: first }),
     );
     await Promise.all(this.watchers.map((watcher) => watcher.start()));
@@ -254,7 +284,9 @@ export class Load {
   ): Promise<Answered | undefined> {
     const { shard } = group;
     const [client = process] = process.split('/');
-    const called = { client, process, shard, request, ...(member === undefined ? {} : { member }) };
+    const timeline = this.#options.timelines === 'shards' ? shard : group.directory;
+    const by = member === undefined ? {} : { member };
+    const called = { client, process, timeline, shard, request, ...by };
     group.operations += 1;
     const answer = await this.#options.recorder.run(called, timeoutMs, send);
     if (answer === undefined) {

@@ -12,7 +12,8 @@ const USAGE = `usage: npm run chaos -- [options]
   --rate N         operations a second (200)
   --port N         first of 24 ports to use (free ones)
   --out DIR        histories, logs and report.json (a temporary directory, deleted when all is well)
-  --only TEXT      only faults with TEXT in their kind, as the report names it: 'all brokers'
+  --only TEXT,...  only faults with TEXT in their kind, as the report names it: 'all brokers'
+                   ('replace,scale': members are replaced, shards scaled, under kills)
   --recovery MS    most that recovery may take after the last heal (10000)
   --no-lost-tail   do not sacrifice a cluster at the end
   --json           the report as JSON on standard output`;

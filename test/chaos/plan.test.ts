@@ -1,7 +1,7 @@
 import { seededRng } from '@kvorum/testkit';
 import { expect, it } from 'vitest';
 import type { Fault } from './fault.ts';
-import { LONG, Plan, SHORT } from './plan.ts';
+import { LONG, namesChange, Plan, SHORT } from './plan.ts';
 import { faultRows } from './report.ts';
 import { longestGaps } from './unavailability.ts';
 
@@ -64,6 +64,25 @@ it('draws only what is asked for, if there is such a thing', () => {
   expect(full.next(false)).toBeUndefined();
   expect(full.next(true)?.faults.map(({ kind }) => kind)).toEqual(['full disk']);
   expect(new Plan(seededRng(1), { ...options, only: 'flood' }).next(true)).toBeUndefined();
+});
+
+it('changes the cluster itself only where that is asked for', () => {
+  const options = { longest: LONG, equipment: NOTHING_LACKS };
+  const kindsOf = (plan: Plan): Set<string | undefined> =>
+    new Set(Array.from({ length: 60 }, () => plan.next(true)?.faults[0]?.kind));
+  const changes = ['every member replaced', 'scale to 8 shards and back'];
+  const still = kindsOf(new Plan(seededRng(1), options));
+  expect(changes.filter((kind) => still.has(kind))).toEqual([]);
+  const only = 'replace,scale';
+  expect(kindsOf(new Plan(seededRng(1), { ...options, only, changes: true }))).toEqual(
+    new Set(changes),
+  );
+  expect([undefined, 'of a broker', 'scale', only].map(namesChange)).toEqual([
+    false,
+    false,
+    true,
+    true,
+  ]);
 });
 
 it('measures how long a shard took no write', () => {

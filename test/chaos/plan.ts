@@ -1,4 +1,5 @@
 import type { Rng } from '@kvorum/ports';
+import { replaceMembers, scaleShards } from './changes.ts';
 import type { DrawFault, Fault, Longest } from './fault.ts';
 import { cutOneLink, isolateMember, resetLinks, slowLinks } from './link-faults.ts';
 import * as faults from './process-faults.ts';
@@ -18,8 +19,10 @@ export interface Equipment {
 export interface PlanOptions {
   readonly longest: Longest;
   readonly equipment: Equipment;
-  /** Part of the kinds that are wanted; all when absent. */
+  /** Parts of the kinds that are wanted, with commas between; all when absent. */
   readonly only?: string | undefined;
+  /** Whether the cluster itself may change: members replaced, shards scaled. */
+  readonly changes?: boolean;
 }
 
 /** So many times every kind is drawn in the hope of one that fits. */
@@ -44,12 +47,19 @@ const WITH_RESTARTS: readonly DrawFault[] = [
   faults.killBroker,
   faults.killAllMembers,
 ];
+const CHANGES: readonly string[] = ['every member replaced', 'scale to 8 shards and back'];
 /** Those that take long: a short run has one of them. */
 const SLOW: readonly DrawFault[] = [
   faults.killAllBrokers,
   faults.pauseAllBrokers,
   faults.restartMembersInTurn,
 ];
+
+/** Whether parts of kinds name a change of the cluster. */
+export function namesChange(only: string | undefined): boolean {
+  const parts = only?.split(',') ?? [];
+  return parts.some((part) => part !== '' && CHANGES.some((kind) => kind.includes(part)));
+}
 
 /** Draws episodes from a seed: every kind of fault comes before any comes again. */
 export class Plan {
@@ -80,24 +90,27 @@ export class Plan {
   }
 
   #take(fits: (fault: Fault) => boolean): Fault | undefined {
-    const { only = '' } = this.#options;
+    const wanted = (this.#options.only ?? '').split(',');
     for (let draws = 0; draws < DRAWS_MAX; draws += 1) {
       const at = this.#bag.findIndex((fault) => fits(fault));
       const [fault] = at < 0 ? [] : this.#bag.splice(at, 1);
       if (fault !== undefined) return fault;
-      this.#bag.push(...this.#shuffled().filter(({ kind }) => kind.includes(only)));
+      this.#bag.push(
+        ...this.#shuffled().filter(({ kind }) => wanted.some((part) => kind.includes(part))),
+      );
     }
     return undefined;
   }
 
   #shuffled(): Fault[] {
-    const { longest, equipment } = this.#options;
+    const { longest, equipment, changes = false } = this.#options;
     const { disk, clocks } = equipment;
     const kinds: DrawFault[] = [...WITHOUT_RESTARTS, ...WITH_RESTARTS];
     if (longest === LONG) kinds.push(...SLOW, faults.restartBrokersInTurn);
     else kinds.push(SLOW[this.#rng.integer(0, SLOW.length)] ?? faults.killAllBrokers);
     if (disk !== undefined) kinds.push(faults.fillDisk);
     if (clocks !== undefined) kinds.push(faults.jumpClock);
+    if (changes) kinds.push(replaceMembers, scaleShards);
     const drawn: Fault[] = [];
     while (kinds.length > 0) {
       const [kind] = kinds.splice(this.#rng.integer(0, kinds.length), 1);

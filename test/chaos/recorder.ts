@@ -5,6 +5,9 @@ import type { HistoryWriter, RecordedResponse } from '@kvorum/simulator';
 export interface Called {
   readonly client: string;
   readonly process: string;
+  /** What its revisions count in: see `Timelines`. */
+  readonly timeline: string;
+  /** The shard whose load it is part of. */
   readonly shard: string;
   readonly request: KvRequest;
   readonly member?: string;
@@ -59,8 +62,9 @@ export class Recorder {
     send: () => Promise<Answered>,
   ): Promise<Answered | undefined> {
     const startMs = nowMs();
-    const operation = this.history.call(microseconds(startMs), called);
-    const { client, shard, request } = called;
+    const { timeline, shard, ...rest } = called;
+    const { client, request } = called;
+    const operation = this.history.call(microseconds(startMs), { ...rest, shard: timeline });
     const text = `${request.op} of ${client} on shard ${shard}`;
     this.#open.set(operation, { text, untilMs: startMs + timeoutMs + ANSWER_SLACK_MS });
     const counts = this.#countsOf(called);
