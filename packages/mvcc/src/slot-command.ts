@@ -33,6 +33,8 @@ export type ImportRows = OfMove & {
   readonly action: 'import-rows';
   readonly from: number;
   readonly to: number;
+  /** Compact revision of the source when they were read. */
+  readonly floor: number;
   readonly rows: readonly Uint8Array[];
 };
 
@@ -89,7 +91,7 @@ export function nextOwnership(
       return changeImport(view, command.move, (found) => {
         if (found.state !== 'open') return refused(command, `it is ${found.state}`);
         if (found.next !== command.from) return refused(command, `it stands at ${found.next}`);
-        return { ...found, next: command.to };
+        return { ...found, next: command.to, floor: Math.max(found.floor, command.floor) };
       });
     case 'import-seal':
       return changeImport(view, command.move, (found) => {

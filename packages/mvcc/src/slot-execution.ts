@@ -12,6 +12,7 @@ import {
   revisionKeySub,
   rowKey,
   rowMain,
+  rowStoreKey,
 } from './row-codec.ts';
 import {
   type ImportRows,
@@ -26,6 +27,7 @@ import {
   type SlotSpan,
   spansHold,
 } from './slot-ownership.ts';
+import { rowsAt } from './visible.ts';
 import { wholeRevisions } from './whole-revisions.ts';
 
 /** Sub-revisions that one import has for itself in each revision: more than a record has changes. */
@@ -145,17 +147,59 @@ function* dropPiece(
   return { ownership: { ...ownership, drops }, rows: [], deletes, revisionCount: 0 };
 }
 
-/** The next piece of the history of some slots, oldest first, from revision `from` on. */
+/** What an export reads; moves on while it runs. */
+export interface ExportView {
+  readonly revision: number;
+  /** First revision from which the history of the slots is whole. */
+  readonly compactRevision: number;
+  /** Rows may be missing anywhere: slots have left since the view was taken. */
+  readonly isOver: boolean;
+}
+
+/**
+ * The next piece of the history of some slots, oldest first, from revision `from` on. Of what a compaction is about only that is in
+ * it which stands at the compact revision: which of the other rows are still on a disk differs between replicas.
+ */
 export function* exportSlots(
-  view: () => { readonly revision: number; readonly compactRevision: number },
+  view: () => ExportView,
   slots: readonly SlotSpan[],
   from: number,
   space: SlotSpace,
 ): Reading<SlotExport> {
-  const { revision } = view();
-  const all = from > revision ? [] : yield* wholeRevisions(from, revision);
-  const rows = all.filter((row) => spansHold(slots, space.ofKey(rowKey(row))));
-  const last = all.at(-1);
-  const next = last === undefined ? Math.max(from, revision + 1) : rowMain(last) + 1;
-  return { rows, next, revision, compactRevision: view().compactRevision };
+  for (;;) {
+    const { revision, compactRevision } = view();
+    const all = from > revision ? [] : yield* wholeRevisions(from, revision);
+    const ours = all.filter((row) => spansHold(slots, space.ofKey(rowKey(row))));
+    const rows = yield* standing(ours, compactRevision, view);
+    // Rows that were compacted while this was read may be missing from it.
+    if (view().compactRevision !== compactRevision) continue;
+    const last = all.at(-1);
+    const next = last === undefined ? Math.max(from, revision + 1) : rowMain(last) + 1;
+    return { rows, next, revision, compactRevision };
+  }
+}
+
+/** Without the rows below `floor` that were superseded, or deleted, by then. */
+function* standing(
+  rows: readonly Uint8Array[],
+  floor: number,
+  view: () => ExportView,
+): Reading<readonly Uint8Array[]> {
+  const old = rows.filter((row) => rowMain(row) < floor);
+  if (old.length === 0) return rows;
+  const keys = [...new Map(old.map((row) => [byteText(rowKey(row)), rowKey(row)])).values()];
+  const heads = (yield* getMany(keys.map(headKey))).filter((value) => value !== undefined);
+  const pointers = heads.map(decodeHead).map(({ modMain, modSub }) => ({
+    main: modMain,
+    sub: modSub,
+  }));
+  const snapshot = {
+    compactRevision: () => (view().isOver ? Number.MAX_SAFE_INTEGER : view().compactRevision),
+    localRow: () => undefined,
+  };
+  const stands = new Set<string>();
+  for (const row of yield* rowsAt(snapshot, pointers, floor)) {
+    if (row !== undefined) stands.add(byteText(rowStoreKey(row)));
+  }
+  return rows.filter((row) => rowMain(row) >= floor || stands.has(byteText(rowStoreKey(row))));
 }

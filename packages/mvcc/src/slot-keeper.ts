@@ -1,10 +1,17 @@
 import { assert, type KvError, type KvRequest, type Revision } from '@kvorum/base';
 import type { Reading } from './reading.ts';
 import type { SlotCommand } from './slot-command.ts';
-import { executeSlots, exportSlots, type SlotEffects, type SlotExport } from './slot-execution.ts';
+import {
+  type ExportView,
+  executeSlots,
+  exportSlots,
+  type SlotEffects,
+  type SlotExport,
+} from './slot-execution.ts';
 import {
   decodeOwnership,
   emptyOwnership,
+  historyFloor,
   type SlotOwnership,
   type SlotSpace,
   type SlotSpan,
@@ -104,7 +111,13 @@ export class SlotKeeper {
     from: number,
   ): Reading<SlotExport> {
     assert(this.space !== undefined, 'a shard whose slots move knows how keys lie in slots');
-    return yield* exportSlots(view, slots, from, this.space);
+    const moment = this.moment();
+    const exported = (): ExportView => {
+      const { revision, compactRevision } = view();
+      const floor = historyFloor(this.row, slots, compactRevision);
+      return { revision, compactRevision: floor, isOver: moment.isOver() };
+    };
+    return yield* exportSlots(exported, slots, from, this.space);
   }
 
   private set(ownership: SlotOwnership): void {

@@ -32,7 +32,7 @@ export interface SlotImport {
   readonly band: number;
   /** Everything below this revision of the source is copied. */
   readonly next: number;
-  /** Compact revision of the source when the import was sealed: older history never came. */
+  /** Compact revision of the source when the last piece was read there: older history never came. */
   readonly floor: number;
   /** Last revision of the source that can have changed the slots; -1 until sealed. */
   readonly sealed: number;
@@ -174,7 +174,8 @@ export class SlotTable {
     const coming = imports.filter(({ state }) => state !== 'adopted');
     this.hasForeignRows = coming.length > 0 || drops.length > 0;
     this.isHandingOver = frozen.length > 0 || coming.some(({ state }) => state === 'sealed');
-    this.floor = imports.reduce((floor, one) => Math.max(floor, one.floor), -1);
+    const here = imports.filter(({ state }) => state === 'adopted');
+    this.floor = here.reduce((floor, one) => Math.max(floor, one.floor), -1);
   }
 
   isOwned(slot: number): boolean {
@@ -217,6 +218,26 @@ export class SlotTable {
       this.states.fill(state, from, to + 1);
     }
   }
+}
+
+/**
+ * First revision from which a shard's history of some slots is whole: what never came with them is missing for ever, whoever
+ * takes them on. A compaction from before they came is not about them.
+ */
+export function historyFloor(
+  ownership: SlotOwnership | undefined,
+  slots: readonly SlotSpan[],
+  compactRevision: number,
+): number {
+  let own = slots;
+  let floor = -1;
+  for (const one of ownership?.imports ?? []) {
+    if (one.state !== 'adopted' || !spansMeet(one.slots, slots)) continue;
+    own = subtractSpans(own, one.slots);
+    const untouched = one.compactedBefore === compactRevision;
+    floor = Math.max(floor, untouched ? one.floor : Math.max(one.floor, compactRevision));
+  }
+  return own.length > 0 ? Math.max(floor, compactRevision) : floor;
 }
 
 /** Whether a slot lies in one of the spans. */

@@ -61,7 +61,7 @@ export interface Pointer {
  * Cost: one get-many per step back, for all keys together.
  */
 export function* rowsAt(
-  snapshot: Snapshot,
+  snapshot: Pick<Snapshot, 'compactRevision' | 'localRow'>,
   pointers: readonly Pointer[],
   at: number,
 ): Reading<readonly (Uint8Array | undefined)[]> {
@@ -100,7 +100,7 @@ function olderThan(row: Uint8Array, at: number): Pointer | undefined {
 
 /** The rows at exactly these positions, undefined where there is none. */
 export function* fetchRows(
-  snapshot: Snapshot,
+  snapshot: Pick<Snapshot, 'localRow'>,
   pointers: readonly Pointer[],
 ): Reading<readonly (Uint8Array | undefined)[]> {
   const rows: (Uint8Array | undefined)[] = [];

@@ -32,6 +32,8 @@ class Shard {
   readonly seen = new Map<number, WatchEvent[]>();
   readonly position = new Map<number, number>();
   readonly gone = new Set<number>();
+  /** What each key should hold. */
+  readonly newest = new Map<string, string | undefined>();
   full = false;
   private readonly startsEmpty: boolean;
 
@@ -124,6 +126,7 @@ const plan = fc.record({
   targetCompacts: fc.boolean(),
   compactSourceAt: fc.option(fc.integer({ min: 1, max: 12 }), { nil: undefined }),
   during: fc.array(fc.array(write, { maxLength: 4 }), { minLength: 1, maxLength: 5 }),
+  compactDuring: fc.option(fc.integer({ min: 0, max: 3 }), { nil: undefined }),
   unfrozenOnce: fc.boolean(),
   lagging: fc.boolean(),
   followerCompactsEarly: fc.boolean(),
@@ -142,6 +145,7 @@ function apply(
       ? shard.put(one.name, `v${counter}`)
       : shard.run({ op: 'delete-range', key: utf8(one.name) });
   expect(result.ok).toBe(true);
+  shard.newest.set(one.name, one.kind === 'put' ? `v${counter}` : undefined);
 }
 
 /** Copies what the target lacks; `rowsMax` cuts the pieces small. */
@@ -151,12 +155,23 @@ function copy(source: Shard, target: Shard): void {
   const found = decodeOwnership(row).imports.at(-1);
   if (found === undefined) throw new Error('no import has begun');
   const piece = source.leader.run(source.leader.engine.exportSlots(found.slots, found.next));
+  const { compactRevision: floor } = piece;
+  if (found.next > 0 && floor > found.next && floor > found.floor) {
+    // As the driver does it: what was deleted since may not be told any more.
+    target.must({ op: 'slots', action: 'discard', move: 'm' });
+    dropAll(target);
+    const { attempt, slots } = found;
+    target.must({ op: 'slots', action: 'import-begin', move: 'm', attempt, slots, owned: [] });
+    copy(source, target);
+    return;
+  }
   target.must({
     op: 'slots',
     action: 'import-rows',
     move: 'm',
     from: found.next,
     to: piece.next,
+    floor: piece.compactRevision,
     rows: piece.rows,
   });
 }
@@ -231,9 +246,16 @@ function moveSlots(given: Plan): void {
     owned,
   });
   source.leader.store.scanRowsMax = 3;
-  for (const writes of given.during) {
+  for (const [i, writes] of given.during.entries()) {
     for (const one of writes) apply(source, one);
     copy(source, target);
+    // A compaction in the middle of a copy; who lags behind by it is not the subject then.
+    if (given.compactDuring === i && !given.lagging) {
+      source.leader.catchUp();
+      const { revision, compactRevision } = source.leader.engine;
+      if (revision > compactRevision) source.run({ op: 'compact', revision });
+      if (given.followerCompactsEarly) source.leader.compactPhysically();
+    }
     source.leader.compactPhysically(1);
     expect(target.leader.run(target.leader.engine.range({ op: 'range', key: utf8('a') })).ok).toBe(
       false,
@@ -242,6 +264,7 @@ function moveSlots(given: Plan): void {
   let attempt = 1;
   const tag = { clientId: 'c'.repeat(32), seq: 1, ackedThrough: 0, retry: false };
   const acknowledged = source.run({ op: 'put', key: utf8('a'), value: utf8('session') }, tag);
+  source.newest.set('a', 'session');
   handOver(source, target, attempt);
   if (given.unfrozenOnce) {
     source.must({ op: 'slots', action: 'unfreeze', move: 'm', attempt });
@@ -269,12 +292,22 @@ function moveSlots(given: Plan): void {
   const put = { op: 'put', key: utf8('a'), value: utf8('late') } as const;
   expect(source.run(put, late)).toMatchObject({ ok: false, error: { code: 'KV_WRONG_SHARD' } });
   dropAll(source);
+  for (const name of NAMES.filter(isMoved)) {
+    const found = target.leader.run(target.leader.engine.range({ op: 'range', key: utf8(name) }));
+    if (!found.ok) throw found.error;
+    const [kv] = found.value.kvs;
+    expect(kv === undefined ? undefined : fromUtf8(kv.value)).toBe(source.newest.get(name));
+  }
   const marker = target.leader.engine.revision;
   for (const one of given.after) if (isMoved(one.name)) apply(target, one);
   watchAll(target, 2, source.position.get(1) ?? 0);
   target.leader.catchUp();
-  const events = [...(source.seen.get(1) ?? []), ...(target.seen.get(2) ?? [])];
-  const expected = [...truth.values()].flat().filter(({ at }) => at >= floor);
+  // The source can tell its history from there on; what its watcher was told before is not in it any more.
+  const whole = Math.max(floor, source.leader.engine.compactRevision);
+  const events = [...(source.seen.get(1) ?? []), ...(target.seen.get(2) ?? [])].filter(
+    ({ kv }) => kv.modRevision >= whole,
+  );
+  const expected = [...truth.values()].flat().filter(({ at }) => at >= whole);
   expected.sort((a, b) => a.at - b.at);
   expect(shown(events).slice(0, expected.length)).toEqual(expected.map(({ text }) => text));
   expect(events.slice(expected.length).every(({ kv }) => kv.modRevision > marker)).toBe(true);
@@ -346,6 +379,19 @@ describe('slots move to another shard', () => {
     target.must({ op: 'slots', action: 'adopt', move: 'm', mapVersion: 2 });
     expect(target.history('a', 1)).toEqual(before);
     expect(OTHERS).toHaveLength(2);
+  });
+
+  it('tells the next shard where the history that came to it begins', () => {
+    const [source, target] = [new Shard(false), new Shard(true)];
+    for (const value of ['1', '2', '3']) source.put('a', value);
+    source.run({ op: 'compact', revision: 3 });
+    const begin = { op: 'slots', action: 'import-begin', move: 'm', attempt: 1 } as const;
+    target.must({ ...begin, slots: MOVED, owned: [] });
+    handOver(source, target, 1);
+    target.must({ op: 'slots', action: 'adopt', move: 'm', mapVersion: 2 });
+    const piece = target.leader.run(target.leader.engine.exportSlots(MOVED, 0));
+    expect(piece.compactRevision).toBe(3);
+    expect(target.leader.engine.compactRevision).toBe(-1);
   });
 
   it('refuses ranges of several slots by a map from before the move, and while slots change hands', () => {

@@ -84,6 +84,8 @@ export class SlotMoveDriver {
   #bytes = 0;
   #next = 0;
   #sourceRevision = 0;
+  /** Compact revision of the source at the last piece. */
+  #floor = -1;
 
   constructor(host: SlotMoveHost, throttle: Throttle, id: string) {
     this.#host = host;
@@ -141,8 +143,10 @@ export class SlotMoveDriver {
     // All is here already, and the source waits: an earlier driver came so far.
     if (state === 'sealed') return this.#switch(move);
     let next = this.#importedTo(move);
+    this.#floor = this.#import(move)?.floor ?? -1;
     for (;;) {
       const piece = await this.#pull(move, next);
+      if (piece === undefined) return this.#discard(move);
       next = piece.next;
       const bytes = bytesOf(piece.rows);
       await this.#throttle.take(bytes);
@@ -160,10 +164,16 @@ export class SlotMoveDriver {
     throw new KvError('KV_INVALID_ARGUMENT', `move ${move.id} is not known to shard ${move.to}`);
   }
 
-  /** Copies one piece from revision `from` on; a piece without rows is not worth a record. */
-  async #pull(move: SlotMove, from: number): Promise<SlotExport> {
+  /**
+   * Copies one piece from revision `from` on; a piece without rows is not worth a record. Undefined: the source was compacted beyond
+   * it meanwhile. Deletions of keys that are copied may be gone there, so the copy has to begin anew.
+   */
+  async #pull(move: SlotMove, from: number): Promise<SlotExport | undefined> {
     const { from: shard, slots } = move;
     const piece = parseSlotExport(await this.#host.ask({ kind: 'export', shard, slots, from }));
+    const { compactRevision } = piece;
+    if (from > 0 && compactRevision > from && compactRevision > this.#floor) return undefined;
+    this.#floor = compactRevision;
     if (piece.rows.length > 0) await this.#write(move, piece);
     this.#rows += piece.rows.length;
     this.#bytes += bytesOf(piece.rows);
@@ -172,9 +182,13 @@ export class SlotMoveDriver {
     return piece;
   }
 
-  async #write(move: SlotMove, { rows, next: to }: SlotExport): Promise<void> {
+  async #write(
+    move: SlotMove,
+    { rows, next: to, compactRevision: floor }: SlotExport,
+  ): Promise<void> {
     const from = this.#importedTo(move);
-    await this.#step(move, { op: 'slots', action: 'import-rows', move: move.id, from, to, rows });
+    const rowsOf = { op: 'slots', action: 'import-rows', move: move.id } as const;
+    await this.#step(move, { ...rowsOf, from, to, floor, rows });
   }
 
   async #handOver(move: SlotMove, copiedTo: number): Promise<void> {
@@ -198,10 +212,11 @@ export class SlotMoveDriver {
     });
     const sealed = countOf(frozen, 'revision');
     let next = copiedTo;
-    let piece: SlotExport;
+    let piece: SlotExport | undefined;
     do {
       if (clock.nowMs() > untilMs) return this.#tryLater(move);
       piece = await this.#pull(move, next);
+      if (piece === undefined) return this.#tryLater(move);
       next = piece.next;
     } while (next <= sealed);
     if (this.#importedTo(move) <= sealed) await this.#write(move, { ...piece, rows: [] });
@@ -250,9 +265,10 @@ export class SlotMoveDriver {
     await this.#finish(move);
   }
 
-  async #undo(move: SlotMove): Promise<void> {
-    const { clock, ask } = this.#host;
-    const { id, attempt, from: shard } = move;
+  /** Gives up what is copied, to the last row. */
+  async #discard(move: SlotMove): Promise<void> {
+    const { clock } = this.#host;
+    const { id } = move;
     if (this.#import(move) !== undefined) {
       await this.#step(move, { op: 'slots', action: 'discard', move: id });
     }
@@ -260,6 +276,12 @@ export class SlotMoveDriver {
       await dropPiece(this.#target(move), clock, id);
       await this.#throttle.take(TAIL_BYTES_MAX);
     }
+  }
+
+  async #undo(move: SlotMove): Promise<void> {
+    const { ask } = this.#host;
+    const { id, attempt, from: shard } = move;
+    await this.#discard(move);
     await ask({ kind: 'unfreeze', shard, move: id, attempt });
     await this.#finish(move);
   }

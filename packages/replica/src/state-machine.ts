@@ -62,6 +62,8 @@ import { WatchService } from './watch-service.ts';
 import { within } from './within.ts';
 import type { ExecutedBatch } from './write-path.ts';
 
+const EXPORTING_MS = 10_000;
+
 export interface StateMachineOptions {
   readonly store: StateStore;
   readonly limits: Limits;
@@ -108,6 +110,8 @@ export class StateMachine {
   readonly #time: ShardTime;
   /** Kept for compaction by age alone. */
   readonly #times: RevisionTimes | undefined;
+  /** When a piece of its slots was last asked for. */
+  #exportedMs = Number.NEGATIVE_INFINITY;
   #offset: LogOffset;
   #broken: (error: unknown) => void = () => undefined;
   #compactionPending = true;
@@ -273,12 +277,17 @@ export class StateMachine {
   }
 
   exportSlots(slots: readonly SlotSpan[], from: number): Promise<SlotExport> {
+    this.#exportedMs = this.#options.clock.nowMs();
     return drive(this.#engine.exportSlots(slots, from), this.#store);
   }
 
-  /** What automatic compaction decides on; a leader's. Undefined while an earlier compaction is being carried out. */
+  /**
+   * What automatic compaction decides on; a leader's. Undefined while an earlier compaction is being carried out, and while
+   * slots are copied to another shard: a compaction that overtakes the copy makes it begin anew.
+   */
   autoCompactionView(): Omit<AutoCompactionView, 'sinceMs'> | undefined {
-    if (this.#compactionPending) return undefined;
+    const isExporting = this.#options.clock.nowMs() - this.#exportedMs < EXPORTING_MS;
+    if (this.#compactionPending || isExporting) return undefined;
     const { revision, compactRevision } = this;
     const newest = this.#newest();
     const nowMs = this.#time.next(this.#options.clock);
