@@ -116,7 +116,7 @@ async function readTo(kafka: kafkajs.Kafka, topic: string, projection: Projectio
   const consumer = kafka.consumer({ groupId: `change-feed-${process.pid}` });
   await consumer.connect();
   await consumer.subscribe({ topic, fromBeginning: true });
-  await new Promise<void>((resolve, reject) => {
+  const reachedEnd = new Promise<void>((resolve, reject) => {
     const eachMessage = async ({ message }: kafkajs.EachMessagePayload): Promise<void> => {
       const offset = Number(message.offset);
       if (offset < projection.position.offset || offset >= end) return;
@@ -129,7 +129,12 @@ async function readTo(kafka: kafkajs.Kafka, topic: string, projection: Projectio
     };
     consumer.run({ autoCommit: false, eachMessage }).catch(reject);
     consumer.seek({ topic, partition: 0, offset: String(projection.position.offset) });
-  }).finally(() => consumer.disconnect());
+  });
+  try {
+    await reachedEnd;
+  } finally {
+    await consumer.disconnect();
+  }
 }
 
 const [brokers = '', topic = '', file = ''] = process.argv.slice(2);

@@ -232,7 +232,7 @@ describe('members', () => {
   it('are spread: two replicas of each shard over three, moved by hand, drained', async () => {
     await cluster.found(['m1', 'm2', 'm3'], { replicas: 2, shards: 3 });
     const counts = (): readonly number[] =>
-      cluster.members.map(({ host }) => host.replicas().length - 1).sort();
+      cluster.members.map(({ host }) => host.replicas().length - 1).sort((a, b) => a - b);
     await cluster.until(() => counts().join() === '2,2,2');
     for (let i = 0; i < 30; i += 1) await cluster.put(`dir${i}/a`);
     const { host } = cluster.member('m1');

@@ -202,7 +202,8 @@ const PHASES: readonly MovePhase[] = ['copying', 'switched', 'aborting'];
 
 function slotSpan(value: unknown, path: string): readonly [number, number] {
   check(Array.isArray(value) && value.length === 2, `${path} must be a pair of slots`);
-  const [first, last]: readonly unknown[] = value;
+  const pair: readonly unknown[] = value;
+  const [first, last] = pair;
   const from = integer(first, `${path}[0]`, 0, SLOT_COUNT - 1);
   return [from, integer(last, `${path}[1]`, from, SLOT_COUNT - 1)];
 }
