@@ -8,6 +8,13 @@ export const ROW_IDS = [
   'memory',
   'restart',
   'failover',
+  'snapshot',
+  'install',
+  'during-snapshot',
+  'during-compaction',
+  'during-reshard',
+  'compact-history',
+  'compact-keys',
 ] as const;
 export type RowId = (typeof ROW_IDS)[number];
 
@@ -17,7 +24,7 @@ export interface RowGoal {
   /** Worse than this is SHORT. */
   readonly floor: number;
   readonly aim: number;
-  readonly unit: '×' | 'MB' | 's';
+  readonly unit: '×' | 'MB' | 's' | 'keys/s';
 }
 
 /** What each row must reach and what it aims at. */
@@ -77,6 +84,55 @@ export const GOALS: Readonly<Record<RowId, RowGoal>> = {
     floor: 3,
     aim: 1.5,
     unit: 's',
+  },
+  snapshot: {
+    title: 'copy of a replica taken at its source',
+    better: 'higher',
+    floor: 300_000,
+    aim: 600_000,
+    unit: 'keys/s',
+  },
+  install: {
+    title: 'snapshot from a peer installed on an empty disk',
+    better: 'higher',
+    floor: 300_000,
+    aim: 600_000,
+    unit: 'keys/s',
+  },
+  'during-snapshot': {
+    title: 'puts/s while a member installs snapshots : quiet',
+    better: 'higher',
+    floor: 0.7,
+    aim: 0.9,
+    unit: '×',
+  },
+  'during-compaction': {
+    title: 'puts/s while history is removed : quiet',
+    better: 'higher',
+    floor: 0.7,
+    aim: 0.9,
+    unit: '×',
+  },
+  'during-reshard': {
+    title: 'puts/s while 4 shards become 8 : quiet',
+    better: 'higher',
+    floor: 0.7,
+    aim: 0.9,
+    unit: '×',
+  },
+  'compact-history': {
+    title: 'CPU a removed revision, 8 times the history : once',
+    better: 'lower',
+    floor: 1.3,
+    aim: 1.1,
+    unit: '×',
+  },
+  'compact-keys': {
+    title: 'CPU a removed revision, 100 times the keys : once',
+    better: 'lower',
+    floor: 1.3,
+    aim: 1.1,
+    unit: '×',
   },
 };
 

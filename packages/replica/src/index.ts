@@ -39,5 +39,12 @@ export { ReplicaStores } from './replica-stores.ts';
 export type { SlotMoveHost, SlotMoveProgress } from './slot-move-driver.ts';
 export { SlotMover, type SlotMoverHost } from './slot-mover.ts';
 export { parseSlotRequest, type SlotRequest } from './slot-requests.ts';
+export {
+  type InstallHost,
+  type InstallOptions,
+  type InstallStatus,
+  SnapshotInstall,
+} from './snapshot-install.ts';
+export { SnapshotSource, type SnapshotSourceHost } from './snapshot-source.ts';
 export type { SnapshotView } from './snapshot-view.ts';
 export type { SpaceAccount } from './space.ts';

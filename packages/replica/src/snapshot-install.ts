@@ -16,8 +16,22 @@ const RETRY_MS_MAX = 5000;
 const FAILURES_MAX = 8;
 const DIGEST_BYTES = 32;
 
+/** What an install needs of its replica. */
+export type InstallOptions = Pick<
+  ReplicaOptions,
+  | 'shardUid'
+  | 'generation'
+  | 'clock'
+  | 'rng'
+  | 'limits'
+  | 'sha256'
+  | 'logger'
+  | 'place'
+  | 'transport'
+>;
+
 export interface InstallHost {
-  readonly options: ReplicaOptions;
+  readonly options: InstallOptions;
   /** Whom to ask, the best source first. */
   readonly candidates: () => readonly MemberId[];
   /** Where the log starts: what lies below must be in the snapshot. */
@@ -50,7 +64,7 @@ type Chunk = Extract<SnapshotAnswer, { kind: 'chunk' }>;
  */
 export class SnapshotInstall {
   readonly #host: InstallHost;
-  readonly #options: ReplicaOptions;
+  readonly #options: InstallOptions;
   #stopped = false;
   #wake: () => void = () => undefined;
   #abort: AbortController | undefined;
@@ -172,21 +186,30 @@ export class SnapshotInstall {
     const { clock } = this.#options;
     const [startedMs, startedBytes] = [clock.nowMs(), progress.bytes];
     let next = progress.done ? undefined : this.#fetch(progress);
-    while (next !== undefined) {
-      const chunk = await next;
-      next = undefined;
-      if (chunk === undefined) return this.#expired();
-      const whole = this.#check(progress, chunk);
-      const received = { ...progress, seq: progress.seq + 1, whole };
-      // The next one travels while this one is written.
-      if (!chunk.done) {
-        next = this.#fetch(received);
-        next.catch(() => undefined); // seen when it is awaited
+    let writing: Promise<void> = Promise.resolve();
+    try {
+      while (next !== undefined) {
+        const chunk = await next;
+        next = undefined;
+        if (chunk === undefined) return this.#expired();
+        const whole = this.#check(progress, chunk);
+        const received = { ...progress, seq: progress.seq + 1, whole };
+        // The next one travels and is taken apart while this one is written.
+        if (!chunk.done) {
+          next = this.#fetch(received);
+          next.catch(() => undefined); // seen when it is awaited
+        }
+        const stored = this.#store(side, received, chunk);
+        await writing;
+        writing = stored.written;
+        writing.catch(() => undefined); // seen when it is awaited
+        progress = stored.progress;
+        this.#failures = 0;
+        this.#show(progress);
+        await this.#throttle(progress.bytes - startedBytes, clock.nowMs() - startedMs);
       }
-      progress = await this.#store(side, received, chunk);
-      this.#failures = 0;
-      this.#show(progress);
-      await this.#throttle(progress.bytes - startedBytes, clock.nowMs() - startedMs);
+    } finally {
+      await writing;
     }
     return this.#finish(side, progress);
   }
@@ -220,11 +243,12 @@ export class SnapshotInstall {
     throw new TransferFailure(`chunk ${chunk.seq} does not match its checksum`);
   }
 
-  async #store(
+  /** Writes in their order; `written` settles when this one is. Throws TransferFailure when the chunk cannot be read. */
+  #store(
     side: StateStore,
     received: InstallProgress,
     chunk: Chunk,
-  ): Promise<InstallProgress> {
+  ): { readonly progress: InstallProgress; readonly written: Promise<void> } {
     const rows = decodeRows(chunk.rows);
     if (rows === undefined) throw new TransferFailure(`chunk ${chunk.seq} does not decode`);
     const progress = {
@@ -233,14 +257,14 @@ export class SnapshotInstall {
       rows: received.rows + rows.length,
       done: chunk.done,
     };
-    await side.write(
+    const written = side.write(
       (batch) => {
         for (const [key, value] of rows) batch.put(key, value);
         batch.put(INSTALL_KEY, encodeProgress(progress));
       },
       { sync: false },
     );
-    return progress;
+    return { progress, written };
   }
 
   /** What arrived must be what was announced; then the source need not keep it any longer. */
