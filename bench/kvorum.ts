@@ -69,9 +69,14 @@ export class KvorumCluster {
     workspace: Workspace,
     brokers: readonly string[],
     shards: number,
-    nodeArgs: readonly string[] = [],
+    options: {
+      readonly nodeArgs?: readonly string[];
+      readonly name?: string;
+      /** Settings of the members beside the usual ones. */
+      readonly settings?: Readonly<Record<string, unknown>>;
+    } = {},
   ): Promise<KvorumCluster> {
-    const name = `kafka-${shards}`;
+    const { nodeArgs = [], name = `kafka-${shards}`, settings = {} } = options;
     const dir = mkdtempSync(join(workspace.dir, `${name}-`));
     const ports = await freePorts(2 * MEMBER_COUNT);
     const members = Array.from({ length: MEMBER_COUNT }, (_, i) => ({
@@ -79,7 +84,7 @@ export class KvorumCluster {
       client: `127.0.0.1:${ports[2 * i] ?? 0}`,
       peer: `127.0.0.1:${ports[2 * i + 1] ?? 0}`,
     }));
-    const prefix = `bench-${process.pid}-${Date.now().toString(36)}-${shards}-`;
+    const prefix = `bench-${process.pid}-${Date.now().toString(36)}-${name}-`;
     const launches = members.map((member) => {
       const file = join(dir, `${member.name}.yaml`);
       mkdirSync(join(dir, member.name));
@@ -94,6 +99,7 @@ export class KvorumCluster {
         listenPeer: member.peer,
         log: { kind: 'kafka', brokers, topicPrefix: prefix },
         logLevel: 'warn',
+        ...settings,
       };
       writeFileSync(file, JSON.stringify(config, undefined, 2));
       return {
@@ -174,6 +180,13 @@ export class KvorumCluster {
       if (open.size > 0) await sleep(PROBE_EVERY_MS);
     }
     return performance.now() - startedAt;
+  }
+
+  /** SIGKILL to one member, by its number from 0. */
+  async kill(index: number): Promise<void> {
+    const member = this.#members[index];
+    if (member === undefined) throw new Error(`the cluster has no member ${index}`);
+    await this.#workspace.kill(member);
   }
 
   /** Kills the member that leads most data shards. Answers which shards it led. */

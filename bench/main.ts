@@ -26,13 +26,21 @@ const ORDER: readonly RowId[] = [
   'shards16',
   'restart',
   'failover',
+  // Of a cluster of their own, or of none; what changes it most comes last.
+  'during-snapshot',
+  'during-compaction',
+  'during-reshard',
+  'snapshot',
+  'install',
+  'compact-history',
+  'compact-keys',
 ];
 
 /** The members and the load processes run compiled code, as users do. */
 function build(): void {
   progress('building');
   const tsc = join(REPO_ROOT, 'node_modules/.bin/tsc');
-  execFileSync(tsc, ['-b', 'packages/server', 'packages/client', 'bench'], {
+  execFileSync(tsc, ['-b', 'packages/server', 'packages/client', 'packages/kvctl', 'bench'], {
     cwd: REPO_ROOT,
     stdio: ['ignore', 2, 2],
   });

@@ -1,11 +1,14 @@
 import type { Bench } from './bench.ts';
 import { cellOf, othersOf, troubleOf } from './cells.ts';
+import { compactHistoryRow, compactKeysRow } from './compaction-cost.ts';
 import { inTurn, type Side } from './comparison.ts';
+import { duringCompactionRow, duringReshardRow, duringSnapshotRow } from './disturbed-rows.ts';
 import { latencyRow } from './latency-row.ts';
 import { Load } from './load.ts';
 import { sleep } from './processes.ts';
 import { notMeasured, type RowId, type RowResult, rowOf, sampleOf } from './rows.ts';
 import type { Candidate, Way } from './search.ts';
+import { installRow, snapshotRow } from './snapshot-rate.ts';
 import { FILL_STEP_KEYS, type FilledEtcd } from './systems.ts';
 
 const MAIN_SHARDS = 4;
@@ -27,6 +30,13 @@ export const MEASURE: Readonly<Record<RowId, (bench: Bench) => Promise<RowResult
   memory: memoryRow,
   restart: restartRow,
   failover: failoverRow,
+  snapshot: snapshotRow,
+  install: installRow,
+  'during-snapshot': duringSnapshotRow,
+  'during-compaction': duringCompactionRow,
+  'during-reshard': duringReshardRow,
+  'compact-history': compactHistoryRow,
+  'compact-keys': compactKeysRow,
 };
 
 /** etcd at its best: every combination of who is asked, over how many connections, with how many in flight. */

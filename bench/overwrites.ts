@@ -1,14 +1,9 @@
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type KvError, utf8 } from '@kvorum/base';
-import { openLocalLogs } from '@kvorum/log-local';
 import type { ReplicaPort } from '@kvorum/replica';
-import { createLogger, loadConfig, type Member, startMember, systemClock } from '@kvorum/server';
+import { putMany, startOneMember } from './one-member.ts';
 
-/** Commands under way at once: a member's clients, without the network in between. */
-const INFLIGHT = 2048;
 const SAMPLE_MS = 250;
-const COMMAND_TIMEOUT_MS = 60_000;
 
 export interface OverwriteOptions {
   /** An empty directory; the caller removes it. */
@@ -66,50 +61,17 @@ const ROW_BYTES = 120;
 /** Overwrites a few keys many times on one member with the embedded log, watching what its directories take. */
 export async function runOverwrites(options: OverwriteOptions): Promise<OverwriteReport> {
   const { directory, keys, valueBytes } = options;
-  const logDirectory = join(directory, 'log');
-  const dataDir = join(directory, 'm1');
-  mkdirSync(logDirectory, { recursive: true });
-  const { config } = loadConfig({
-    environment: {},
-    flags: {},
-    fixed: {
-      dataDir,
-      listenClient: '127.0.0.1:0',
-      listenPeer: '127.0.0.1:0',
-      shards: 1,
-      logLevel: 'warn',
-      ...options.settings,
-    },
-  });
-  const logs = await openLocalLogs({ directory: logDirectory, limits: config.limits });
-  const member = await startMember({
-    config,
-    version: '0.0.0-bench',
-    logger: createLogger(config),
-    logs: logs.forMember(),
-    logWhere: logDirectory,
-    signal: new AbortController().signal,
-  });
+  const member = await startOneMember(directory, options.settings);
   try {
-    const replica = await leaderOf(member);
-    const run = new OverwriteRun(options, replica, () => ({
-      storeBytes: directoryBytes(dataDir),
-      logBytes: directoryBytes(logDirectory),
+    const run = new OverwriteRun(options, member.replica, () => ({
+      storeBytes: directoryBytes(member.dataDir),
+      logBytes: directoryBytes(member.logDirectory),
     }));
     await run.write();
     await run.settle();
     return run.report(keys * (valueBytes + ROW_BYTES));
   } finally {
     await member.stop();
-    await logs.close();
-  }
-}
-
-async function leaderOf(member: Member): Promise<ReplicaPort> {
-  for (;;) {
-    const replica = member.host.dataReplica('0');
-    if (replica !== undefined && member.host.leads('0')) return replica;
-    await pause(20);
   }
 }
 
@@ -127,9 +89,7 @@ class OverwriteRun {
   readonly #samples: Sample[] = [];
   readonly #startedMs = performance.now();
   #writtenMs = 0;
-  #begun = 0;
   #done = 0;
-  #failure: KvError | undefined;
 
   constructor(options: OverwriteOptions, replica: ReplicaPort, measure: () => Sizes) {
     this.#options = options;
@@ -139,13 +99,17 @@ class OverwriteRun {
 
   async write(): Promise<void> {
     const timer = setInterval(() => this.#sample(), SAMPLE_MS);
-    await new Promise<void>((resolve) => {
-      for (let i = 0; i < INFLIGHT; i += 1) this.#next(resolve);
-    });
-    clearInterval(timer);
+    const { overwrites, keys, valueBytes } = this.#options;
+    const onDone = (done: number): void => {
+      this.#done = done;
+    };
+    try {
+      await putMany(this.#replica, { puts: overwrites, keys, valueBytes, onDone });
+    } finally {
+      clearInterval(timer);
+    }
     this.#writtenMs = performance.now() - this.#startedMs;
     this.#sample();
-    if (this.#failure !== undefined) throw this.#failure;
   }
 
   /** Until the newest history has been compacted and the disk has stood still for a while. */
@@ -175,30 +139,6 @@ class OverwriteRun {
       revision: last.revision,
       samples: this.#samples,
     };
-  }
-
-  #next(finished: () => void): void {
-    const { overwrites, keys, valueBytes } = this.#options;
-    if (this.#begun >= overwrites || this.#failure !== undefined) {
-      if (this.#done === this.#begun) finished();
-      return;
-    }
-    const n = this.#begun;
-    this.#begun += 1;
-    // Spread over the keys without a pattern that would please the store.
-    const key = utf8(`bench/${((n * 7919) % keys).toString().padStart(8, '0')}`);
-    const value = new Uint8Array(valueBytes).fill(97 + (n % 26));
-    this.#replica.submit({
-      request: { op: 'put', key, value },
-      session: undefined,
-      deadlineMs: systemClock.nowMs() + COMMAND_TIMEOUT_MS,
-      bytes: key.length + valueBytes + 64,
-      done: (result) => {
-        this.#done += 1;
-        if (!result.ok) this.#failure ??= result.error;
-        this.#next(finished);
-      },
-    });
   }
 
   #sample(): Sample {

@@ -21,6 +21,13 @@ export interface LatencySizes {
   readonly settleWindows: number;
 }
 
+/** What is removed by compactions whose cost is measured; see compaction-cost.ts. */
+export interface CompactionSizes {
+  readonly removed: number;
+  readonly fewKeys: number;
+  readonly manyKeys: number;
+}
+
 /** Sizes of one run: the same shape, longer or shorter. */
 export interface Sizes {
   readonly keys: number;
@@ -39,6 +46,9 @@ export interface Sizes {
   readonly etcdConnections: readonly number[];
   readonly restarts: number;
   readonly kills: number;
+  /** What a compaction under load removes. */
+  readonly historyRevisions: number;
+  readonly compaction: CompactionSizes;
 }
 
 export const FULL: Sizes = {
@@ -63,6 +73,8 @@ export const FULL: Sizes = {
   etcdConnections: [1, 4, 8],
   restarts: 3,
   kills: 3,
+  historyRevisions: 5_000_000,
+  compaction: { removed: 100_000, fewKeys: 10_000, manyKeys: 1_000_000 },
 };
 
 export const QUICK: Sizes = {
@@ -85,4 +97,6 @@ export const QUICK: Sizes = {
   etcdConnections: [4],
   restarts: 1,
   kills: 1,
+  historyRevisions: 300_000,
+  compaction: { removed: 20_000, fewKeys: 1000, manyKeys: 100_000 },
 };

@@ -33,12 +33,9 @@ export async function profileRun(workspace: Workspace, spec: ProfileSpec): Promi
   const systems = new Systems(workspace, QUICK, undefined);
   const results = new Results(spec.file, settingOf(true, QUICK.keys), systems.versions);
   const brokers = await systems.brokers();
-  const cluster = await KvorumCluster.startOnKafka(
-    workspace,
-    brokers.addresses,
-    SHARDS,
-    profilingArgs(dirs.members),
-  );
+  const cluster = await KvorumCluster.startOnKafka(workspace, brokers.addresses, SHARDS, {
+    nodeArgs: profilingArgs(dirs.members),
+  });
   const { load } = await systems.fill(cluster, profilingArgs(dirs.client));
   const groups = { members: cluster.pids, brokers: brokers.pids };
   progress(`profiling ${op}, ${inFlight} in flight`);

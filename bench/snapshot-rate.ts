@@ -73,7 +73,8 @@ interface Rates {
 /** Measured once for both rows. */
 const measured = new WeakMap<Bench, Promise<Rates>>();
 
-async function measureRates({ workspace, sizes }: Bench): Promise<Rates> {
+async function measureRates({ workspace, sizes, systems }: Bench): Promise<Rates> {
+  await systems.none();
   const { keys, repeats, valueBytes } = sizes;
   const source = new PeerProcess(workspace, 'snapshot-source');
   const receiver = new PeerProcess(workspace, 'snapshot-receiver');

@@ -23,6 +23,17 @@ export interface FilledEtcd {
 const WARM_KEYS = 200;
 export const FILL_STEP_KEYS = 10_000;
 const SEED = 20_240_601;
+/** History is kept until a row removes it; the log is cut as soon as it may be, so that who was away needs a snapshot. */
+const AGED_SETTINGS = {
+  autoCompaction: { mode: 'off' },
+  limits: {
+    durableMs: 1000,
+    truncateMs: 500,
+    truncateSlackRecords: 5,
+    truncateSlackBytes: 1,
+    truncateSlackMs: 1,
+  },
+};
 
 /** The systems of one run, each started when a row first needs it and kept for the next. */
 export class Systems {
@@ -32,6 +43,7 @@ export class Systems {
   readonly #clusters = new Map<number, Promise<Filled>>();
   #brokers: Promise<Brokers> | undefined;
   #etcd: Promise<FilledEtcd | undefined> | undefined;
+  #aged: Promise<Filled> | undefined;
   readonly versions: Record<string, string> = {};
 
   constructor(workspace: Workspace, sizes: Sizes, etcdPath: string | undefined) {
@@ -94,6 +106,20 @@ export class Systems {
     return this.fill(cluster);
   }
 
+  /** A cluster of four shards in which nothing happens by itself that a row is about: see disturbed-rows.ts. */
+  async aged(): Promise<Filled> {
+    this.#aged ??= this.#startAged();
+    return this.#aged;
+  }
+
+  async #startAged(): Promise<Filled> {
+    const { addresses } = await this.brokers();
+    progress('kvorum with 4 shards, for snapshots, compaction and resharding: starting');
+    const options = { name: 'aged-4', settings: AGED_SETTINGS };
+    const cluster = await KvorumCluster.startOnKafka(this.#workspace, addresses, 4, options);
+    return this.fill(cluster);
+  }
+
   async embedded(): Promise<Filled> {
     progress('kvorum, one embedded member: starting');
     return this.fill(await KvorumCluster.startEmbedded(this.#workspace, 4));
@@ -112,6 +138,21 @@ export class Systems {
     const etcd = await this.#etcd;
     this.#etcd = undefined;
     await etcd?.cluster.stop();
+  }
+
+  /** Leaves nothing running but the brokers and the aged cluster, if there is one. */
+  async onlyAged(): Promise<void> {
+    await this.stopEtcd();
+    for (const shards of this.#clusters.keys()) await this.stopKvorum(shards);
+  }
+
+  /** Leaves nothing running but the brokers, if they do: for rows that need none of it. */
+  async none(): Promise<void> {
+    await this.onlyAged();
+    const aged = await this.#aged;
+    this.#aged = undefined;
+    await aged?.load.close();
+    await aged?.cluster.stop();
   }
 
   /** Leaves this cluster and the brokers running, and nothing else: systems at rest take their share too. */
