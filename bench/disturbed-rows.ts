@@ -19,6 +19,8 @@ const AWAY_PUTS_MS = 1500;
 const CALL_MS = 30_000;
 const RESHARD_MS = 900_000;
 const TARGET_SHARDS = 8;
+/** Looks, one after each window, in which nothing went on any more. */
+const STILLS_MAX = 2;
 /** A store that has shrunk by more is being merged. */
 const SHRUNK = 0.995;
 
@@ -35,8 +37,16 @@ async function withPlace(
 ): Promise<RowResult> {
   await bench.systems.onlyAged();
   const filled = await bench.systems.aged();
-  const groups = await bench.kvorumGroups(filled);
-  const side: Side = { load: filled.load, op: 'put', inFlight: IN_FLIGHT, groups };
+  const { brokers = [] } = await bench.kvorumGroups(filled);
+  const side: Side = {
+    load: filled.load,
+    op: 'put',
+    inFlight: IN_FLIGHT,
+    // A member that was started again has another id.
+    get groups() {
+      return { members: filled.cluster.pids, brokers };
+    },
+  };
   const client = await connect({ endpoints: filled.cluster.endpoints, timeoutMs: CALL_MS });
   try {
     return await use({ bench, filled, side, client });
@@ -106,7 +116,7 @@ export function duringSnapshotRow(bench: Bench): Promise<RowResult> {
       await disturb(bench, place.side, memberReturns(place), runs);
     }
     const note = `${bench.sizes.restarts} × one of 3 members installs 4 shards of ${bench.sizes.keys} keys in all, at the default rate limit`;
-    return disturbedRow(bench, 'during-snapshot', place.side, runs, note);
+    return disturbedRow(bench, { row: 'during-snapshot', side: place.side, note }, runs);
   });
 }
 
@@ -128,11 +138,12 @@ const STORE_BYTES = 'etcd_mvcc_db_total_size_in_bytes';
 function compaction(place: Place): Disturbance {
   let removed = 0;
   let bytes = 0;
+  let stills = 0;
   const look = async (): Promise<boolean> => {
     const [rows, now] = [await total(place, REMOVED), await total(place, STORE_BYTES)];
-    const goesOn = rows > removed || now < bytes * SHRUNK;
+    stills = rows > removed || now < bytes * SHRUNK ? 0 : stills + 1;
     [removed, bytes] = [rows, now];
-    return goesOn;
+    return stills < STILLS_MAX;
   };
   return {
     begin: async () => {
@@ -156,7 +167,7 @@ export function duringCompactionRow(bench: Bench): Promise<RowResult> {
     const members = place.filled.cluster.endpoints.length;
     const removed = Math.round(((await total(place, REMOVED)) - before) / members);
     const note = `${removed} revisions removed by each member in ${Math.round(runs.seconds[0] ?? 0)} s`;
-    return disturbedRow(bench, 'during-compaction', place.side, runs, note);
+    return disturbedRow(bench, { row: 'during-compaction', side: place.side, note }, runs);
   });
 }
 
@@ -204,6 +215,6 @@ export async function duringReshardRow(bench: Bench): Promise<RowResult> {
     if (shards.size < TARGET_SHARDS)
       throw new Error(`only ${shards.size} shards after the command`);
     const note = `4 shards became ${TARGET_SHARDS} in ${Math.round(runs.seconds[0] ?? 0)} s`;
-    return disturbedRow(bench, 'during-reshard', place.side, runs, note);
+    return disturbedRow(bench, { row: 'during-reshard', side: place.side, note }, runs);
   });
 }

@@ -70,10 +70,8 @@ const millis = (us: number): string => (us / 1000).toFixed(0);
 /** Throughput while it goes on over that of the quiet cluster, with both 99th percentiles beside it. */
 export function disturbedRow(
   bench: Bench,
-  row: RowId,
-  side: Side,
+  { row, side, note }: { readonly row: RowId; readonly side: Side; readonly note: string },
   { quiet, during, seconds }: Disturbed,
-  note: string,
 ): RowResult {
   const quietCell = cellOf(`${row}: quiet`, side.op, side.inFlight, quiet);
   const duringCell = cellOf(`${row}: meanwhile`, side.op, side.inFlight, during);

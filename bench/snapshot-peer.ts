@@ -13,7 +13,7 @@ import {
 import { encodeMeta, headKey, initialMeta, META_KEY, revisionKey } from '@kvorum/mvcc';
 import { openPeerTransport, type TcpPeerTransport } from '@kvorum/peer-tcp';
 import type { StateStore, StateStores } from '@kvorum/ports';
-import { SnapshotInstall, SnapshotSource } from '@kvorum/replica';
+import { createPaces, SnapshotInstall, SnapshotSource } from '@kvorum/replica';
 import { systemClock, systemRng } from '@kvorum/server';
 import { openLevelStores } from '@kvorum/store-level';
 import type { PeerAnswer, PeerRequest, Spent } from './snapshot-peer-messages.ts';
@@ -117,6 +117,7 @@ class SnapshotPeer {
         logger: LOGGER,
       },
       follows: () => true,
+      isBegun: () => true,
       acceptedOffset: () => OFFSET,
       storeBytes: () => storeBytes,
       view: async () => ({ view: store.readView(), meta: { ...initialMeta(), offset: OFFSET } }),
@@ -156,6 +157,7 @@ class SnapshotPeer {
         limits: LIMITS,
         sha256,
         logger: LOGGER,
+        paces: createPaces(),
         place: {
           open: () => this.#stores.open(STORE),
           openSide: () => this.#stores.openSide(STORE),

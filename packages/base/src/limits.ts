@@ -58,6 +58,7 @@ export interface Limits {
   readonly truncateSlackRecords: number;
   readonly truncateSlackBytes: number;
   readonly truncateSlackMs: number;
+  readonly compactionPercent: number;
   readonly snapshotChunkBytes: number;
   readonly snapshotBytesPerSecond: number;
   readonly snapshotSendsMax: number;
@@ -112,8 +113,9 @@ export const DEFAULT_LIMITS: Limits = {
   truncateSlackRecords: 10_000,
   truncateSlackBytes: 64 * MIB,
   truncateSlackMs: 600_000,
+  compactionPercent: 25,
   snapshotChunkBytes: MIB,
-  snapshotBytesPerSecond: 64 * MIB,
+  snapshotBytesPerSecond: 16 * MIB,
   snapshotSendsMax: 2,
   snapshotIdleMs: 30_000,
   shardsMax: 1024,

@@ -1,28 +1,88 @@
+import type { Clock } from '@kvorum/ports';
 import type { ApplyLoop } from './apply-loop.ts';
+import type { Pace } from './pace.ts';
 import type { Standing } from './standing.ts';
 import type { StateMachine } from './state-machine.ts';
 
-/** Deletes compacted history piece by piece between applies, so that nothing stops meanwhile. */
-export class BackgroundCompaction {
-  readonly #machine: StateMachine;
-  readonly #apply: ApplyLoop;
-  readonly #standing: Standing;
-  #busy = false;
+/**
+ * Rows that may go for each revision that comes, however little time there is: more than one, or history would grow for ever
+ * while clients write as fast as they can.
+ */
+const ROWS_PER_REVISION = 1.5;
 
-  constructor(machine: StateMachine, apply: ApplyLoop, standing: Standing) {
-    this.#machine = machine;
-    this.#apply = apply;
-    this.#standing = standing;
+export interface BackgroundCompactionHost {
+  readonly machine: StateMachine;
+  readonly apply: ApplyLoop;
+  readonly standing: Standing;
+  readonly clock: Clock;
+  readonly pace: Pace;
+  /** Most of the time that goes into it while records are applied, over all replicas that share the pace. */
+  readonly percent: number;
+}
+
+/**
+ * Deletes compacted history piece by piece between applies, so that nothing stops meanwhile. While records come in it rests after each piece, or
+ * it would take half of the time from the clients, and with several shards nearly all; until its share of time is kept, or until
+ * enough has been written.
+ */
+export class BackgroundCompaction {
+  readonly #host: BackgroundCompactionHost;
+  #busy = false;
+  /** Ends the rest; undefined when there is none. */
+  #cancelRest: (() => void) | undefined;
+  /** The revision at which the rest ends. */
+  #restedRevision = 0;
+  #revision: number | undefined;
+
+  constructor(host: BackgroundCompactionHost) {
+    this.#host = host;
   }
 
-  /** Goes on if something is left and nothing is under way. */
+  /** Goes on if something is left and nothing is under way. Called after every apply. */
   next(): void {
-    if (this.#busy || this.#standing.stopped || !this.#machine.compactionPending) return;
+    const { machine, standing } = this.#host;
+    if (standing.stopped) {
+      this.#endRest();
+      return;
+    }
+    if (this.#cancelRest !== undefined) {
+      if (machine.revision < this.#restedRevision) return;
+      this.#endRest();
+      this.#busy = false;
+    }
+    if (this.#busy || !machine.compactionPending) return;
     this.#busy = true;
-    this.#apply.exclusive(async () => {
-      await this.#machine.compactStep();
+    this.#step();
+  }
+
+  #step(): void {
+    const { apply, clock, machine, pace, percent } = this.#host;
+    apply.exclusive(async () => {
+      const startedMs = clock.nowMs();
+      const rows = await machine.compactStep();
+      const nowMs = clock.nowMs();
+      const isApplying = machine.revision !== this.#revision;
+      this.#revision = machine.revision;
+      if (isApplying) pace.spent(startedMs, ((nowMs - startedMs) * 100) / percent);
+      const delayMs = Math.ceil(pace.delayMs(nowMs));
+      if (delayMs > 0) this.#rest(delayMs, rows);
+      this.#busy = delayMs > 0;
+      this.next();
+    });
+  }
+
+  #rest(delayMs: number, rows: number): void {
+    const { clock, machine } = this.#host;
+    this.#restedRevision = machine.revision + Math.ceil(rows / ROWS_PER_REVISION);
+    this.#cancelRest = clock.setTimer(delayMs, () => {
+      this.#cancelRest = undefined;
       this.#busy = false;
       this.next();
     });
+  }
+
+  #endRest(): void {
+    this.#cancelRest?.();
+    this.#cancelRest = undefined;
   }
 }

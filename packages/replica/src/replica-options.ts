@@ -4,6 +4,7 @@ import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
 import type { ReplicaMetrics } from './api.ts';
 import type { AutoCompactionPolicy } from './auto-compaction.ts';
 import type { GenesisPlan } from './genesis-writer.ts';
+import type { Paces } from './pace.ts';
 import type { SpaceAccount } from './space.ts';
 
 /** Structured log of a replica; fields never hold keys or values. */
@@ -57,6 +58,8 @@ export interface ReplicaOptions {
   readonly logger: ReplicaLogger;
   /** How keys lie in slots, for shards whose slots can move; absent: of the meta group. */
   readonly slots?: SlotSpace;
+  /** Of the member: all its replicas share them. */
+  readonly paces: Paces;
   /** Absent: no quota. */
   readonly space?: SpaceAccount;
   /** Absent: history is kept until somebody compacts. */

@@ -102,7 +102,14 @@ export class ReplicaShell {
       accepted.index,
       limits,
     );
-    this.#compaction = new BackgroundCompaction(machine, this.#apply, this.#standing);
+    this.#compaction = new BackgroundCompaction({
+      machine,
+      apply: this.#apply,
+      standing: this.#standing,
+      clock: options.clock,
+      pace: options.paces.compaction,
+      percent: limits.compactionPercent,
+    });
     this.#reads = new ReadPath(
       {
         ask: (readId) => this.#runner.input({ kind: 'read', readId }),

@@ -28,6 +28,7 @@ export type InstallOptions = Pick<
   | 'logger'
   | 'place'
   | 'transport'
+  | 'paces'
 >;
 
 export interface InstallHost {
@@ -184,11 +185,11 @@ export class SnapshotInstall {
     let progress = from;
     this.#show(progress);
     const { clock } = this.#options;
-    const [startedMs, startedBytes] = [clock.nowMs(), progress.bytes];
     let next = progress.done ? undefined : this.#fetch(progress);
     let writing: Promise<void> = Promise.resolve();
     try {
       while (next !== undefined) {
+        const sinceMs = clock.nowMs();
         const chunk = await next;
         next = undefined;
         if (chunk === undefined) return this.#expired();
@@ -206,7 +207,7 @@ export class SnapshotInstall {
         progress = stored.progress;
         this.#failures = 0;
         this.#show(progress);
-        await this.#throttle(progress.bytes - startedBytes, clock.nowMs() - startedMs);
+        await this.#throttle(sinceMs, chunk.rows.length);
       }
     } finally {
       await writing;
@@ -295,9 +296,12 @@ export class SnapshotInstall {
     }
   }
 
-  #throttle(bytes: number, elapsedMs: number): Promise<void> {
-    const dueMs = (bytes * 1000) / this.#options.limits.snapshotBytesPerSecond;
-    return dueMs <= elapsedMs ? Promise.resolve() : this.#pause(Math.ceil(dueMs - elapsedMs));
+  /** All installs of a member keep to one rate. */
+  #throttle(sinceMs: number, bytes: number): Promise<void> {
+    const { clock, limits, paces } = this.#options;
+    paces.install.spent(sinceMs, (bytes * 1000) / limits.snapshotBytesPerSecond);
+    const delayMs = Math.ceil(paces.install.delayMs(clock.nowMs()));
+    return delayMs === 0 ? Promise.resolve() : this.#pause(delayMs);
   }
 
   #pause(delayMs: number): Promise<void> {

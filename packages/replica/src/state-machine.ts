@@ -311,13 +311,13 @@ export class StateMachine {
     return this.#compactionPending;
   }
 
-  /** Deletes the next bounded piece of compacted history. Must not overlap a write. */
-  async compactStep(): Promise<void> {
+  /** Deletes the next bounded piece of compacted history; returns how many rows. Must not overlap a write. */
+  async compactStep(): Promise<number> {
     const chunk = await drive(this.#engine.compactionStep(this.#compactionCursor), this.#store);
     const { deletes, progress } = chunk;
     this.#compactionCursor = chunk.cursor;
     this.#compactionPending = chunk.cursor !== undefined;
-    if (progress === undefined) return;
+    if (progress === undefined) return 0;
     await this.#store.write(
       (batch) => {
         for (const key of deletes) batch.delete(key);
@@ -328,6 +328,7 @@ export class StateMachine {
     this.#options.metrics.compactedRows(this.#options.shard, deletes.length);
     this.#reclaim.freed(chunk.freedBytes);
     if (!this.#compactionPending) this.#reclaimSpace();
+    return deletes.length;
   }
 
   /** Beside everything else; what is not given back now is the next time. */

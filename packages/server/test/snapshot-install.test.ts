@@ -13,7 +13,13 @@ import {
 } from '@kvorum/base';
 import { type LocalLogs, openLocalLogs } from '@kvorum/log-local';
 import type { PeerTransport, SharedLog, StateStores } from '@kvorum/ports';
-import { openReplica, type Replica, type ReplicaOptions, ReplicaStores } from '@kvorum/replica';
+import {
+  createPaces,
+  openReplica,
+  type Replica,
+  type ReplicaOptions,
+  ReplicaStores,
+} from '@kvorum/replica';
 import { openLevelStores } from '@kvorum/store-level';
 import { MemoryPeerNetwork } from '@kvorum/testkit';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
@@ -89,6 +95,7 @@ function optionsOf(
     limits: LIMITS,
     metrics: new Proxy({} as ReplicaOptions['metrics'], { get: () => SILENT }),
     logger: { debug: SILENT, info: SILENT, warn: SILENT, error: SILENT },
+    paces: createPaces(),
     sha256,
   };
 }

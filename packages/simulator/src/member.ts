@@ -10,7 +10,9 @@ import {
 import { decodeMeta, META_KEY } from '@kvorum/mvcc';
 import type { LogSpec, PeerTransport, Rng, SharedLog, SharedLogs, StateStore } from '@kvorum/ports';
 import {
+  createPaces,
   openReplica,
+  type Paces,
   type Replica,
   type ReplicaLogger,
   type ReplicaMetrics,
@@ -46,6 +48,7 @@ interface Life {
   readonly logs: SharedLogs;
   readonly peers: PeerTransport;
   readonly replicas: Map<ShardId, Replica>;
+  readonly paces: Paces;
 }
 
 /** A member of the simulated cluster over its lives: the disks stay, processes come and go. */
@@ -151,6 +154,7 @@ export class SimMember {
       peers,
       logs: this.#world.broker.forMember(this.name),
       replicas: new Map(),
+      paces: createPaces(),
     };
     this.#life = life;
     peers.onMessage((from, { shard, payload }) =>
@@ -336,6 +340,7 @@ export class SimMember {
       metrics: quietMetrics,
       logger: this.#logger(shard, process),
       ...(world.autoCompaction === undefined ? {} : { autoCompaction: world.autoCompaction }),
+      paces: life.paces,
       sha256,
     });
     life.replicas.set(shard, replica);

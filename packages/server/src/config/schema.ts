@@ -170,9 +170,11 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   truncateSlackBytes: 'Newest part of the log that is kept whoever holds it, bytes.',
   truncateSlackMs:
     'Records younger than this are kept whoever holds them. A member that is away for less need not install a snapshot.',
+  compactionPercent:
+    'Most of its time that a member puts into the removal of compacted history while clients write, percent; when they do not, it goes on without a rest.',
   snapshotChunkBytes: 'Rows of a snapshot that travel in one piece, bytes.',
   snapshotBytesPerSecond:
-    'Most that a replica takes in while it installs a snapshot, bytes a second.',
+    'Most that a member takes in while it installs snapshots, of all its shards together, bytes a second. Two cores give and take some 80 MB/s and do nothing else then.',
   snapshotSendsMax: 'Snapshots that one replica gives to others at a time.',
   snapshotIdleMs:
     'A snapshot that nobody has asked for a chunk of for so long is given up; the log is kept for its receiver as long again.',

@@ -12,6 +12,7 @@ import {
 } from '@kvorum/base';
 import type { PeerMessages, PeerTransport, SharedLogs } from '@kvorum/ports';
 import {
+  createPaces,
   type GenesisPlan,
   openReplica,
   type Replica,
@@ -87,6 +88,7 @@ function genesisOf({ genesis }: ShardEntry): GenesisPlan | undefined {
 export class ReplicaManager {
   readonly #parts: ReplicaManagerParts;
   readonly #self: string;
+  readonly #paces = createPaces();
   /** What is open, being opened or being closed. */
   readonly #hosted = new Map<ShardId, ReplicaSpec>();
   readonly #onDisk: Set<string>;
@@ -289,6 +291,7 @@ export class ReplicaManager {
       metrics: this.#parts.metrics.replica,
       logger,
       space: this.#parts.space,
+      paces: this.#paces,
       ...(autoCompaction === undefined ? {} : { autoCompaction }),
       ...(copied === undefined ? {} : { copiedOffset: () => copied.of(shard) }),
       sha256,
