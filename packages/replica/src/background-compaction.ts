@@ -11,13 +11,15 @@ import type { StateMachine } from './state-machine.ts';
 const ROWS_PER_REVISION = 1.5;
 
 export interface BackgroundCompactionHost {
-  readonly machine: StateMachine;
-  readonly apply: ApplyLoop;
-  readonly standing: Standing;
-  readonly clock: Clock;
-  readonly pace: Pace;
-  /** Most of the time that goes into it while records are applied, over all replicas that share the pace. */
-  readonly percent: number;
+  readonly machine: Pick<StateMachine, 'compactStep' | 'compactionPending' | 'revision'>;
+  readonly apply: Pick<ApplyLoop, 'exclusive'>;
+  readonly standing: Pick<Standing, 'stopped'>;
+}
+
+export interface BackgroundCompactionOptions {
+  readonly clock: Pick<Clock, 'nowMs' | 'setTimer'>;
+  readonly paces: { readonly compaction: Pace };
+  readonly limits: { readonly compactionPercent: number };
 }
 
 /**
@@ -27,6 +29,7 @@ export interface BackgroundCompactionHost {
  */
 export class BackgroundCompaction {
   readonly #host: BackgroundCompactionHost;
+  readonly #options: BackgroundCompactionOptions;
   #busy = false;
   /** Ends the rest; undefined when there is none. */
   #cancelRest: (() => void) | undefined;
@@ -34,8 +37,9 @@ export class BackgroundCompaction {
   #restedRevision = 0;
   #revision: number | undefined;
 
-  constructor(host: BackgroundCompactionHost) {
+  constructor(host: BackgroundCompactionHost, options: BackgroundCompactionOptions) {
     this.#host = host;
+    this.#options = options;
   }
 
   /** Goes on if something is left and nothing is under way. Called after every apply. */
@@ -56,14 +60,16 @@ export class BackgroundCompaction {
   }
 
   #step(): void {
-    const { apply, clock, machine, pace, percent } = this.#host;
+    const { apply, machine } = this.#host;
+    const { clock, limits, paces } = this.#options;
+    const pace = paces.compaction;
     apply.exclusive(async () => {
       const startedMs = clock.nowMs();
       const rows = await machine.compactStep();
       const nowMs = clock.nowMs();
       const isApplying = machine.revision !== this.#revision;
       this.#revision = machine.revision;
-      if (isApplying) pace.spent(startedMs, ((nowMs - startedMs) * 100) / percent);
+      if (isApplying) pace.spent(startedMs, ((nowMs - startedMs) * 100) / limits.compactionPercent);
       const delayMs = Math.ceil(pace.delayMs(nowMs));
       if (delayMs > 0) this.#rest(delayMs, rows);
       this.#busy = delayMs > 0;
@@ -72,9 +78,9 @@ export class BackgroundCompaction {
   }
 
   #rest(delayMs: number, rows: number): void {
-    const { clock, machine } = this.#host;
+    const { machine } = this.#host;
     this.#restedRevision = machine.revision + Math.ceil(rows / ROWS_PER_REVISION);
-    this.#cancelRest = clock.setTimer(delayMs, () => {
+    this.#cancelRest = this.#options.clock.setTimer(delayMs, () => {
       this.#cancelRest = undefined;
       this.#busy = false;
       this.next();

@@ -102,14 +102,8 @@ export class ReplicaShell {
       accepted.index,
       limits,
     );
-    this.#compaction = new BackgroundCompaction({
-      machine,
-      apply: this.#apply,
-      standing: this.#standing,
-      clock: options.clock,
-      pace: options.paces.compaction,
-      percent: limits.compactionPercent,
-    });
+    const parts = { machine, apply: this.#apply, standing: this.#standing };
+    this.#compaction = new BackgroundCompaction(parts, options);
     this.#reads = new ReadPath(
       {
         ask: (readId) => this.#runner.input({ kind: 'read', readId }),
