@@ -247,6 +247,13 @@ describe('members', () => {
     expect(await cluster.count('dir')).toBe(30);
   }, 30_000);
 
+  it('say that no slots move while one of them is down, and live on', async () => {
+    await cluster.found(['m1', 'm2', 'm3']);
+    await cluster.stop('m3');
+    // What it asks a member that is down must not be left to reject unheard, which ends a process.
+    for (const { host } of cluster.members) expect(await host.moves()).toEqual([]);
+  });
+
   it('are not removed where a shard would lose its live majority', async () => {
     await cluster.found(['m1', 'm2', 'm3']);
     await cluster.stop('m3');

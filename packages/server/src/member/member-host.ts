@@ -378,13 +378,14 @@ export class MemberHost implements Host {
   async moves(): Promise<readonly MoveInfo[]> {
     const map = this.map();
     const own = moveInfos(map, this.mover.progress());
+    if (own.length === 0) return own;
     const question = encodeMovesQuestion();
     const asked = otherMembers(map, this.self).map(async (member) => {
       const signal = AbortSignal.timeout(MOVES_TIMEOUT_MS);
       const answer = parseMoves(await this.#transport().request(member, question, { signal }));
       return answer.ok ? answer.value : [];
     });
-    const settled = own.length === 0 ? [] : await Promise.allSettled(asked);
+    const settled = await Promise.allSettled(asked);
     const told = settled.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
     return own.map((move) => {
       const driven = told.find(({ id, copiedRows }) => id === move.id && copiedRows !== undefined);
