@@ -1,12 +1,4 @@
-import {
-  EMPTY_BYTES,
-  KvError,
-  type KvRequest,
-  type LeaseId,
-  type RangeRequest,
-  type SortOrder,
-  type SortTarget,
-} from '@kvorum/base';
+import { EMPTY_BYTES, KvError, type KvRequest, type RangeRequest } from '@kvorum/base';
 import type {
   HealthStatus,
   LogPage,
@@ -21,6 +13,8 @@ import type {
   ReshardParams,
   ShardHash,
   ShardInfo,
+  SlotsParams,
+  SlotsView,
 } from '@kvorum/wire';
 import type {
   CompactResult,
@@ -51,54 +45,18 @@ import {
   settingsOf,
 } from './options.ts';
 import { mergeRanges, type RangeResult } from './range-merge.ts';
+import type {
+  CompactOptions,
+  DeleteOptions,
+  GetOptions,
+  PutOptions,
+  RangeOptions,
+} from './request-options.ts';
 import { scanRange } from './scan.ts';
 import type { ShardRouter } from './shard-router.ts';
 import { TxnBuilder, type TxnInit, txnRequestOf } from './txn.ts';
 import { Watch, type WatchOptions } from './watch.ts';
 import { whileMoving } from './while-moving.ts';
-
-export interface PutOptions extends CallOptions {
-  readonly lease?: LeaseId | undefined;
-  /** Answer what the key held before. */
-  readonly prevKv?: boolean | undefined;
-  /** Keep the key's value (give an empty one) and change only its lease; or the other way round. */
-  readonly ignoreValue?: boolean | undefined;
-  readonly ignoreLease?: boolean | undefined;
-}
-
-export interface GetOptions extends CallOptions {
-  /** Read as of an older revision of the key's shard. */
-  readonly revision?: number | undefined;
-  /** Answered from one replica's own state, possibly stale; linearizable otherwise. */
-  readonly serializable?: boolean | undefined;
-}
-
-export interface RangeOptions extends GetOptions {
-  /** Shard → revision to read at; the other shards are read at their newest. */
-  readonly revisions?: Readonly<Record<string, number>> | undefined;
-  readonly limit?: number | undefined;
-  readonly sortOrder?: SortOrder | undefined;
-  readonly sortTarget?: SortTarget | undefined;
-  readonly keysOnly?: boolean | undefined;
-  readonly countOnly?: boolean | undefined;
-  readonly minModRevision?: number | undefined;
-  readonly maxModRevision?: number | undefined;
-  readonly minCreateRevision?: number | undefined;
-  readonly maxCreateRevision?: number | undefined;
-  /** Only what this shard holds of the range. */
-  readonly shard?: string | undefined;
-}
-
-export interface DeleteOptions extends CallOptions {
-  readonly prevKv?: boolean | undefined;
-}
-
-export interface CompactOptions extends CallOptions {
-  /** One shard; absent = every data shard. */
-  readonly shard?: string | undefined;
-  /** Answer only after the answering replica's disk is free of it. */
-  readonly physical?: boolean | undefined;
-}
 
 /**
  * Every option but the caller's own (`signal`, `timeoutMs`, keys, shard) goes to the shards as it
@@ -319,6 +277,11 @@ export class KvorumClient {
   /** Shards with their slots, voters and leaders, from the first member that answers. */
   shards(options: CallOptions = {}): Promise<readonly ShardInfo[]> {
     return this.#control.shards(options);
+  }
+
+  /** Load and size of ranges of slots, and the busiest slots, over all members that can be asked. */
+  slots(params: SlotsParams = {}, options: CallOptions = {}): Promise<SlotsView> {
+    return this.#control.slots(params, options);
   }
 
   /** Slots that are moving from one shard to another, with their progress. */

@@ -21,11 +21,14 @@ import {
   parseRecoveryView,
   parseShardHash,
   parseShards,
+  parseSlotsView,
   type RecoverParams,
   type RecoveryView,
   type ReshardParams,
   type ShardHash,
   type ShardInfo,
+  type SlotsParams,
+  type SlotsView,
 } from '@kvorum/wire';
 import { type Connection, NotServingError } from './connection.ts';
 import type { Dispatcher } from './dispatcher.ts';
@@ -114,6 +117,11 @@ export class Control {
 
   moves(options: CallOptions): Promise<readonly MoveInfo[]> {
     return this.#askAny('moves', parseMoves, options);
+  }
+
+  async slots(params: SlotsParams, options: CallOptions): Promise<SlotsView> {
+    const connection = await this.connected(options);
+    return this.#ask(connection, { method: 'slots', params, parse: parseSlotsView }, options);
   }
 
   async reshard(params: ReshardParams, options: CallOptions): Promise<readonly MoveInfo[]> {

@@ -20,6 +20,9 @@ export type {
   ReshardParams,
   ShardHash,
   ShardInfo,
+  SlotInfo,
+  SlotsParams,
+  SlotsView,
 } from '@kvorum/wire';
 export type {
   CompactResult,
@@ -30,19 +33,18 @@ export type {
   TxnResult,
   WatchEvent,
 } from './answer.ts';
-export {
-  type CompactOptions,
-  connect,
-  type DeleteOptions,
-  type GetOptions,
-  KvorumClient,
-  type PutOptions,
-  type RangeOptions,
-} from './client.ts';
+export { connect, KvorumClient } from './client.ts';
 export { type EndpointStatus, stateOf, type Transferred } from './control.ts';
 export { Entry } from './entry.ts';
 export type { Bytes, KeyRange } from './key-range.ts';
 export type { CallOptions, ConnectOptions } from './options.ts';
 export type { RangeResult, ShardRevision } from './range-merge.ts';
+export type {
+  CompactOptions,
+  DeleteOptions,
+  GetOptions,
+  PutOptions,
+  RangeOptions,
+} from './request-options.ts';
 export { type CompareSign, compare, op, TxnBuilder, type TxnInit } from './txn.ts';
 export { Watch, type WatchOptions } from './watch.ts';

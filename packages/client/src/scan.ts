@@ -1,5 +1,5 @@
 import { compareBytes, concatBytes, isOpenEnd } from '@kvorum/base';
-import type { RangeOptions } from './client.ts';
+import type { RangeOptions } from './request-options.ts';
 import type { Entry } from './entry.ts';
 import type { Span } from './key-range.ts';
 import type { RangeResult } from './range-merge.ts';

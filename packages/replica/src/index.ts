@@ -16,6 +16,7 @@ export type {
 export type { AutoCompactionPolicy } from './auto-compaction.ts';
 export type { GenesisPlan } from './genesis-writer.ts';
 export { haltError, haltText } from './halt-error.ts';
+export type { SlotCounts } from './load-counter.ts';
 export type { LogReader } from './log-reader.ts';
 export { createPaces, type Pace, type Paces } from './pace.ts';
 export { drive } from './reading.ts';

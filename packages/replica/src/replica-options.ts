@@ -5,6 +5,7 @@ import type { ReplicaMetrics } from './api.ts';
 import type { AutoCompactionPolicy } from './auto-compaction.ts';
 import type { GenesisPlan } from './genesis-writer.ts';
 import type { Paces } from './pace.ts';
+import type { SlotCounts } from './load-counter.ts';
 import type { SpaceAccount } from './space.ts';
 
 /** Structured log of a replica; fields never hold keys or values. */
@@ -60,6 +61,8 @@ export interface ReplicaOptions {
   readonly slots?: SlotSpace;
   /** Of the member: all its replicas share them. */
   readonly paces: Paces;
+  /** Where load and size are counted by slot; absent: nowhere. */
+  readonly load?: SlotCounts;
   /** Absent: no quota. */
   readonly space?: SpaceAccount;
   /** Absent: history is kept until somebody compacts. */

@@ -492,7 +492,7 @@ export class ReplicaShell {
     this.#keeping.tick(nowMs);
     this.#membership.pump();
     if (this.#writes.serving) this.#autoCompaction?.tick(nowMs);
-    this.#measure.tick(nowMs);
+    this.#measure.tick(nowMs, this.#writes.serving);
     this.#machine.watches.tick(nowMs);
   }
 }

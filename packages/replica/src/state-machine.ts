@@ -45,6 +45,7 @@ import {
 import type { CommandResult, RestoreStep, SlotStatus } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
 import type { AutoCompactionPolicy, AutoCompactionView } from './auto-compaction.ts';
+import { LoadCounter, type SlotCounts } from './load-counter.ts';
 import { encodeMembershipRow } from './membership-row.ts';
 import type { PendingRead, ReadGroup } from './read-path.ts';
 import { drive, driveWhile } from './reading.ts';
@@ -73,6 +74,7 @@ export interface StateMachineOptions {
   };
   readonly autoCompaction?: AutoCompactionPolicy;
   readonly slots?: SlotSpace;
+  readonly load?: SlotCounts;
   readonly shard: ShardId;
   /** Of the log that is followed. */
   readonly generation: number;
@@ -107,6 +109,7 @@ export class StateMachine {
   readonly #store: StateStore;
   readonly #engine: Engine;
   readonly #reclaim: SpaceReclaim;
+  readonly #load: LoadCounter | undefined;
   readonly #time: ShardTime;
   /** Kept for compaction by age alone. */
   readonly #times: RevisionTimes | undefined;
@@ -121,6 +124,9 @@ export class StateMachine {
     this.#time = loaded.shard;
     this.#times = loaded.revisions;
     this.#options = options;
+    const { slots, load } = options;
+    this.#load =
+      slots === undefined || load === undefined ? undefined : new LoadCounter(slots, load);
     this.#store = options.store;
     this.#reclaim = new SpaceReclaim(options.store);
     this.#engine = Engine.load(meta, options.limits, loaded.slots);
@@ -174,6 +180,9 @@ export class StateMachine {
     proposals: readonly Proposal[],
     isCurrent: () => boolean,
   ): Promise<ExecutedBatch | undefined> {
+    if (this.#load !== undefined) {
+      for (const { request } of proposals) if (request.op !== 'slots') this.#load.write(request);
+    }
     const reading = this.#engine.execute(proposals, this.#time.next(this.#options.clock));
     return driveWhile(reading, this.#store, isCurrent);
   }
@@ -350,12 +359,14 @@ export class StateMachine {
       const { revision, kvs, refused } = await drive(gets, this.#store);
       for (const [i, get] of group.gets.splice(0).entries()) {
         const error = refused?.[i];
+        if (error === undefined) this.#load?.get(get.key, kvs[i]);
         if (error === undefined) get.done({ ok: true, kv: kvs[i], revision });
         else get.done({ ok: false, error });
       }
     }
     for (let read = group.reads[0]; read !== undefined; read = group.reads[0]) {
       const result = await this.#read(read);
+      this.#load?.read(read.request, result);
       group.reads.shift()?.done(result);
     }
   }

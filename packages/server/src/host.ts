@@ -7,6 +7,7 @@ import type { Logger } from './logger.ts';
 import type { MapEditor } from './member/map-editor.ts';
 import type { MemberAdmin } from './member/member-admin.ts';
 import type { ShardRecovery } from './member/shard-recovery.ts';
+import type { SlotLoads } from './member/slot-loads.ts';
 import type { CopyStatus } from './member/snapshot-copies.ts';
 import type { MemberMetrics } from './metrics.ts';
 import type { Router } from './router/router.ts';
@@ -36,6 +37,8 @@ export interface Host {
   /** Changes the shard map, from any member. */
   readonly mapEditor: MapEditor;
   readonly mover: SlotMover;
+  /** Load and size by slot. */
+  readonly slotLoads: SlotLoads;
   /** Recovers halted shards, on behalf of an operator. */
   readonly recovery: ShardRecovery;
   /** All members of the cluster, in the order of their names. */

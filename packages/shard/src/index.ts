@@ -48,6 +48,7 @@ export {
   shardsWithSlots,
   slotOfRange,
 } from './shards-of-range.ts';
+export { addFigures, NO_FIGURES, type SlotFigures, SlotLoad, type SlotSize } from './slot-load.ts';
 export {
   abortMove,
   beginMoves,

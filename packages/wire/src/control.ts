@@ -16,6 +16,7 @@ import { err, KvError, ok, type Result } from '@kvorum/base';
  * | `changeMember` | {@link MemberChangeParams} | {@link MemberChanged}, as soon as the shard map has it |
  * | `moveReplica` | {@link MoveReplicaParams} | `{ mapVersion, changed }` |
  * | `moves` | none | {@link MoveInfo}[]: slots that are moving, with their progress |
+ * | `slots` | {@link SlotsParams} | {@link SlotsView}: load and size of ranges of slots, and the busiest slots |
  * | `reshard` | {@link ReshardParams} | {@link MoveInfo}[]: the moves that it has begun, or that are under way |
  * | `health` | none | {@link HealthStatus} of the asked member |
  * | `recover` | {@link RecoverParams} | {@link RecoveryView}: the replicas of a shard, and the recovery that was begun |
@@ -33,6 +34,7 @@ export const CONTROL_METHODS = [
   'log',
   'moves',
   'reshard',
+  'slots',
   'recover',
 ] as const;
 export type ControlMethod = (typeof CONTROL_METHODS)[number];
@@ -146,6 +148,34 @@ export interface MoveInfo {
   /** Revision of the source that the copy has come to, and the source's own. */
   readonly next?: number;
   readonly sourceRevision?: number;
+}
+
+/** Which slots are asked about: of one shard or of all; how many of the busiest, 16 by default. */
+export interface SlotsParams {
+  readonly shard?: string;
+  readonly top?: number;
+}
+
+/** Slots `from`..`to` of a shard together. Rates are smoothed over about 20 seconds, sizes are those of the last scan. */
+export interface SlotInfo {
+  readonly shard: string;
+  readonly from: number;
+  readonly to: number;
+  /** Per second. */
+  readonly reads: number;
+  readonly writes: number;
+  /** Bytes of keys and values read and written per second. */
+  readonly traffic: number;
+  readonly keys: number;
+  /** About how many bytes the newest versions of the keys take. */
+  readonly bytes: number;
+}
+
+export interface SlotsView {
+  /** Every range of slots that a shard has, ascending. */
+  readonly ranges: readonly SlotInfo[];
+  /** The busiest slots, one by one. */
+  readonly slots: readonly SlotInfo[];
 }
 
 export interface HealthStatus {
@@ -334,6 +364,43 @@ const moveInfo: Check<MoveInfo> = (value, path) => {
   };
 };
 
+const SLOT_AMOUNTS = ['reads', 'writes', 'traffic', 'keys', 'bytes'] as const;
+
+const amount: Check<number> = (value, path) =>
+  typeof value === 'number' && Number.isFinite(value) && value >= 0
+    ? value
+    : fail(path, 'a number of at least 0');
+
+const slotInfo: Check<SlotInfo> = (value, path) => {
+  const from = object(value, path);
+  const [reads, writes, traffic, keys, bytes] = SLOT_AMOUNTS.map((name) =>
+    amount(from[name], `${path}.${name}`),
+  ) as [number, number, number, number, number];
+  return {
+    shard: text(from['shard'], `${path}.shard`),
+    from: count(from['from'], `${path}.from`),
+    to: count(from['to'], `${path}.to`),
+    ...{ reads, writes, traffic, keys, bytes },
+  };
+};
+
+const slotsView: Check<SlotsView> = (value, path) => {
+  const from = object(value, path);
+  return {
+    ranges: list(slotInfo)(from['ranges'], `${path}.ranges`),
+    slots: list(slotInfo)(from['slots'], `${path}.slots`),
+  };
+};
+
+const slotsParams: Check<SlotsParams> = (value, path) => {
+  const from = object(value ?? {}, path);
+  const { top } = from as { readonly top?: unknown };
+  return {
+    ...maybe('shard', from, path),
+    ...(top === undefined || top === null ? {} : { top: count(top, `${path}.top`) }),
+  };
+};
+
 function parse<T>(check: Check<T>, value: unknown, path: string): Result<T, KvError> {
   try {
     return ok(check(value, path));
@@ -361,6 +428,12 @@ export function parseHealth(value: unknown): Result<HealthStatus, KvError> {
 }
 export function parseMoves(value: unknown): Result<readonly MoveInfo[], KvError> {
   return parse(list(moveInfo), value, 'moves');
+}
+export function parseSlotsView(value: unknown): Result<SlotsView, KvError> {
+  return parse(slotsView, value, 'slots');
+}
+export function parseSlotsParams(value: unknown): Result<SlotsParams, KvError> {
+  return parse(slotsParams, value, 'params');
 }
 export function parseReshardParams(value: unknown): Result<ReshardParams, KvError> {
   return parse(reshardParams, value, 'params');

@@ -29,11 +29,16 @@ export {
   parseReshardParams,
   parseShardHash,
   parseShards,
+  parseSlotsParams,
+  parseSlotsView,
   parseTransferParams,
   type ReplicaInfo,
   type ReshardParams,
   type ShardHash,
   type ShardInfo,
+  type SlotInfo,
+  type SlotsParams,
+  type SlotsView,
   type TransferParams,
 } from './control.ts';
 export {

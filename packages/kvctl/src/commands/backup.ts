@@ -19,7 +19,7 @@ import {
   withScratch,
   withStore,
 } from './backup-context.ts';
-import { printRows } from './cluster.ts';
+import { printRows } from './rows.ts';
 
 const HELP = `
 STORE is a directory (a path, or dir:///path) or s3://bucket/prefix. Credentials for S3 come from

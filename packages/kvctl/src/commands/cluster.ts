@@ -4,23 +4,8 @@ import type { Command } from 'commander';
 import { type Call, type Context, flag, parseCount } from '../context.ts';
 import { EXIT, Exit } from '../exit.ts';
 import { jsonLine } from '../output.ts';
-import { drawTable } from '../table.ts';
-
-/** Rows in the format asked for: JSON objects, a table, or `a, b, c` lines as etcdctl's. */
-export function printRows(
-  context: Context,
-  head: readonly string[],
-  rows: readonly (readonly string[])[],
-  json: unknown,
-): void {
-  const { format } = context.globals();
-  if (format === 'json') context.io.out(jsonLine(json));
-  else if (format === 'table') context.io.out(drawTable(head, rows));
-  else context.io.out(rows.map((row) => `${row.join(', ')}\n`).join(''));
-}
-
-const bytesText = (bytes: number): string =>
-  bytes < 1024 * 1024 ? `${Math.ceil(bytes / 1024)} kB` : `${(bytes / 1024 / 1024).toFixed(1)} MB`;
+import { bytesText, printRows } from './rows.ts';
+import { addSlotFlags, listSlots, type SlotFlags } from './slots.ts';
 
 export function addCompaction(program: Command, context: Context): void {
   const command = program
@@ -209,24 +194,27 @@ export function addEndpoint(program: Command, context: Context): void {
 /** Returns the command `shard`, for those that stand elsewhere. */
 export function addShard(program: Command, context: Context): Command {
   const shard = program.command('shard').description('Shards and where keys live');
-  shard
-    .command('list')
-    .description('List the shards with their slots and leaders')
-    .action(async () => {
-      const { shards, names } = await context.withClient(async (client) => ({
-        shards: await client.shards(context.call()),
-        names: await memberNames(client, context),
-      }));
-      const rows = shards.map((one) => [
-        one.shard,
-        one.slots.map(([from, to]) => `${from}-${to}`).join(' '),
-        one.leader === undefined ? 'none' : (names.get(one.leader) ?? one.leader),
-        String(one.term),
-        String(one.revision),
-        one.voters.map((id) => names.get(id) ?? id).join(' '),
-      ]);
-      printRows(context, ['SHARD', 'SLOTS', 'LEADER', 'TERM', 'REVISION', 'VOTERS'], rows, shards);
-    });
+  const list = shard.command('list').description('List the shards with their slots and leaders');
+  addSlotFlags(list);
+  list.action(async (flags: SlotFlags) => {
+    if (flags.slots === true) {
+      await listSlots(context, flags);
+      return;
+    }
+    const { shards, names } = await context.withClient(async (client) => ({
+      shards: await client.shards(context.call()),
+      names: await memberNames(client, context),
+    }));
+    const rows = shards.map((one) => [
+      one.shard,
+      one.slots.map(([from, to]) => `${from}-${to}`).join(' '),
+      one.leader === undefined ? 'none' : (names.get(one.leader) ?? one.leader),
+      String(one.term),
+      String(one.revision),
+      one.voters.map((id) => names.get(id) ?? id).join(' '),
+    ]);
+    printRows(context, ['SHARD', 'SLOTS', 'LEADER', 'TERM', 'REVISION', 'VOTERS'], rows, shards);
+  });
   const where = shard
     .command('where')
     .argument('<key>')

@@ -2,7 +2,7 @@ import type { MemberChanged, MemberChangeParams } from '@kvorum/client';
 import type { Command } from 'commander';
 import { type Context, flag } from '../context.ts';
 import { jsonLine } from '../output.ts';
-import { printRows } from './cluster.ts';
+import { printRows } from './rows.ts';
 
 export function addMember(program: Command, context: Context): void {
   const member = program.command('member').description('Members of the cluster');

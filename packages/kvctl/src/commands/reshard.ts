@@ -2,7 +2,7 @@ import type { MoveInfo, ReshardParams } from '@kvorum/client';
 import type { Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
 import { jsonLine } from '../output.ts';
-import { printRows } from './cluster.ts';
+import { printRows } from './rows.ts';
 
 const POLL_MS = 250;
 

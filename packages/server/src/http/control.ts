@@ -11,6 +11,7 @@ import {
   parseMoveReplica,
   parseRecoverParams,
   parseReshardParams,
+  parseSlotsParams,
   parseTransferParams,
   type ReplicaInfo,
   type ShardHash,
@@ -158,6 +159,11 @@ function run(host: Host, method: ControlMethod, params: unknown): unknown {
     }
     case 'moves':
       return host.moves();
+    case 'slots': {
+      const parsed = parseSlotsParams(params);
+      if (!parsed.ok) throw parsed.error;
+      return host.slotLoads.view(parsed.value);
+    }
     case 'reshard':
       return startReshard(host, params);
   }

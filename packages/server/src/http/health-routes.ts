@@ -60,4 +60,9 @@ export function healthRoutes(app: FastifyInstance, host: Host): void {
   app.get('/v1/shards', { schema: { tags, summary: 'All shards as this member sees them.' } }, () =>
     shardInfos(host),
   );
+  app.get(
+    '/v1/slots',
+    { schema: { tags, summary: 'Load and size by slot, the busiest first.' } },
+    () => host.slotLoads.view({}),
+  );
 }

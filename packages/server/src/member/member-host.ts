@@ -41,6 +41,7 @@ import type { ReplicaSet } from './replica-set.ts';
 import { moveInfos, otherMembers } from './reshard.ts';
 import { haltsAnswer, ShardHalts } from './shard-halts.ts';
 import { ShardRecovery } from './shard-recovery.ts';
+import { SlotLoads } from './slot-loads.ts';
 import { createSlotMover } from './slot-moves.ts';
 import type { CopyStatus, SnapshotCopies } from './snapshot-copies.ts';
 import { pause } from './system.ts';
@@ -85,6 +86,7 @@ export class MemberHost implements Host {
   readonly recovery: ShardRecovery;
   readonly admin: MemberAdmin;
   readonly mover: SlotMover;
+  readonly slotLoads: SlotLoads;
   /** Leaderships that somebody moved here by hand. */
   readonly held: HeldShards;
   #cluster: Cluster;
@@ -164,6 +166,13 @@ export class MemberHost implements Host {
       map: () => this.#map,
       leaderOf: (shard) => this.#replicas.leaderOf(shard) ?? this.#remote.of(shard),
       mapEditor: this.mapEditor,
+    });
+    this.slotLoads = new SlotLoads({
+      self: this.self,
+      clock: this.clock,
+      map: () => this.map(),
+      leads: (shard) => this.leads(shard),
+      peers,
     });
     this.admin = new MemberAdmin({
       self: this.memberId,
@@ -361,6 +370,7 @@ export class MemberHost implements Host {
     if (request.kind === 'halts') return haltsAnswer(this.#replicas);
     if (request.kind === 'hold') return { holdMs: this.held.hold(request.shard) };
     if (request.kind === 'moves') return moveInfos(this.map(), this.mover.progress());
+    if (request.kind === 'slot-load') return this.slotLoads.account();
     if (request.kind === 'slots') return this.#serveSlots(request.request);
     const { shard, request: command, timeoutMs, session, origin, mapVersion } = request.forwarded;
     const refusal = this.refusal();

@@ -233,6 +233,7 @@ class RunningMember implements Member {
       logWhere,
       logger: this.#logger,
       metrics: this.#metrics,
+      load: this.host.slotLoads.counts,
       space: this.#space,
       stores: new ReplicaStores(this.#stores),
       onDisk,
@@ -379,6 +380,7 @@ class RunningMember implements Member {
     this.#startCopies();
     this.#cleanups.push(this.host.watchRemoteLeaders());
     this.host.mover.start();
+    this.#cleanups.push(this.host.slotLoads.start());
     this.#cleanups.push(() => this.host.mover.stop());
     this.#cleanups.push(
       startPlacement({

@@ -18,6 +18,7 @@ import {
   type Replica,
   type ReplicaOptions,
   type ReplicaStores,
+  type SlotCounts,
 } from '@kvorum/replica';
 import { initialVotersOf, type ShardEntry, type ShardMap, shardEntryOf } from '@kvorum/shard';
 import { autoCompactionPolicy } from '../config/auto-compaction.ts';
@@ -48,6 +49,7 @@ export interface ReplicaManagerParts {
   readonly logWhere: string;
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
+  readonly load: SlotCounts;
   readonly space: SpaceQuota;
   readonly stores: ReplicaStores;
   /** Shards that this member has something of on disk. */
@@ -288,6 +290,7 @@ export class ReplicaManager {
       clock: systemClock,
       rng: systemRng,
       limits: config.limits,
+      load: this.#parts.load,
       metrics: this.#parts.metrics.replica,
       logger,
       space: this.#parts.space,

@@ -44,7 +44,9 @@ export type PeerRequest =
   /** Who leads the shards that the asked member has, and who is a member of each. */
   | { readonly kind: 'memberships' }
   | { readonly kind: 'slots'; readonly request: SlotRequest }
-  | { readonly kind: 'moves' };
+  | { readonly kind: 'moves' }
+  /** Load and size by slot, as the asked member counts them. */
+  | { readonly kind: 'slot-load' };
 
 export function encodeForward(from: ForwardedRequest): unknown {
   return {
@@ -60,6 +62,10 @@ export function encodeForward(from: ForwardedRequest): unknown {
 
 export function encodeMovesQuestion(): unknown {
   return { kind: 'moves' };
+}
+
+export function encodeSlotLoadQuestion(): unknown {
+  return { kind: 'slot-load' };
 }
 
 export function encodeSlotRequest(request: SlotRequest): unknown {
@@ -126,8 +132,14 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
   if (typeof payload !== 'object' || payload === null) return malformed('not an object');
   const from = payload as Readonly<Record<string, unknown>>;
   const { kind } = from as { readonly kind?: unknown };
-  if (kind === 'halts' || kind === 'map' || kind === 'memberships' || kind === 'moves') {
-    return ok({ kind });
+  switch (kind) {
+    case 'halts':
+    case 'map':
+    case 'memberships':
+    case 'moves':
+    case 'slot-load':
+      return ok({ kind });
+    default:
   }
   return kind === 'slots' ? parseSlots(from['request']) : parseOfShard(from);
 }
