@@ -1,5 +1,5 @@
 import type { KeyValue, KvRequest, TxnRequest } from '@kvorum/base';
-import type { SlotSpace } from '@kvorum/mvcc';
+import type { Proposal, SlotSpace } from '@kvorum/mvcc';
 import type { CommandResult } from './api.ts';
 
 /** Where a replica counts what it serves, by slot. */
@@ -33,6 +33,17 @@ function bytesOf(request: KvRequest): number {
 
 const bytesOfKv = (kv: KeyValue): number => kv.key.length + kv.value.length;
 
+/** Undefined: nobody wants to know. */
+export function loadCounterOf({
+  slots,
+  load,
+}: {
+  readonly slots?: SlotSpace;
+  readonly load?: SlotCounts;
+}): LoadCounter | undefined {
+  return slots === undefined || load === undefined ? undefined : new LoadCounter(slots, load);
+}
+
 /** Counts what one replica serves. A range over several slots counts for none of them: it is no reason to move one. */
 export class LoadCounter {
   readonly #space: SlotSpace;
@@ -57,10 +68,13 @@ export class LoadCounter {
     this.#counts.read(slot, bytes);
   }
 
-  /** A write on its way into a batch. */
-  write(request: KvRequest): void {
-    const slot = this.#slotOf(request);
-    if (slot !== undefined) this.#counts.write(slot, bytesOf(request));
+  /** Writes on their way into a batch. */
+  writes(proposals: readonly Proposal[]): void {
+    for (const { request } of proposals) {
+      if (request.op === 'slots') continue;
+      const slot = this.#slotOf(request);
+      if (slot !== undefined) this.#counts.write(slot, bytesOf(request));
+    }
   }
 
   #slotOf(request: KvRequest): number | undefined {

@@ -17,7 +17,6 @@ import {
   type EngineMeta,
   encodeMeta,
   initialMeta,
-  MEMBERSHIP_KEY,
   META_KEY,
   OWNERSHIP_KEY,
   type Proposal,
@@ -33,22 +32,14 @@ import {
   type WriteSet,
 } from '@kvorum/mvcc';
 import type { Clock, ReadView, StateReader, StateStore, StoreBatch } from '@kvorum/ports';
-import {
-  type AcceptedState,
-  decodeGenesis,
-  encodeMembership,
-  enterGeneration,
-  type Genesis,
-  type HistoryPoint,
-  type RecordKind,
-} from '@kvorum/raft';
+import { type AcceptedState, enterGeneration, type HistoryPoint } from '@kvorum/raft';
 import type { CommandResult, RestoreStep, SlotStatus } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
 import type { AutoCompactionPolicy, AutoCompactionView } from './auto-compaction.ts';
-import { LoadCounter, type SlotCounts } from './load-counter.ts';
-import { encodeMembershipRow } from './membership-row.ts';
+import { type LoadCounter, loadCounterOf, type SlotCounts } from './load-counter.ts';
 import type { PendingRead, ReadGroup } from './read-path.ts';
 import { drive, driveWhile } from './reading.ts';
+import { writeMembership, writeSetOf } from './record-parts.ts';
 import type { RecoveryReport } from './recovery-report.ts';
 import {
   decodeRevisionTimes,
@@ -124,9 +115,7 @@ export class StateMachine {
     this.#time = loaded.shard;
     this.#times = loaded.revisions;
     this.#options = options;
-    const { slots, load } = options;
-    this.#load =
-      slots === undefined || load === undefined ? undefined : new LoadCounter(slots, load);
+    this.#load = loadCounterOf(options);
     this.#store = options.store;
     this.#reclaim = new SpaceReclaim(options.store);
     this.#engine = Engine.load(meta, options.limits, loaded.slots);
@@ -180,9 +169,7 @@ export class StateMachine {
     proposals: readonly Proposal[],
     isCurrent: () => boolean,
   ): Promise<ExecutedBatch | undefined> {
-    if (this.#load !== undefined) {
-      for (const { request } of proposals) if (request.op !== 'slots') this.#load.write(request);
-    }
+    this.#load?.writes(proposals);
     const reading = this.#engine.execute(proposals, this.#time.next(this.#options.clock));
     return driveWhile(reading, this.#store, isCurrent);
   }
@@ -478,29 +465,6 @@ async function readMeta(reader: StateReader, shard: ShardId): Promise<EngineMeta
   if (meta.ok) return meta.value;
   const { error } = meta;
   throw new KvError('KV_DATA_DIR', `shard ${shard}: ${error.message}`, { cause: error });
-}
-
-function writeMembership(records: readonly AcceptedRecord[], batch: StoreBatch): void {
-  for (const { kind, payload, state } of records) {
-    const set = kind === 'config' ? payload : membershipOf(kind, payload);
-    if (set !== undefined) batch.put(MEMBERSHIP_KEY, encodeMembershipRow(set, state.index));
-  }
-}
-
-/** The filter lets no other genesis through than one that decodes. */
-function genesisOf(payload: Uint8Array): Genesis {
-  const genesis = decodeGenesis(payload);
-  assert(genesis.ok, 'an accepted genesis decodes');
-  return genesis.value;
-}
-
-function writeSetOf(kind: RecordKind, payload: Uint8Array): Uint8Array | undefined {
-  if (kind === 'batch') return payload;
-  return kind === 'genesis' ? genesisOf(payload).writeSet : undefined;
-}
-
-function membershipOf(kind: RecordKind, payload: Uint8Array): Uint8Array | undefined {
-  return kind === 'genesis' ? encodeMembership(genesisOf(payload).membership) : undefined;
 }
 
 function acceptedOf(meta: EngineMeta): AcceptedState {

@@ -44,7 +44,13 @@ describe('SlotLoad', () => {
   it('keeps the sizes that another shard told when the former one tells that the slot is gone', () => {
     const load = new SlotLoad();
     const size = { keys: 5, bytes: 500 };
-    load.setSizes('0', new Map([[1, size], [2, size]]));
+    load.setSizes(
+      '0',
+      new Map([
+        [1, size],
+        [2, size],
+      ]),
+    );
     load.setSizes('4', new Map([[2, { keys: 6, bytes: 600 }]]));
     load.setSizes('0', new Map([[1, size]]));
     expect(load.of(2)).toMatchObject({ keys: 6, bytes: 600 });
