@@ -4,8 +4,8 @@ import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
 import type { ReplicaMetrics } from './api.ts';
 import type { AutoCompactionPolicy } from './auto-compaction.ts';
 import type { GenesisPlan } from './genesis-writer.ts';
-import type { Paces } from './pace.ts';
 import type { SlotCounts } from './load-counter.ts';
+import type { Paces } from './pace.ts';
 import type { SpaceAccount } from './space.ts';
 
 /** Structured log of a replica; fields never hold keys or values. */

@@ -31,7 +31,7 @@ import {
   validate,
   type WriteSet,
 } from '@kvorum/mvcc';
-import type { Clock, ReadView, StateReader, StateStore, StoreBatch } from '@kvorum/ports';
+import type { Clock, ReadView, StateReader, StateStore } from '@kvorum/ports';
 import { type AcceptedState, enterGeneration, type HistoryPoint } from '@kvorum/raft';
 import type { CommandResult, RestoreStep, SlotStatus } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
