@@ -23,7 +23,6 @@ export {
   planRebalance,
   planScale,
   planSplit,
-  type SlotWeight,
 } from './move-plan.ts';
 export { recoverShard } from './recover-shard.ts';
 export { placeReplicas, replicaCount } from './replica-placement.ts';
@@ -63,6 +62,7 @@ export {
   slotSpansOf,
   switchMove,
 } from './slot-moves.ts';
+export { type SlotWeight, slotWeights } from './slot-weights.ts';
 export { initialVotersOf, keepInitialVoters, shardEntryOf } from './voters.ts';
 export {
   nameOfPlace,

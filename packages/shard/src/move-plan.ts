@@ -2,9 +2,8 @@ import { KvError, META_SHARD, type ShardId } from '@kvorum/base';
 import { SLOT_COUNT } from './routing-part.ts';
 import type { ShardEntry, ShardMap } from './shard-map.ts';
 import { nextShardIds, type PlannedMove, type SlotSpan, slotSpansOf } from './slot-moves.ts';
-
-/** How much a slot counts; by default every slot as one. */
-export type SlotWeight = (slot: number) => number;
+import type { SlotWeight } from './slot-weights.ts';
+import { evenOut, secondHalf } from './weighted-plan.ts';
 
 export interface MovePlan {
   /** To be added to the map, empty. */
@@ -65,15 +64,26 @@ export function planScale(map: ShardMap, shardCount: number, newUid: NewUid): Mo
   return { shards, moves: spread(map, kept, ONE) };
 }
 
-/** The plan to even the weight of the shards out without changing their number. */
-export function planRebalance(map: ShardMap, weight: SlotWeight = ONE): MovePlan {
+/**
+ * The plan to even the weight of the shards out without changing their number.
+ *
+ * @param weight - absent: every slot counts as one, and as few as possible move.
+ */
+export function planRebalance(map: ShardMap, weight?: SlotWeight): MovePlan {
   const present = dataShards(map).filter(({ id }) => slotSpansOf(map, id).length > 0);
+  if (weight !== undefined) {
+    const held = present.map(({ id }) => ({ shard: id, slots: slotsOf(map, id) }));
+    const moves = evenOut(held, weight).map(({ shard: from, to, slots }) => {
+      return { from, to, slots: spansOf(slots) };
+    });
+    return { shards: [], moves };
+  }
   return {
     shards: [],
     moves: spread(
       map,
       present.map(({ id }) => id),
-      weight,
+      ONE,
     ),
   };
 }
@@ -95,15 +105,8 @@ export function planSplit(
   }
   const shards = makeShards(map, 1, newUid);
   const [made] = shards;
-  const total = slots.reduce((sum, slot) => sum + weight(slot), 0);
-  let kept = 0;
-  let at = 0;
-  while (at < slots.length - 1 && (at === 0 || kept + weight(slots[at] as number) <= total / 2)) {
-    kept += weight(slots[at] as number);
-    at += 1;
-  }
   const to = (made as ShardEntry).id;
-  return { shards, moves: [{ from, to, slots: spansOf(slots.slice(at)) }] };
+  return { shards, moves: [{ from, to, slots: spansOf(secondHalf(slots, weight)) }] };
 }
 
 /** All slots of a shard into another one. */

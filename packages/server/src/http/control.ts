@@ -123,7 +123,10 @@ async function transfer(host: Host, params: unknown): Promise<{ readonly holdMs:
 function startReshard(host: Host, params: unknown): Promise<readonly MoveInfo[]> {
   const parsed = parseReshardParams(params);
   if (!parsed.ok) throw parsed.error;
-  return reshard(host.mapEditor, parsed.value, host.limits.shardsMax);
+  return reshard(host.mapEditor, parsed.value, {
+    shardsMax: host.limits.shardsMax,
+    figures: () => host.slotLoads.all(),
+  });
 }
 
 function run(host: Host, method: ControlMethod, params: unknown): unknown {

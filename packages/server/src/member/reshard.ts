@@ -10,7 +10,10 @@ import {
   planScale,
   planSplit,
   type ShardMap,
+  type SlotFigures,
+  type SlotWeight,
   shardsWithSlots,
+  slotWeights,
 } from '@kvorum/shard';
 import type { MoveInfo, ReshardParams } from '@kvorum/wire';
 import type { MapEditor } from './map-editor.ts';
@@ -18,19 +21,25 @@ import { systemRng } from './system.ts';
 
 const newUid = (): string => toHex(systemRng.bytes(16));
 
-function planOf(map: ShardMap, params: ReshardParams): MovePlan {
+function planOf(map: ShardMap, params: ReshardParams, weight: SlotWeight | undefined): MovePlan {
   const { shard = '', to = '' } = params;
   switch (params.action) {
     case 'scale':
       return planScale(map, params.shards ?? 0, newUid);
     case 'split':
-      return planSplit(map, shard, newUid);
+      return planSplit(map, shard, newUid, weight);
     case 'merge':
       return planMerge(map, shard, to);
     case 'rebalance':
     case 'abort':
-      return planRebalance(map);
+      return planRebalance(map, weight);
   }
+}
+
+interface ReshardParts {
+  readonly shardsMax: number;
+  /** Load and size by slot, which tell what to move. */
+  readonly figures: () => Promise<readonly SlotFigures[]>;
 }
 
 function abortAll(map: ShardMap): ShardMap | undefined {
@@ -47,16 +56,18 @@ function abortAll(map: ShardMap): ShardMap | undefined {
 export async function reshard(
   editor: MapEditor,
   params: ReshardParams,
-  shardsMax: number,
+  { shardsMax, figures }: ReshardParts,
 ): Promise<readonly MoveInfo[]> {
   if (params.action === 'scale' && (params.shards ?? 0) > shardsMax) {
     throw new KvError('KV_INVALID_ARGUMENT', `${params.shards} shards, at most ${shardsMax}`, {
       details: { limit: shardsMax, hint: 'raise limits.shardsMax' },
     });
   }
+  const isWeighed = params.action === 'split' || params.action === 'rebalance';
+  const weight = isWeighed ? slotWeights(await figures()) : undefined;
   const map = await editor.update((current) => {
     if (params.action === 'abort') return abortAll(current);
-    const plan = planOf(current, params);
+    const plan = planOf(current, params, weight);
     if (plan.moves.length === 0) return undefined;
     const ids = plan.moves.map(() => toHex(systemRng.bytes(8)));
     return beginMoves(current, plan, ids);
