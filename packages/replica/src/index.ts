@@ -37,7 +37,7 @@ export type {
   ReplicaPlace,
   ShardTransport,
 } from './replica-options.ts';
-export { ReplicaStores } from './replica-stores.ts';
+export { type OpenedShards, ReplicaStores } from './replica-stores.ts';
 export type { SlotMoveHost, SlotMoveProgress } from './slot-move-driver.ts';
 export { SlotMover, type SlotMoverHost } from './slot-mover.ts';
 export { parseSlotRequest, type SlotRequest } from './slot-requests.ts';

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isKvError } from '@kvorum/base';
 import type { SharedLog, SharedLogs } from '@kvorum/ports';
@@ -88,6 +88,20 @@ describe('a data directory is refused with the reason', () => {
     writeFileSync(join(path, 'm1'), '');
     expect(await refusal(startOneMember(path))).toMatch(/KV_DATA_DIR: .*m1/);
   });
+
+  it.each(['replicas/0', 'replicas/meta', 'replicas'])(
+    'whose %s was deleted: the votes are lost',
+    async (lost) => {
+      const path = temporary();
+      await used(path);
+      await startOneMember(path).then((member) => member.stop());
+      rmSync(join(path, 'm1', lost), { recursive: true });
+      expect(await refusal(startOneMember(path))).toMatch(/KV_DATA_DIR: .*its votes are lost/);
+      // All that voted is lost: the operator says so by deleting what tells of it.
+      rmSync(join(path, 'm1', 'opened-shards'));
+      expect(await refusal(startOneMember(path))).toBe('started');
+    },
+  );
 
   it('that another process uses', async () => {
     const path = temporary();

@@ -23,6 +23,7 @@ import {
 import { openLevelStores } from '@kvorum/store-level';
 import { MemoryPeerNetwork } from '@kvorum/testkit';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { openedShards } from '../src/member/opened-shards.ts';
 import { sha256, systemClock, systemRng } from '../src/member/system.ts';
 
 const SHARD = shardId(0);
@@ -102,7 +103,7 @@ function optionsOf(
 
 async function start(id: MemberId): Promise<Replica> {
   const stores = storesOf(id);
-  const own = new ReplicaStores(stores);
+  const own = new ReplicaStores(stores, openedShards(join(directory, formatId(id))));
   const peers = network.join(id);
   const memberLogs = logs.forMember();
   const log = await memberLogs.open({ shard: SHARD, generation: 0 }, { create: true });

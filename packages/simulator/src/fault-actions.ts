@@ -252,6 +252,32 @@ function membership(scene: FaultScene): undefined {
   world.want(anyShard(scene), voters, rng.integer(0, 2) === 0 ? rest : []);
 }
 
+/** A member's disk is gone for good, and an operator replaces the member: the same name under a new id. */
+function memberReplaced({ member, world }: FaultScene): Heal | undefined {
+  if (!world.maySpare(member)) return undefined;
+  member.crash();
+  world.replace(member);
+  return () => restart(member);
+}
+
+/** Somebody deletes the files of one replica and starts the member as if nothing were missing; then it is replaced. */
+function filesDeleted(scene: FaultScene): Heal | undefined {
+  const { member, world } = scene;
+  if (!world.maySpare(member)) return undefined;
+  member.crash();
+  world.deleteFiles(member, anyShard(scene));
+  member.start();
+  return () => replaceBereft(member, world);
+}
+
+/** The way back for a member that misses the files of a replica. */
+export function replaceBereft(member: SimMember, world: World): void {
+  if (member.bereft.size === 0) return;
+  member.crash();
+  world.replace(member);
+  member.start();
+}
+
 /** What each kind of fault does; `member` is the one it is aimed at. */
 export const FAULTS: Readonly<Record<Action, (scene: FaultScene) => Heal | undefined>> = {
   kill,
@@ -276,6 +302,8 @@ export const FAULTS: Readonly<Record<Action, (scene: FaultScene) => Heal | undef
   'given-up': givenUp,
   transfer,
   membership,
+  'member-replaced': memberReplaced,
+  'files-deleted': filesDeleted,
 };
 
 /** Breaks a log against all promises; false when there is nothing to break yet. */

@@ -1,6 +1,6 @@
 import type { Rng } from '@kvorum/ports';
 import type { PeerLinkFaults } from '@kvorum/testkit';
-import { FAULTS } from './fault-actions.ts';
+import { FAULTS, replaceBereft } from './fault-actions.ts';
 import type { SimMember } from './member.ts';
 import { ACTIONS, type Action, type Swarm } from './swarm.ts';
 import type { World } from './world.ts';
@@ -124,6 +124,7 @@ export class Nemesis {
       if (member.damaged) member.wipe();
       member.repair();
     }
+    replaceBereft(member, this.#world);
     if (!member.running) member.start();
   }
 

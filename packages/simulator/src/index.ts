@@ -51,6 +51,7 @@ export { checkOutcomes } from './invariants/outcomes.ts';
 export { ReplicaChecker } from './invariants/replicas.ts';
 export { checkLinearizable } from './invariants/revision-order.ts';
 export { TruncationChecker } from './invariants/truncations.ts';
+export { LagChecker } from './invariants/learner-lag.ts';
 export { VoteChecker } from './invariants/votes.ts';
 export { checkWatch } from './invariants/watches.ts';
 export { simulate } from './main.ts';

@@ -1,16 +1,19 @@
 import {
   assert,
   formatId,
+  isKvError,
   leaderId,
   type MemberId,
   memberId,
   type ShardId,
+  toHex,
   utf8,
 } from '@kvorum/base';
 import { decodeMeta, META_KEY } from '@kvorum/mvcc';
 import type { LogSpec, PeerTransport, Rng, SharedLog, SharedLogs, StateStore } from '@kvorum/ports';
 import {
   createPaces,
+  type OpenedShards,
   openReplica,
   type Paces,
   type Replica,
@@ -49,12 +52,13 @@ interface Life {
   readonly peers: PeerTransport;
   readonly replicas: Map<ShardId, Replica>;
   readonly paces: Paces;
+  readonly stores: ReplicaStores;
 }
 
 /** A member of the simulated cluster over its lives: the disks stay, processes come and go. */
 export class SimMember {
   readonly index: number;
-  readonly id: MemberId;
+  readonly #ids: [MemberId, ...MemberId[]];
   readonly name: string;
   readonly stores: MemoryStateStores;
   readonly clock: MemberClock;
@@ -72,6 +76,16 @@ export class SimMember {
   wipes = 0;
   /** Something happened in it since this was last cleared. */
   dirty = false;
+  /** Shards of which its disk has had a replica. */
+  readonly #uids = new Set<string>();
+  readonly #opened: OpenedShards = {
+    has: (uid) => this.#uids.has(toHex(uid)),
+    add: async (uid) => {
+      this.#uids.add(toHex(uid));
+    },
+  };
+  /** Shards whose files were deleted though the disk is the same: it has no replica of them any more. */
+  readonly bereft: Set<ShardId> = new Set();
   readonly #world: World;
   readonly #rng: Rng;
   #life: Life | undefined;
@@ -96,7 +110,7 @@ export class SimMember {
     const { rng, wallSkewDays, drift } = options;
     this.#world = world;
     this.index = index;
-    this.id = memberId(BigInt(index + 1));
+    this.#ids = [memberId(BigInt(index + 1))];
     this.name = `m${index + 1}`;
     this.#rng = rng;
     // Nothing may rest on clocks that agree: monotonic ones start anywhere, wall clocks are days apart.
@@ -105,6 +119,16 @@ export class SimMember {
     this.clock = new MemberClock(world.clock, { startMs, wallAheadMs, drift });
     const { tear } = world.plant;
     this.stores = memoryStateStores(tear === undefined ? {} : { tear });
+  }
+
+  /** Another one after each replacement; the name stays. */
+  get id(): MemberId {
+    return this.#ids[0];
+  }
+
+  /** Who it was before it lost a disk and was replaced. */
+  get earlierIds(): readonly MemberId[] {
+    return this.#ids.slice(1);
   }
 
   get running(): boolean {
@@ -155,6 +179,7 @@ export class SimMember {
       logs: this.#world.broker.forMember(this.name),
       replicas: new Map(),
       paces: createPaces(),
+      stores: new ReplicaStores(this.stores, this.#opened),
     };
     this.#life = life;
     peers.onMessage((from, { shard, payload }) =>
@@ -198,6 +223,8 @@ export class SimMember {
       this.#world.sent(this, shard, payload, to);
     };
     process.seen(this.#open(life, shard, { send, request })).catch((error: unknown) => {
+      // What lost its votes is refused.
+      if (this.bereft.has(shard) && isKvError(error) && error.code === 'KV_DATA_DIR') return;
       this.#alarm(shard, `does not open: ${String(error)}`);
     });
   }
@@ -260,10 +287,31 @@ export class SimMember {
       this.lost.set(shard, Math.max(this.lost.get(shard) ?? -1, this.durableOffset(shard)));
     }
     this.stores.wipe();
+    this.#uids.clear();
+    this.bereft.clear();
     this.expendable = true;
     this.wipes += 1;
     this.damaged = false;
     this.#world.trace.line(this.name, 'wiped');
+  }
+
+  /** Somebody deletes the files of one of its replicas; the member must be down. */
+  deleteFiles(shard: ShardId): void {
+    assert(this.#life === undefined, `${this.name} runs on the files that are deleted`);
+    this.lost.set(shard, Math.max(this.lost.get(shard) ?? -1, this.durableOffset(shard)));
+    this.bereft.add(shard);
+    this.expendable = true;
+    this.wipes += 1;
+    void this.stores.remove(shard);
+    this.#world.trace.line(this.name, `shard ${shard} deleted`);
+  }
+
+  /** As `kvctl member replace`: it comes back on an empty disk as somebody else. The member must be down. */
+  replace(id: MemberId): void {
+    this.wipe();
+    this.lost.clear();
+    this.#ids.unshift(id);
+    this.#world.trace.line(this.name, `replaced: ${id}`);
   }
 
   pause(): void {
@@ -292,6 +340,7 @@ export class SimMember {
     life.process.kill();
     await life.peers.close();
     await life.logs.close();
+    await this.stores.close();
   }
 
   #atEffect(process: SimProcess): void {
@@ -314,7 +363,7 @@ export class SimMember {
       const store = process.store(inner, clock, (call) => world.storeDelayMs(this, call));
       return world.plant.store?.(store, this) ?? store;
     };
-    const store = wrap(await process.seen(this.stores.open(shard)));
+    const store = wrap(await process.seen(life.stores.open(shard, shardUidOf(shard))));
     const traced = this.#traced(process.log(log), shard);
     const { members } = world;
     const slots = world.slotsOf(shard);
@@ -327,11 +376,11 @@ export class SimMember {
       ...(genesis === undefined ? {} : { genesis }),
       self: this.id,
       leaderId: leaderId(formatId(this.id) + boot),
-      voters: world.voters.map((member) => member.id),
+      voters: world.initialVoters,
       preferenceRank: rank,
       log: world.plant.log?.(traced, this) ?? traced,
       store,
-      place: process.place(new ReplicaStores(this.stores).placeOf(shard), wrap),
+      place: process.place(life.stores.placeOf(shard), wrap),
       transport,
       clock,
       rng: this.#rng,

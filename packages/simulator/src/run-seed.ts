@@ -11,6 +11,7 @@ import { History, type OpRecord } from './history.ts';
 import { checkDamaged } from './invariants/damage.ts';
 import { DiskChecker } from './invariants/disks.ts';
 import { checkFencing, checkOwnership, checkPast } from './invariants/final.ts';
+import { LagChecker } from './invariants/learner-lag.ts';
 import { checkMemberships } from './invariants/memberships.ts';
 import { type Problem, Problems } from './invariants/names.ts';
 import { checkOutcomes } from './invariants/outcomes.ts';
@@ -117,9 +118,12 @@ class Run {
     this.#world = world;
     this.#truths = new Map(world.shards.map((shard) => [shard, new Truth()]));
     const votes = new VoteChecker(world, this.#problems);
+    const lag = new LagChecker(world, this.#problems);
+    world.observe(lag);
     this.#checker = new ReplicaChecker(world, {
       truths: this.#truths,
       votes,
+      lag,
       problems: this.#problems,
     });
     world.observe(votes);
@@ -358,7 +362,7 @@ class Run {
     problems.addAll('history', checkPast(ops, truth));
     problems.addAll('fencing', checkFencing(ops));
     problems.addAll('shard-ownership', checkOwnership(shard, truth));
-    const initial = this.#world.voters.map(({ id }) => id);
+    const initial = this.#world.initialVoters;
     problems.addAll('membership', checkMemberships(truth, initial));
   }
 }

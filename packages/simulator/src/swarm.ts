@@ -27,6 +27,8 @@ export const ACTIONS = [
   'given-up',
   'transfer',
   'membership',
+  'member-replaced',
+  'files-deleted',
 ] as const;
 export type Action = (typeof ACTIONS)[number];
 
@@ -120,6 +122,8 @@ export const QUIET: Swarm['meanMs'] = {
   'given-up': undefined,
   transfer: undefined,
   membership: undefined,
+  'member-replaced': undefined,
+  'files-deleted': undefined,
 };
 
 function drawMeans(rng: Rng): Swarm['meanMs'] {
@@ -148,6 +152,8 @@ function drawMeans(rng: Rng): Swarm['meanMs'] {
     transfer: mean(),
     membership: undefined,
     'given-up': undefined,
+    'member-replaced': undefined,
+    'files-deleted': undefined,
   };
 }
 
@@ -200,7 +206,7 @@ function drawTruncation(rng: Rng): Partial<Limits> {
 /** One seed's own mix. */
 export function drawSwarm(rng: Rng): Swarm {
   const swarm = drawTruncated(rng);
-  // A disk that is wiped in place would vote as the one it was, which a member that may be replaced is refused.
+  // A disk that is wiped in place would vote as the one it was; a member that can be replaced comes back under a new id instead.
   if (swarm.damage !== undefined || rng.integer(0, 3) > 0) return swarm;
   const members = oneOf(rng, [2, 3, 4, 5]);
   return {
@@ -212,7 +218,10 @@ export function drawSwarm(rng: Rng): Swarm {
       'disk-wiped': undefined,
       'bit-flip': undefined,
       membership: oneOf(rng, [1000, 3000, 8000]),
+      'member-replaced': pick(rng, undefined, 8000, 2500),
+      'files-deleted': pick(rng, undefined, 15_000, 5000),
     },
+    limits: { ...swarm.limits, learnerLagRecordsMax: oneOf(rng, [1, 8, 256]) },
   };
 }
 

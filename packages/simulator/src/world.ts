@@ -5,6 +5,7 @@ import {
   logIndex,
   logTopic,
   type MemberId,
+  memberId,
   type ShardId,
   shardId,
 } from '@kvorum/base';
@@ -88,7 +89,9 @@ export class World {
   readonly broker: MemoryLogBroker;
   readonly network: MemoryPeerNetwork;
   readonly members: readonly SimMember[];
+  /** Who voted before the first `config` record: with the members themselves, and by the ids they had then. */
   readonly voters: readonly SimMember[];
+  readonly initialVoters: readonly MemberId[];
   readonly shards: readonly ShardId[];
   /** What the shard map wants of each shard. */
   readonly wanted: Map<ShardId, Membership> = new Map();
@@ -97,6 +100,9 @@ export class World {
     ShardId,
     { readonly number: number; readonly plan: GenesisPlan }
   >();
+  #replacements = 0;
+  /** Shards and ids whose votes are lost: nobody may vote as them again. */
+  readonly lostVotes: Set<string> = new Set();
   readonly limits: Limits;
   readonly autoCompaction: AutoCompactionPolicy | undefined;
   /** Breaks and halts reported by replicas. A run in which neither log nor disks are damaged must have none. */
@@ -138,14 +144,67 @@ export class World {
       return new SimMember(this, i, { rng: own, wallSkewDays: options.wallSkewDays?.[i], drift });
     });
     this.voters = this.members.slice(0, options.voters ?? this.members.length);
+    this.initialVoters = this.voters.map(({ id }) => id);
   }
 
   /** The shard map wants other voters of a shard from now on; every member hears of it at once. */
   want(shard: ShardId, voters: readonly SimMember[], learners: readonly SimMember[] = []): void {
     const ids = (members: readonly SimMember[]): MemberId[] => members.map(({ id }) => id);
-    const wanted = { voters: ids(voters), learners: ids(learners) };
+    this.#want(shard, { voters: ids(voters), learners: ids(learners) });
+  }
+
+  #want(shard: ShardId, wanted: Membership): void {
     this.wanted.set(shard, wanted);
     for (const member of this.members) member.replica(shard)?.wantMembership(wanted);
+  }
+
+  /** A member that is down comes back on an empty disk under a new id, and the map wants that one in the place of the old. */
+  replace(member: SimMember): void {
+    const old = member.id;
+    const id = memberId(BigInt(this.members.length + 1 + this.#replacements));
+    this.#replacements += 1;
+    for (const shard of this.shards) this.lostVotes.add(`${shard} ${old}`);
+    member.replace(id);
+    for (const { id: other } of this.members) {
+      if (other === id) continue;
+      const whole = { cut: false, clogged: false };
+      this.network.setFaults(id, other, { ...this.network.faultsOf(old, other), ...whole });
+      this.network.setFaults(other, id, { ...this.network.faultsOf(other, old), ...whole });
+    }
+    for (const shard of this.shards) {
+      const renamed = (ids: readonly MemberId[]): MemberId[] =>
+        ids.map((one) => (one === old ? id : one));
+      const { voters, learners } = this.wanted.get(shard) ?? {
+        voters: this.initialVoters,
+        learners: [],
+      };
+      this.#want(shard, { voters: renamed(voters), learners: renamed(learners) });
+    }
+  }
+
+  /** A member that is down loses the files of one of its replicas, and nothing else. */
+  deleteFiles(member: SimMember, shard: ShardId): void {
+    this.lostVotes.add(`${shard} ${member.id}`);
+    member.deleteFiles(shard);
+  }
+
+  /**
+   * Whether a member may lose its disk for good: of each shard the voters are those that are wanted, all of them sound, and a majority is
+   * left without it; and what the logs have lost is on another disk.
+   */
+  maySpare(member: SimMember): boolean {
+    if (this.members.some((one) => one.damaged || one.bereft.size > 0)) return false;
+    const living = this.members.map(({ id }) => id);
+    const isSafe = (shard: ShardId): boolean => {
+      const raft = this.leader(shard)?.replica(shard)?.status().raft;
+      const wanted = this.wanted.get(shard)?.voters ?? this.initialVoters;
+      if (raft?.role !== 'leader') return false;
+      const { voters } = raft;
+      const settled = voters.length === wanted.length && wanted.every((id) => voters.includes(id));
+      if (!settled || !voters.every((id) => living.includes(id))) return false;
+      return voters.length >= 3 || !voters.includes(member.id);
+    };
+    return this.shards.every(isSafe) && this.hasSpare(member);
   }
 
   /** An operator recovers a shard from a member; who runs and is not `late` sees the map at once. */

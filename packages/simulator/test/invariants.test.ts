@@ -1,4 +1,4 @@
-import { shardId } from '@kvorum/base';
+import { type MemberId, shardId } from '@kvorum/base';
 import { HARD_STATE_KEY, META_KEY, revisionKey } from '@kvorum/mvcc';
 import type { Replica } from '@kvorum/replica';
 import {
@@ -11,6 +11,7 @@ import {
   History,
   INVARIANTS,
   type InvariantName,
+  LagChecker,
   type Op,
   type OpRecord,
   type Outcome,
@@ -288,6 +289,41 @@ describe('votes', () => {
     votes.sent(memberOf(world, 2), SHARD, granted, a.id);
     votes.leads(a, SHARD, 50);
     expect(problems.found).toHaveLength(1);
+  });
+
+  it('wiped-vote: a vote as the one whose files were deleted', async () => {
+    const { problems, votes, world } = await ballots();
+    const [a, b] = [memberOf(world, 0), memberOf(world, 1)];
+    a.crash();
+    world.deleteFiles(a, SHARD);
+    votes.sent(a, SHARD, { ...granted, granted: false }, b.id);
+    expect(problems.found).toEqual([]);
+    votes.sent(a, SHARD, granted, b.id);
+    expect(names(problems)).toEqual(['wiped-vote']);
+    // As somebody else it may vote.
+    world.replace(a);
+    votes.sent(a, SHARD, { ...granted, term: granted.term + 1 }, b.id);
+    expect(names(problems)).toEqual(['wiped-vote']);
+  });
+
+  it('learner-lag: a voter that has not caught up', async () => {
+    const { problems, truth, world } = await watched();
+    const [a, b] = world.members.map(({ id }) => id);
+    if (a === undefined || b === undefined) throw new RangeError('two members');
+    const most = world.limits.learnerLagRecordsMax;
+    const lag = new LagChecker(world, problems);
+    const promoted = (id: MemberId, index: number): void => {
+      truth.memberships.push({ index, membership: { voters: [], learners: [id] } });
+      truth.memberships.push({ index, membership: { voters: [id], learners: [] } });
+      lag.check(SHARD, truth);
+    };
+    lag.accepted(a, SHARD, 100);
+    promoted(a, 100 + most + 1);
+    expect(problems.found).toEqual([]);
+    const answer = { kind: 'heartbeat-response', index: 50 };
+    lag.sent(memberOf(world, 1), SHARD, answer);
+    promoted(b, 50 + most + 2);
+    expect(names(problems)).toEqual(['learner-lag']);
   });
 
   it('vote-durable: a vote that the disk does not know', async () => {

@@ -21,6 +21,7 @@ import { MapKeeper } from './map-keeper.ts';
 import { MemberHost } from './member-host.ts';
 import { MixedMessages } from './mixed-messages.ts';
 import { whenReachable } from './open-log.ts';
+import { openedShards } from './opened-shards.ts';
 import { checkStanding, findOwnPlace, type OwnPlace } from './own-place.ts';
 import { peerAddresses, peerOptions } from './peer-options.ts';
 import { awaitPermission } from './permission.ts';
@@ -235,7 +236,7 @@ class RunningMember implements Member {
       metrics: this.#metrics,
       load: this.host.slotLoads.counts,
       space: this.#space,
-      stores: new ReplicaStores(this.#stores),
+      stores: new ReplicaStores(this.#stores, openedShards(this.#data.path)),
       onDisk,
       messages,
       peers,

@@ -5,11 +5,13 @@
 export const INVARIANTS = {
   'leader-per-term': '1: at most one leader of a shard in a term',
   'vote-once': '1: a member votes for one candidate in a term, whatever crashes',
+  'wiped-vote': '1: nobody votes by a disk that was wiped as the one it was before',
   'vote-durable': '1: a vote that was sent is on the disk',
   'elected-by-majority': '1: a leader of a term has the votes of a majority in it',
   'pre-vote-majority':
     '1: nobody raises the term before a majority agreed to it, but for a transfer',
   membership: '1: one voter changes at a time, learners first; a replica counts whom the log names',
+  'learner-lag': '1: who is made a voter had accepted all but the allowed number of records',
   'never-backwards': '2, 6: term, index, applied index and revision of a replica only grow',
   'one-history': '2: every replica accepts the one history that the log decides',
   'old-term-fenced': '4: the last accepted record is of the term and leader that the log says',

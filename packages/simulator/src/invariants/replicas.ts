@@ -3,6 +3,7 @@ import type { ReplicaStatus } from '@kvorum/replica';
 import type { SimMember } from '../member.ts';
 import type { Truth } from '../truth.ts';
 import type { ToldOfLoss, World } from '../world.ts';
+import type { LagChecker } from './learner-lag.ts';
 import { checkOwnMembership } from './memberships.ts';
 import type { Problems } from './names.ts';
 import type { VoteChecker } from './votes.ts';
@@ -32,6 +33,7 @@ export class ReplicaChecker {
   readonly #world: World;
   readonly #truths: ReadonlyMap<ShardId, Truth>;
   readonly #votes: VoteChecker;
+  readonly #lag: LagChecker | undefined;
   readonly #problems: Problems;
 
   constructor(
@@ -39,12 +41,14 @@ export class ReplicaChecker {
     parts: {
       readonly truths: ReadonlyMap<ShardId, Truth>;
       readonly votes: VoteChecker;
+      readonly lag?: LagChecker;
       readonly problems: Problems;
     },
   ) {
     this.#world = world;
     this.#truths = parts.truths;
     this.#votes = parts.votes;
+    this.#lag = parts.lag;
     this.#problems = parts.problems;
   }
 
@@ -103,6 +107,7 @@ export class ReplicaChecker {
     this.#checkBounds(about, status);
     this.#checkMembership(about, status, seen);
     const { role, term, accepted } = status.raft;
+    this.#lag?.accepted(member.id, shard, accepted.index);
     seen.term = term;
     seen.index = accepted.index;
     seen.applied = status.appliedIndex;
@@ -161,6 +166,7 @@ export class ReplicaChecker {
   #checkAccepted(about: string, status: ReplicaStatus, truth: Truth): void {
     const { accepted } = status.raft;
     if (accepted.index > truth.index) truth.extend(this.#world.history(status.shard));
+    this.#lag?.check(status.shard, truth);
     if (truth.chainAt(accepted.index) !== toHex(accepted.chainHash)) {
       const text = `${about}: accepted another history at index ${accepted.index}`;
       this.#problems.add('one-history', text);
@@ -174,7 +180,7 @@ export class ReplicaChecker {
   #checkMembership(about: string, status: ReplicaStatus, seen: Seen): void {
     const truth = this.#truths.get(status.shard);
     if (truth === undefined || truth.frozen || status.raft.accepted.index === seen.index) return;
-    const initial = this.#world.voters.map(({ id }) => id);
+    const initial = this.#world.initialVoters;
     const wrong = checkOwnMembership(status, truth, initial);
     if (wrong !== undefined) this.#problems.add('membership', `${about}: ${wrong}`);
   }

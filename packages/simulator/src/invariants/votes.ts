@@ -29,7 +29,7 @@ export class VoteChecker implements WorldObserver {
   /** Newest vote of each member and shard. */
   readonly #latest = new Map<string, Vote & { readonly term: number }>();
   /** Members that voted, by shard, term and candidate; the same for pre-votes. */
-  readonly #supporters = new Map<string, Set<SimMember>>();
+  readonly #supporters = new Map<string, Set<MemberId>>();
 
   constructor(world: World, problems: Problems) {
     this.#world = world;
@@ -39,6 +39,10 @@ export class VoteChecker implements WorldObserver {
   readonly sent = (member: SimMember, shard: ShardId, payload: unknown, to: MemberId): void => {
     const ballot = ballotOf(payload);
     if (ballot === undefined) return;
+    if (ballot.granted !== false && this.#world.lostVotes.has(`${shard} ${member.id}`)) {
+      const text = `${member.name} shard ${shard} votes as ${member.id}, whose votes are lost`;
+      this.#problems.add('wiped-vote', text);
+    }
     if (ballot.granted === undefined) {
       this.#support(shard, ballot, { voter: member, candidate: member.id });
       if (ballot.pre) return;
@@ -97,8 +101,8 @@ export class VoteChecker implements WorldObserver {
   ): void {
     const key = supportKey(shard, ballot, candidate);
     const supporters = this.#supporters.get(key);
-    if (supporters === undefined) this.#supporters.set(key, new Set([voter]));
-    else supporters.add(voter);
+    if (supporters === undefined) this.#supporters.set(key, new Set([voter.id]));
+    else supporters.add(voter.id);
   }
 
   #checkPreVotes(member: SimMember, shard: ShardId, term: number): void {
@@ -112,12 +116,11 @@ export class VoteChecker implements WorldObserver {
   #isMajority(
     member: SimMember,
     shard: ShardId,
-    supporters: ReadonlySet<SimMember> | undefined,
+    supporters: ReadonlySet<MemberId> | undefined,
   ): boolean {
     const voters = member.replica(shard)?.status().raft.voters ?? [];
     if (voters.length === 1 && voters[0] === member.id) return true;
-    const ids = new Set([...(supporters ?? [])].map(({ id }) => id));
-    return 2 * voters.filter((id) => ids.has(id)).length > voters.length;
+    return 2 * voters.filter((id) => supporters?.has(id)).length > voters.length;
   }
 }
 

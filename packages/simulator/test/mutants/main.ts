@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -14,6 +15,8 @@ const HANG_MS = 120_000;
 interface Plan {
   readonly from: number;
   readonly seeds: number;
+  /** Processes at a time. */
+  readonly workers: number;
 }
 
 /** Runs one mutant in a process of its own. */
@@ -48,15 +51,19 @@ function hunt({ name, edits = [] }: Mutant, { from, seeds }: Plan): Promise<Verd
 async function huntAll(mutants: readonly Mutant[], plan: Plan): Promise<readonly string[]> {
   const survivors: string[] = [];
   const startedMs = performance.now();
-  for (const mutant of mutants) {
-    const beganMs = performance.now();
-    const { caught, seeds } = await hunt(mutant, plan);
-    const seconds = ((performance.now() - beganMs) / 1000).toFixed(1);
-    const by = caught === undefined ? 'SURVIVED' : `[${caught.invariant}]`;
-    const text = caught?.text.split('\n')[0]?.slice(0, 120) ?? '';
-    console.log(`${mutant.name}: ${by} after ${seeds} seeds, ${seconds} s ${text}`);
-    if (caught === undefined) survivors.push(mutant.name);
-  }
+  const waiting = [...mutants];
+  const work = async (): Promise<void> => {
+    for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
+      const beganMs = performance.now();
+      const { caught, seeds } = await hunt(mutant, plan);
+      const seconds = ((performance.now() - beganMs) / 1000).toFixed(1);
+      const by = caught === undefined ? 'SURVIVED' : `[${caught.invariant}]`;
+      const text = caught?.text.split('\n')[0]?.slice(0, 120) ?? '';
+      console.log(`${mutant.name}: ${by} after ${seeds} seeds, ${seconds} s ${text}`);
+      if (caught === undefined) survivors.push(mutant.name);
+    }
+  };
+  await Promise.all(Array.from({ length: plan.workers }, work));
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
   const caught = mutants.length - survivors.length;
   console.log(`${mutants.length} mutants, ${caught} caught, ${seconds} s`);
@@ -70,6 +77,7 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '20000' },
     fast: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
+    workers: { type: 'string', default: String(availableParallelism()) },
   },
 });
 const chosen = MUTANTS.filter(
@@ -79,6 +87,10 @@ if (chosen.length === 0) {
   console.error(`sim: no mutant's name holds "${values.only}"`);
   process.exitCode = 2;
 } else {
-  const plan = { from: Number(values.from), seeds: Number(values.seeds) };
+  const plan = {
+    from: Number(values.from),
+    seeds: Number(values.seeds),
+    workers: Number(values.workers),
+  };
   process.exitCode = (await huntAll(chosen, plan)).length === 0 ? 0 : 1;
 }

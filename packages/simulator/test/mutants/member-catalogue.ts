@@ -1,5 +1,5 @@
 import type { Mutant } from './mutant.ts';
-import { changingMembers } from './sets.ts';
+import { changingMembers, lateLearners, replacedMembers } from './sets.ts';
 
 /** Bugs of who votes. */
 export const MEMBERS: readonly Mutant[] = [
@@ -30,6 +30,18 @@ export const MEMBERS: readonly Mutant[] = [
     edits: [
       {
         file: 'raft/src/membership-step.ts',
+        find: 'return alive && logReachable && index - at <= lagMax;',
+        replace: 'return alive && logReachable && index - at <= lagMax + 1e9;',
+      },
+    ],
+    adjust: lateLearners,
+    seenBy: ['learner-lag'],
+  },
+  {
+    name: 'a voter that was no learner before',
+    edits: [
+      {
+        file: 'raft/src/membership-step.ts',
         find: '  const to = { voters: current.voters, learners: [...current.learners, ...added] };',
         replace:
           '  const [first = added[0] as MemberId, ...rest] = added;\n  const to = { voters: [...current.voters, first], learners: [...current.learners, ...rest] };',
@@ -42,6 +54,18 @@ export const MEMBERS: readonly Mutant[] = [
     ],
     adjust: changingMembers,
     seenBy: ['membership'],
+  },
+  {
+    name: 'the wiped disk votes as the old id',
+    edits: [
+      {
+        file: 'replica/src/replica-stores.ts',
+        find: 'if (earlier === undefined && this.#opened.has(uid)) throw votesLost(name);',
+        replace: 'if (earlier?.length === 0) throw votesLost(name);',
+      },
+    ],
+    adjust: replacedMembers,
+    seenBy: ['wiped-vote'],
   },
   {
     name: 'removed voter still counted',

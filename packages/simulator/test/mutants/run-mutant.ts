@@ -73,7 +73,9 @@ async function hunt(order: Hunt): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'kvorum-mutant-'));
   try {
     if (order.edits.length > 0) patch(order.edits, directory);
-    process.send?.(await run(order));
+    const verdict = await run(order);
+    // A channel that is closed over a message under way takes the whole process down.
+    await new Promise((sent) => process.send?.(verdict, undefined, undefined, sent));
   } finally {
     rmSync(directory, { recursive: true, force: true });
     process.disconnect();

@@ -165,3 +165,21 @@ export const changingMembers: SwarmSet = (swarm) => ({
   meanMs: { ...QUIET, membership: 1200, kill: 4000, transfer: 4000 },
   faultMsMax: 1500,
 });
+
+/** Members lose their disks, or the files of one replica, and come back under new ids. */
+export const replacedMembers: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  members: 3,
+  voters: 3,
+  meanMs: { ...QUIET, 'files-deleted': 1500, transfer: 1500 },
+  faultMsMax: 1500,
+});
+
+/** Learners that see the log late, and may be a few records behind only. */
+export const lateLearners: SwarmSet = (swarm) => ({
+  ...changingMembers(swarm),
+  clients: 5,
+  readMsMax: 200,
+  limits: { learnerLagRecordsMax: 1, logReadBytesMax: 300 },
+  meanMs: { ...QUIET, membership: 2000, 'member-replaced': 3000 },
+});
