@@ -41,6 +41,7 @@ export { History } from './history.ts';
 export { checkDamaged } from './invariants/damage.ts';
 export { DiskChecker } from './invariants/disks.ts';
 export { checkFencing, checkOwnership, checkPast } from './invariants/final.ts';
+export { LagChecker } from './invariants/learner-lag.ts';
 export {
   INVARIANTS,
   type InvariantName,
@@ -51,7 +52,6 @@ export { checkOutcomes } from './invariants/outcomes.ts';
 export { ReplicaChecker } from './invariants/replicas.ts';
 export { checkLinearizable } from './invariants/revision-order.ts';
 export { TruncationChecker } from './invariants/truncations.ts';
-export { LagChecker } from './invariants/learner-lag.ts';
 export { VoteChecker } from './invariants/votes.ts';
 export { checkWatch } from './invariants/watches.ts';
 export { simulate } from './main.ts';
