@@ -249,14 +249,18 @@ class ReplicaLife implements Replica {
     return awaitingSnapshot ?? ((accepted.offset + 1) as LogOffset);
   }
 
-  /** The given source alone, else everybody known; the leader last, since it has most to do. */
+  /**
+   * The given source alone, else everybody known; the leader last, since it has most to do. Whom the map wants and who is heard to lead
+   * count: the voters of a new replica's own knowledge, those of the shard's creation, may all be gone by now.
+   */
   #candidates(): readonly MemberId[] {
     if (this.#source !== undefined) return [this.#source];
     const { leader, learners, voters } = this.#shell.status().raft;
-    const known = new Set([...voters, ...learners, ...this.#options.voters]);
-    known.delete(this.#options.self);
-    const others = [...known].filter((id) => id !== leader);
-    return leader !== undefined && known.has(leader) ? [...others, leader] : others;
+    const wanted = this.#wanted ?? { voters: [], learners: [] };
+    const known = [voters, learners, wanted.voters, wanted.learners, this.#options.voters].flat();
+    const others = new Set(known.filter((id) => id !== leader));
+    others.delete(this.#options.self);
+    return leader === undefined ? [...others] : [...others, leader];
   }
 
   #lost(): void {

@@ -284,10 +284,10 @@ describe('votes', () => {
     const [a, b] = [memberOf(world, 0), memberOf(world, 1)];
     votes.sent(b, SHARD, granted, a.id);
     votes.sent(b, SHARD, granted, a.id);
-    votes.leads(a, SHARD, 50);
+    votes.leads(a, SHARD, { term: 50, votersBefore: [] });
     expect(names(problems)).toEqual(['elected-by-majority']);
     votes.sent(memberOf(world, 2), SHARD, granted, a.id);
-    votes.leads(a, SHARD, 50);
+    votes.leads(a, SHARD, { term: 50, votersBefore: [] });
     expect(problems.found).toHaveLength(1);
   });
 

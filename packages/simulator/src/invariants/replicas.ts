@@ -1,4 +1,4 @@
-import { type ShardId, toHex } from '@kvorum/base';
+import { type MemberId, type ShardId, toHex } from '@kvorum/base';
 import type { ReplicaStatus } from '@kvorum/replica';
 import type { SimMember } from '../member.ts';
 import type { Truth } from '../truth.ts';
@@ -20,6 +20,7 @@ interface Seen {
   revision: number;
   leads: number;
   serves: number;
+  voters: readonly MemberId[];
 }
 
 /**
@@ -115,12 +116,13 @@ export class ReplicaChecker {
     // Later in its term it may change the membership; elected it was by the one at its barrier.
     if (role === 'leader-elect' && seen.leads !== term) {
       seen.leads = term;
-      this.#votes.leads(member, shard, term);
+      this.#votes.leads(member, shard, { term, votersBefore: seen.voters });
     }
     if (role === 'leader' && seen.serves !== term) {
       seen.serves = term;
-      this.#votes.leads(member, shard, term);
+      this.#votes.leads(member, shard, { term, votersBefore: [] });
     }
+    seen.voters = status.raft.voters;
     if (role === 'leader') this.#checkLeader(shard, status);
     if (status.phase === 'installing' && role !== 'follower') {
       this.#problems.add('install-idle', `${about} is ${role} while it installs a snapshot`);
@@ -224,5 +226,5 @@ export class ReplicaChecker {
 }
 
 function fresh(life: number | undefined): Seen {
-  return { life, term: 0, index: 0, applied: 0, revision: 0, leads: 0, serves: 0 };
+  return { life, term: 0, index: 0, applied: 0, revision: 0, leads: 0, serves: 0, voters: [] };
 }

@@ -67,10 +67,18 @@ export class VoteChecker implements WorldObserver {
     }
   };
 
-  /** A member was seen to lead: it needs the votes of a majority. */
-  leads(member: SimMember, shard: ShardId, term: number): void {
+  /**
+   * A member was seen to lead: it needs the votes of a majority. `votersBefore`: as it was last seen, when it may have read of others in
+   * the same moment as it was elected; it does not serve then.
+   */
+  leads(
+    member: SimMember,
+    shard: ShardId,
+    { term, votersBefore }: { readonly term: number; readonly votersBefore: readonly MemberId[] },
+  ): void {
     const votes = this.#supporters.get(supportKey(shard, { pre: false, term }, member.id));
-    if (this.#isMajority(member, shard, votes)) return;
+    const voters = member.replica(shard)?.status().raft.voters ?? [];
+    if (isMajority(member, voters, votes) || isMajority(member, votersBefore, votes)) return;
     const text = `${member.name} leads shard ${shard} in term ${term} with ${votes?.size ?? 0} votes`;
     this.#problems.add('elected-by-majority', text);
   }
@@ -107,21 +115,21 @@ export class VoteChecker implements WorldObserver {
 
   #checkPreVotes(member: SimMember, shard: ShardId, term: number): void {
     const agreed = this.#supporters.get(supportKey(shard, { pre: true, term }, member.id));
-    if (this.#isMajority(member, shard, agreed)) return;
+    const voters = member.replica(shard)?.status().raft.voters ?? [];
+    if (isMajority(member, voters, agreed)) return;
     const text = `${member.name} campaigns on shard ${shard} in term ${term} with ${agreed?.size ?? 0}`;
     this.#problems.add('pre-vote-majority', text);
   }
+}
 
-  /** Of those who vote as far as the member knows. Alone it asks nobody: there is nothing to see on the way. */
-  #isMajority(
-    member: SimMember,
-    shard: ShardId,
-    supporters: ReadonlySet<MemberId> | undefined,
-  ): boolean {
-    const voters = member.replica(shard)?.status().raft.voters ?? [];
-    if (voters.length === 1 && voters[0] === member.id) return true;
-    return 2 * voters.filter((id) => supporters?.has(id)).length > voters.length;
-  }
+/** Alone it asks nobody: there is nothing to see on the way. */
+function isMajority(
+  member: SimMember,
+  voters: readonly MemberId[],
+  supporters: ReadonlySet<MemberId> | undefined,
+): boolean {
+  if (voters.length === 1 && voters[0] === member.id) return true;
+  return 2 * voters.filter((id) => supporters?.has(id)).length > voters.length;
 }
 
 function supportKey(

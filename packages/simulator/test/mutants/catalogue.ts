@@ -126,7 +126,7 @@ const LOG: readonly Mutant[] = [
     edits: [
       {
         file: 'raft/src/filter.ts',
-        find: "seq: record.kind === 'barrier' ? 0 : record.seq,",
+        find: "seq: record.kind === 'barrier' || record.kind === 'genesis' ? 0 : record.seq,",
         replace: "seq: record.kind === 'barrier' ? state.seq : record.seq,",
       },
     ],

@@ -78,7 +78,8 @@ async function hunt(order: Hunt): Promise<void> {
     await new Promise((sent) => process.send?.(verdict, undefined, undefined, sent));
   } finally {
     rmSync(directory, { recursive: true, force: true });
-    process.disconnect();
+    // In this very tick Node still looks at the channel, and what is thrown here would be lost.
+    setImmediate(() => process.disconnect());
   }
 }
 

@@ -83,9 +83,9 @@ export const SNAPSHOTS: readonly Mutant[] = [
     edits: [
       {
         file: 'raft/src/election.ts',
-        find: '  if (core.awaitingSnapshot !== undefined) {\n    refuse(core, from, pre);',
+        find: '  if (lacksHistory(core)) {\n    refuse(core, from, pre);',
         replace:
-          '  if (core.awaitingSnapshot !== undefined && core.config.heartbeatMs < 0) {\n    refuse(core, from, pre);',
+          '  if (lacksHistory(core) && core.config.heartbeatMs < 0) {\n    refuse(core, from, pre);',
       },
     ],
     adjust: (swarm) => ({
