@@ -79,9 +79,11 @@ const mayPass = (error: unknown): boolean =>
   error instanceof KvError &&
   (error.code === 'KV_NOT_FOUND' || ['backoff', 'other-member', 'read-back'].includes(error.retry));
 
+const NOBODY = new KvError('KV_UNAVAILABLE', 'no member has the shard');
+
 /** The first answer; else the error of the last that refused for a while only. Errors: what no other member can mend. */
 async function askOnce(call: MemberCall): Promise<IncomingMessage | KvError> {
-  let last = new KvError('KV_UNAVAILABLE', 'no member has the shard');
+  let last = NOBODY;
   for (const url of call.urls) {
     try {
       const response = await send(url, call);
@@ -89,8 +91,9 @@ async function askOnce(call: MemberCall): Promise<IncomingMessage | KvError> {
       throw await refusalOf(response);
     } catch (error) {
       if (call.signal.aborted || !mayPass(error)) throw error;
-      // Whoever does not hold the shard says least.
-      if (error instanceof KvError && error.code !== 'KV_NOT_FOUND') last = error;
+      // Whoever does not hold the shard says least: only who does.
+      if (!(error instanceof KvError)) continue;
+      if (error.code !== 'KV_NOT_FOUND' || last === NOBODY) last = error;
     }
   }
   return last;

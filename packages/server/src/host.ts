@@ -11,6 +11,7 @@ import type { SlotLoads } from './member/slot-loads.ts';
 import type { CopyStatus } from './member/snapshot-copies.ts';
 import type { MemberMetrics } from './metrics.ts';
 import type { Router } from './router/router.ts';
+import type { ShardWatches } from './router/shard-watches.ts';
 
 /** One line of /readyz?verbose. */
 export interface ReadinessCheck {
@@ -32,6 +33,12 @@ export interface Host {
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
   readonly router: Router;
+  /** Of every shard, whether it is here or at other members. */
+  readonly watches: ShardWatches;
+  /** Other members that have a shard, or should have it by the map; the leader first. */
+  holders(shard: string): readonly MemberId[];
+  /** One question to another member. Errors: KV_UNAVAILABLE, KV_TOO_MANY_REQUESTS, the time-out. */
+  ask(member: MemberId, payload: unknown, timeoutMs: number): Promise<unknown>;
   /** Changes the members, on behalf of an operator. */
   readonly admin: MemberAdmin;
   /** Changes the shard map, from any member. */

@@ -4,9 +4,11 @@ import {
   CONTROL_METHODS,
   type ControlMethod,
   type HealthStatus,
+  type LogPage,
   type MemberStatus,
   type MoveInfo,
   parseHashParams,
+  parseLogParams,
   parseMemberChange,
   parseMoveReplica,
   parseRecoverParams,
@@ -19,6 +21,7 @@ import {
 } from '@kvorum/wire';
 import type { Host } from '../host.ts';
 import { reshard } from '../member/reshard.ts';
+import { logPageElsewhere, notHere, shardsElsewhere } from '../router/elsewhere.ts';
 import { slotRangesOf, votersOf } from '../router/place.ts';
 import { logPage } from './log-page.ts';
 
@@ -73,8 +76,16 @@ export function memberStatus(host: Host): MemberStatus {
   };
 }
 
-/** Every shard as this member sees it. */
-export function shardInfos(host: Host): ShardInfo[] {
+/** Every shard: as this member's replica sees it, or as another member says. */
+export async function shardInfos(host: Host): Promise<readonly ShardInfo[]> {
+  const all = [...ownShardInfos(host), ...(await shardsElsewhere(host))];
+  const order = new Map(host.map().shards.map(({ id }, at) => [id as string, at]));
+  const at = ({ shard }: ShardInfo): number =>
+    shard === 'meta' ? Number.MAX_SAFE_INTEGER : (order.get(shard) ?? Number(shard));
+  return all.sort((a, b) => at(a) - at(b));
+}
+
+function ownShardInfos(host: Host): readonly ShardInfo[] {
   const map = host.map();
   return host.replicas().map((replica) => {
     const status = replica.status();
@@ -102,8 +113,7 @@ export function healthStatus(host: Host): HealthStatus {
 
 function replicaOf(host: Host, shard: string): ReplicaPort {
   const replica = host.replica(shard);
-  if (replica === undefined)
-    throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
+  if (replica === undefined) throw notHere(host, shard);
   return replica;
 }
 
@@ -112,6 +122,16 @@ async function hash(host: Host, params: unknown): Promise<ShardHash> {
   if (!parsed.ok) throw parsed.error;
   const found = await replicaOf(host, parsed.value.shard).stateHash();
   return { shard: parsed.value.shard, ...found };
+}
+
+/** From whichever member has the log open; any can be asked. */
+function log(host: Host, params: unknown): Promise<LogPage> {
+  const parsed = parseLogParams(params);
+  if (!parsed.ok) throw parsed.error;
+  const { shard } = parsed.value;
+  return host.replica(shard) === undefined
+    ? logPageElsewhere(host, shard, params)
+    : logPage(host, params);
 }
 
 async function transfer(host: Host, params: unknown): Promise<{ readonly holdMs: number }> {
@@ -142,7 +162,7 @@ function run(host: Host, method: ControlMethod, params: unknown): unknown {
     case 'hash':
       return hash(host, params);
     case 'log':
-      return logPage(host, params);
+      return log(host, params);
     case 'transfer':
       return transfer(host, params);
     case 'changeMember': {

@@ -32,6 +32,7 @@ import {
 } from '@kvorum/wire';
 import type { Host } from '../host.ts';
 import { sha256 } from '../member/system.ts';
+import { notHere } from '../router/elsewhere.ts';
 
 /** Of the log, one page reads about so much, and says how far it came. */
 const PAGE_BYTES = 1024 * 1024;
@@ -44,17 +45,13 @@ const HEX_OF_MEMBER = 16;
 
 type Decoded = ReadRecord & { readonly leaderTimeMs: number };
 
-/** Answers the control method `log`. Errors: KV_NOT_FOUND, KV_MALFORMED, KV_LOG_UNAVAILABLE. */
+/** A page from this member's own replica. Errors: KV_NOT_FOUND, KV_MALFORMED, KV_LOG_UNAVAILABLE. */
 export async function logPage(host: Host, params: unknown): Promise<LogPage> {
   const parsed = parseLogParams(params);
   if (!parsed.ok) throw parsed.error;
   const { shard } = parsed.value;
   const replica = host.replica(shard);
-  if (replica === undefined) {
-    throw new KvError('KV_NOT_FOUND', `no shard ${shard} on member ${host.name}`, {
-      details: { shard },
-    });
-  }
+  if (replica === undefined) throw notHere(host, shard);
   return new PageReader(shard, replica.log, parsed.value).page();
 }
 

@@ -1,7 +1,9 @@
-import { type KeyValue, KvError, type WatchEvent } from '@kvorum/base';
+import { isShardId, KvError, META_SHARD, type ShardId } from '@kvorum/base';
 import type { WatchHandle, WatchSink } from '@kvorum/replica';
+import { shardEntryOf } from '@kvorum/shard';
 import { FRAME, packFrame, plainError } from '@kvorum/wire';
 import type { Host } from '../host.ts';
+import { plainEvent } from '../router/plain-event.ts';
 import { parseWatchRequest } from './watch-request.ts';
 
 interface OpenWatch {
@@ -15,32 +17,6 @@ export interface WatchConnection {
   /** Whether the client reads what it is sent; when false a later drain calls {@link SessionWatches.resume}. */
   readonly hasRoom: () => boolean;
   readonly protocolError: (error: KvError) => void;
-}
-
-type PlainKv = readonly [
-  key: Uint8Array,
-  value: Uint8Array,
-  create: number,
-  mod: number,
-  version: number,
-  lease: number | bigint,
-];
-
-function plainKv(kv: KeyValue): PlainKv {
-  return [
-    kv.key,
-    kv.value,
-    kv.createRevision,
-    kv.modRevision,
-    kv.version,
-    kv.lease === 0n ? 0 : kv.lease,
-  ];
-}
-
-/** [deleted, key, value, create, mod, version, lease, prev | null]; prev = [key, value, create, mod, version, lease]. */
-export function plainEvent(event: WatchEvent): readonly unknown[] {
-  const prev = event.prevKv === undefined ? null : plainKv(event.prevKv);
-  return [event.type === 'delete', ...plainKv(event.kv), prev];
 }
 
 /**
@@ -67,21 +43,23 @@ export class SessionWatches {
       this.#connection.protocolError(request.error);
       return;
     }
-    const replica = this.#host.dataReplica(shard);
-    const refusal = this.#refusal(
-      shard,
-      replica === undefined,
-      request.value.key,
-      request.value.rangeEnd,
-    );
-    if (replica === undefined || refusal !== undefined) {
+    const known = this.#shardOf(shard);
+    const { key, rangeEnd } = request.value;
+    const refusal = this.#refusal(shard, known === undefined, key, rangeEnd);
+    if (known === undefined || refusal !== undefined) {
       this.#cancelled(watchId, refusal ?? new KvError('KV_WRONG_SHARD'));
       return;
     }
     const watch: OpenWatch = { handle: undefined, paused: false };
     this.#open.set(watchId, watch);
-    watch.handle = replica.watch(request.value, this.#sink(watchId, watch));
+    watch.handle = this.#host.watches.watch(known, request.value, this.#sink(watchId, watch));
     if (this.#open.get(watchId) !== watch) watch.handle.cancel();
+  }
+
+  /** Of those that clients may address: the meta shard holds no client keys. */
+  #shardOf(shard: string): ShardId | undefined {
+    const isData = isShardId(shard) && shard !== META_SHARD;
+    return isData && shardEntryOf(this.#host.map(), shard) !== undefined ? shard : undefined;
   }
 
   #refusal(

@@ -6,6 +6,7 @@ import type { Replica } from '@kvorum/replica';
 import { shardOfKey } from '@kvorum/shard';
 import type { FastifyInstance } from 'fastify';
 import type { Host } from '../host.ts';
+import { notHere } from '../router/elsewhere.ts';
 import { isForeignPage } from './sessions.ts';
 
 /** One scan of a restore with its headers, at most; the rows of one request are a small snapshot file. */
@@ -20,11 +21,7 @@ function hosted(host: Host, shard: string): { readonly shard: ShardId; readonly 
   const refusal = host.refusal();
   if (refusal !== undefined) throw refusal;
   const replica = host.replica(shard);
-  if (replica === undefined || !isShardId(shard)) {
-    throw new KvError('KV_NOT_FOUND', `no replica of shard ${shard} on member ${host.name}`, {
-      details: { shard, hint: 'ask another member' },
-    });
-  }
+  if (replica === undefined || !isShardId(shard)) throw notHere(host, shard);
   return { shard, replica };
 }
 

@@ -19,6 +19,7 @@ import {
   plainError,
 } from '@kvorum/wire';
 import type { Host, ReadinessCheck } from '../host.ts';
+import { logPage } from '../http/log-page.ts';
 import type { Logger } from '../logger.ts';
 import type { MemberMetrics } from '../metrics.ts';
 import {
@@ -30,6 +31,8 @@ import {
 } from '../router/forward.ts';
 import { votersOf } from '../router/place.ts';
 import { Router } from '../router/router.ts';
+import { ServedWatches } from '../router/served-watches.ts';
+import { ShardWatches } from '../router/shard-watches.ts';
 import { type Cluster, clusterOfMap, findMember, memberIdOf, memberInfos } from './cluster.ts';
 import { MapEditor } from './map-editor.ts';
 import { MemberAdmin } from './member-admin.ts';
@@ -44,7 +47,7 @@ import { ShardRecovery } from './shard-recovery.ts';
 import { SlotLoads } from './slot-loads.ts';
 import { createSlotMover } from './slot-moves.ts';
 import type { CopyStatus, SnapshotCopies } from './snapshot-copies.ts';
-import { pause } from './system.ts';
+import { pause, systemRng } from './system.ts';
 
 const NOTIFY_MS = 20;
 const TRANSFER_TIMEOUT_MS = 10_000;
@@ -82,6 +85,9 @@ export class MemberHost implements Host {
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
   readonly router: Router;
+  readonly watches: ShardWatches;
+  /** Those that other members forward here. */
+  readonly served: ServedWatches;
   readonly mapEditor: MapEditor;
   readonly recovery: ShardRecovery;
   readonly admin: MemberAdmin;
@@ -138,6 +144,22 @@ export class MemberHost implements Host {
       leaderOf: (shard) => this.#replicas.leaderOf(shard) ?? this.#remote.of(shard),
       isHalted: (shard) => this.#replicas.haltOf(shard) !== undefined,
       isInstalling: (shard) => this.#replicas.isInstalling(shard),
+      shardHalt: (shard) => this.#halts.of(shard),
+    });
+    this.served = new ServedWatches({
+      clock: this.clock,
+      bytesMax: this.limits.watchBufferBytesMax,
+      replica: (shard) => this.#replicas.get(shard),
+    });
+    this.watches = new ShardWatches({
+      clock: this.clock,
+      rng: systemRng,
+      limits: this.limits,
+      peers,
+      replica: (shard) => this.#replicas.get(shard),
+      holders: (shard) => this.holders(shard),
+      nameOf: (member) => this.members.find(({ id }) => id === formatId(member))?.name ?? '?',
+      refusal: () => this.refusal(),
       shardHalt: (shard) => this.#halts.of(shard),
     });
     this.#remote = new RemoteLeaders({
@@ -256,6 +278,19 @@ export class MemberHost implements Host {
     return isShardId(shard) ? this.#halts.of(shard) : undefined;
   }
 
+  holders(shard: string): readonly MemberId[] {
+    const map = this.map();
+    const leader = this.#replicas.leaderOf(shard) ?? this.#remote.of(shard);
+    const voters = votersOf(map, shard).map(memberIdOf);
+    const ordered = leader === undefined ? voters : [leader, ...voters];
+    return [...new Set(ordered)].filter((member) => member !== this.self);
+  }
+
+  ask(member: MemberId, payload: unknown, timeoutMs: number): Promise<unknown> {
+    const signal = AbortSignal.timeout(timeoutMs);
+    return this.#transport().request(member, payload, { signal });
+  }
+
   /** Begins to ask other members about shards without a leader; returns how to stop. */
   watchHalts(): () => void {
     return this.#halts.start();
@@ -372,6 +407,8 @@ export class MemberHost implements Host {
     if (request.kind === 'moves') return moveInfos(this.map(), this.mover.progress());
     if (request.kind === 'slot-load') return this.slotLoads.account();
     if (request.kind === 'slots') return this.#serveSlots(request.request);
+    if (request.kind === 'watch') return this.served.serve(from, request.message);
+    if (request.kind === 'log') return this.#serveLog(request.params);
     const { shard, request: command, timeoutMs, session, origin, mapVersion } = request.forwarded;
     const refusal = this.refusal();
     if (refusal !== undefined)
@@ -406,6 +443,15 @@ export class MemberHost implements Host {
   async #serveSlots(request: SlotRequest): Promise<unknown> {
     try {
       return await this.mover.serve(request);
+    } catch (error) {
+      if (isKvError(error)) return { error: plainError(error) };
+      throw error;
+    }
+  }
+
+  async #serveLog(params: unknown): Promise<unknown> {
+    try {
+      return await logPage(this, params);
     } catch (error) {
       if (isKvError(error)) return { error: plainError(error) };
       throw error;

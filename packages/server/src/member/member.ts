@@ -377,6 +377,7 @@ class RunningMember implements Member {
 
   #startTasks(messages: PeerMessages): void {
     this.#metrics.statusSource(() => this.#replicas.all().map((replica) => replica.status()));
+    this.#cleanups.push(() => this.host.served.close());
     this.#cleanups.push(this.host.watchHalts());
     this.#startCopies();
     this.#cleanups.push(this.host.watchRemoteLeaders());

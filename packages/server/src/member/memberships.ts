@@ -16,17 +16,23 @@ export interface MembershipAccount {
   readonly leads: boolean;
   /** Hex ids, voters and learners. */
   readonly members: readonly string[];
+  /** Absent from members of older versions. */
+  readonly term?: number;
+  readonly revision?: number;
 }
 
 /** This member's replicas, for another member and for itself. */
 export function ownMemberships(replicas: ReplicaSet): readonly MembershipAccount[] {
   return replicas.all().map((replica) => {
-    const { leader, voters, learners } = replica.status().raft;
+    const { raft, revision } = replica.status();
+    const { leader, voters, learners, term } = raft;
     return {
       shard: replica.shard,
       leader: leader === undefined ? undefined : formatId(leader),
       leads: replicas.leads(replica.shard),
       members: [...voters, ...learners].map(formatId),
+      term,
+      revision,
     };
   });
 }
@@ -38,7 +44,8 @@ export function parseMemberships(answer: unknown): readonly MembershipAccount[] 
   if (!Array.isArray(memberships)) return [];
   return memberships.flatMap((one: unknown): MembershipAccount[] => {
     if (typeof one !== 'object' || one === null) return [];
-    const { shard, leader, leads, members } = one as Readonly<Record<string, unknown>>;
+    const from = one as Readonly<Record<string, unknown>>;
+    const { shard, leader, leads, members, term, revision } = from;
     if (!isShardId(shard) || !Array.isArray(members)) return [];
     const ids = members.filter((id): id is string => typeof id === 'string');
     return [
@@ -47,6 +54,8 @@ export function parseMemberships(answer: unknown): readonly MembershipAccount[] 
         leader: typeof leader === 'string' ? leader : undefined,
         leads: leads === true,
         members: ids,
+        ...(typeof term === 'number' ? { term } : {}),
+        ...(typeof revision === 'number' ? { revision } : {}),
       },
     ];
   });

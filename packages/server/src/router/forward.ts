@@ -13,6 +13,7 @@ import {
 } from '@kvorum/base';
 import { type CommandResult, parseSlotRequest, type SlotRequest } from '@kvorum/replica';
 import { errorFromPlain, parseKvRequest, plainError } from '@kvorum/wire';
+import { isWatchMessage, parseWatchMessage, type WatchMessage } from './watch-messages.ts';
 
 /** A client's request on its way to the member that leads its shard. */
 export interface ForwardedRequest {
@@ -30,7 +31,7 @@ export interface ForwardedRequest {
 /**
  * A request between members: a client's command; a leadership transfer for the shard's leader to start; word that a leadership
  * is about to come by hand, to be kept for a while; the question which replicas stand still; a step of a slot move,
- * and how far the moves are that a member drives.
+ * and how far the moves are that a member drives; a page of a shard's log; what concerns forwarded watches.
  */
 export type PeerRequest =
   | { readonly kind: 'kv'; readonly forwarded: ForwardedRequest }
@@ -46,7 +47,10 @@ export type PeerRequest =
   | { readonly kind: 'slots'; readonly request: SlotRequest }
   | { readonly kind: 'moves' }
   /** Load and size by slot, as the asked member counts them. */
-  | { readonly kind: 'slot-load' };
+  | { readonly kind: 'slot-load' }
+  /** A page of the log of a shard that the asking member has no replica of; `params` of the control method. */
+  | { readonly kind: 'log'; readonly params: unknown }
+  | { readonly kind: 'watch'; readonly message: WatchMessage };
 
 export function encodeForward(from: ForwardedRequest): unknown {
   return {
@@ -82,6 +86,10 @@ export function encodeHold(shard: string): unknown {
 
 export function encodeReplicaRequest(shard: string, payload: unknown): unknown {
   return { kind: 'replica', shard, payload };
+}
+
+export function encodeLogQuestion(params: unknown): unknown {
+  return { kind: 'log', params };
 }
 
 export function encodeHaltsQuestion(): unknown {
@@ -140,6 +148,11 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
     case 'slot-load':
       return ok({ kind });
     default:
+  }
+  if (kind === 'log') return ok({ kind, params: from['params'] });
+  if (isWatchMessage(kind)) {
+    const message = parseWatchMessage(from);
+    return message.ok ? ok({ kind: 'watch', message: message.value }) : message;
   }
   return kind === 'slots' ? parseSlots(from['request']) : parseOfShard(from);
 }

@@ -1,4 +1,4 @@
-import { KvError, type WatchEvent, type WatchRequest } from '@kvorum/base';
+import { KvError, shardId, type WatchEvent, type WatchRequest } from '@kvorum/base';
 import type { WatchHandle, WatchSink } from '@kvorum/replica';
 import type { Host } from '../host.ts';
 import { encodeResumeToken, type WatchPosition } from './resume-token.ts';
@@ -19,7 +19,7 @@ export interface MultiWatchSink {
 }
 
 /**
- * Watches a range on all shards that hold a part of it. Each shard's events come in its order; between shards
+ * Watches a range on all shards that hold a part of it, wherever their replicas are. Each shard's events come in its order; between shards
  * there is none. The resume token holds one revision per shard, or per part of one whose slots came from several.
  */
 export class MultiWatch {
@@ -54,14 +54,11 @@ export class MultiWatch {
 
   #open(piece: WatchPiece): void {
     const { shard, slots, start } = piece;
-    const replica = this.#host.replica(shard);
-    if (replica === undefined)
-      throw new KvError('KV_WRONG_SHARD', undefined, { details: { shard } });
     const name = nameOfPiece(piece);
     if (start > 0) this.#position.set(name, start);
     const request = { ...this.#request, startRevision: start };
     const scoped = slots === undefined ? request : { ...request, slots };
-    const handle = replica.watch(scoped, this.#pieceSink(piece, name));
+    const handle = this.#host.watches.watch(shardId(shard), scoped, this.#pieceSink(piece, name));
     if (this.#ended) handle.cancel();
     else this.#handles.set(name, handle);
   }

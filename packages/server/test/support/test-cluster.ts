@@ -1,0 +1,161 @@
+import { mkdirSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { utf8 } from '@kvorum/base';
+import { openLocalLogs } from '@kvorum/log-local';
+import { createLogger, loadConfig, type Member, startMember } from '@kvorum/server';
+import { temporaryDirectory } from './one-member.ts';
+
+type Logs = Awaited<ReturnType<typeof openLocalLogs>>;
+interface Address {
+  readonly name: string;
+  readonly peer: string;
+  readonly client: string;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (typeof address !== 'object' || address === null) throw new Error('no port');
+  return address.port;
+}
+
+/** Members of one cluster in one process, on one embedded log. */
+export class TestCluster {
+  readonly directory = temporaryDirectory();
+  readonly running = new Map<string, Member>();
+  readonly addresses: Address[] = [];
+  #logs: Promise<Logs> | undefined;
+
+  async addressOf(name: string): Promise<Address> {
+    const known = this.addresses.find((one) => one.name === name);
+    if (known !== undefined) return known;
+    const address = {
+      name,
+      peer: `127.0.0.1:${await freePort()}`,
+      client: `127.0.0.1:${await freePort()}`,
+    };
+    this.addresses.push(address);
+    return address;
+  }
+
+  async start(
+    name: string,
+    values: Readonly<Record<string, unknown>> = {},
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<Member> {
+    const logDirectory = join(this.directory.path, 'log');
+    if (this.#logs === undefined) {
+      mkdirSync(logDirectory, { recursive: true });
+      this.#logs = openLocalLogs({ directory: logDirectory });
+    }
+    const logs = await this.#logs;
+    const own = await this.addressOf(name);
+    const { config } = loadConfig({
+      environment: {},
+      flags: {},
+      preset: { logLevel: 'silent' },
+      fixed: {
+        name,
+        dataDir: this.dataOf(name),
+        listenClient: own.client,
+        listenPeer: own.peer,
+        members: this.addresses,
+        shards: 2,
+        dev: true,
+        'limits.heartbeatMs': 20,
+        'limits.electionMsMin': 200,
+        'limits.electionMsMax': 400,
+        ...values,
+      },
+    });
+    const member = await startMember({
+      config,
+      version: '0.0.0-test',
+      logger: createLogger(config),
+      logs: logs.forMember(),
+      logWhere: logDirectory,
+      signal,
+    });
+    this.running.set(name, member);
+    return member;
+  }
+
+  dataOf(name: string): string {
+    return join(this.directory.path, name);
+  }
+
+  async found(
+    names: readonly string[],
+    values: Readonly<Record<string, unknown>> = {},
+  ): Promise<void> {
+    for (const name of names) await this.addressOf(name);
+    await Promise.all(names.map((name) => this.start(name, values)));
+    await this.until(() => this.members.every(isReady));
+  }
+
+  get members(): readonly Member[] {
+    return [...this.running.values()];
+  }
+
+  member(name: string): Member {
+    const member = this.running.get(name);
+    if (member === undefined) throw new Error(`${name} does not run`);
+    return member;
+  }
+
+  async stop(name: string): Promise<void> {
+    const member = this.member(name);
+    this.running.delete(name);
+    await member.stop();
+  }
+
+  async until(holds: () => boolean): Promise<void> {
+    const endMs = Date.now() + 20_000;
+    while (!holds()) {
+      if (Date.now() > endMs) throw new Error(`it never held: ${holds.toString()}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** Names of the voters of a shard, as its leader has them. */
+  votersOf(shard: string): readonly string[] {
+    const leader = this.members.find((member) => member.host.leads(shard));
+    const { raft } = leader?.host.replica(shard)?.status() ?? { raft: { voters: [] } };
+    const names = new Map(leader?.host.members.map(({ id, name }) => [BigInt(`0x${id}`), name]));
+    return raft.voters.map((id) => names.get(id) ?? 'unknown').sort();
+  }
+
+  async put(key: string): Promise<void> {
+    const [member] = this.members;
+    const deadlineMs = (member?.host.clock.nowMs() ?? 0) + 7000;
+    await member?.host.router.execute(
+      { op: 'put', key: utf8(key), value: utf8('v') },
+      { deadlineMs },
+    );
+  }
+
+  async count(prefix: string): Promise<number> {
+    let count = 0;
+    for (const member of this.members.slice(0, 1)) {
+      const deadlineMs = member.host.clock.nowMs() + 7000;
+      const [key, rangeEnd] = [utf8(prefix), utf8(`${prefix}~`)];
+      const { response } = await member.host.router.execute(
+        { op: 'range', key, rangeEnd },
+        { deadlineMs },
+      );
+      if (response.op === 'range') count = response.kvs.length;
+    }
+    return count;
+  }
+
+  async dispose(): Promise<void> {
+    for (const name of [...this.running.keys()]) await this.stop(name);
+    await (await this.#logs)?.close();
+    this.directory.remove();
+  }
+}
+
+const isReady = (member: Member): boolean => member.host.readiness().every((check) => check.ok);
