@@ -81,6 +81,10 @@ const mayPass = (error: unknown): boolean =>
 
 const NOBODY = new KvError('KV_UNAVAILABLE', 'no member has the shard');
 
+/** Whoever does not hold the shard says least: only who does. */
+const saysMore = (error: unknown, last: KvError): error is KvError =>
+  error instanceof KvError && (error.code !== 'KV_NOT_FOUND' || last === NOBODY);
+
 /** The first answer; else the error of the last that refused for a while only. Errors: what no other member can mend. */
 async function askOnce(call: MemberCall): Promise<IncomingMessage | KvError> {
   let last = NOBODY;
@@ -91,9 +95,7 @@ async function askOnce(call: MemberCall): Promise<IncomingMessage | KvError> {
       throw await refusalOf(response);
     } catch (error) {
       if (call.signal.aborted || !mayPass(error)) throw error;
-      // Whoever does not hold the shard says least: only who does.
-      if (!(error instanceof KvError)) continue;
-      if (error.code !== 'KV_NOT_FOUND' || last === NOBODY) last = error;
+      if (saysMore(error, last)) last = error;
     }
   }
   return last;

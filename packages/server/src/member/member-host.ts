@@ -9,7 +9,7 @@ import {
   type ShardId,
 } from '@kvorum/base';
 import type { Clock, PeerTransport } from '@kvorum/ports';
-import type { Replica, ReplicaPort, SlotMover, SlotRequest } from '@kvorum/replica';
+import type { Replica, ReplicaPort, SlotMover } from '@kvorum/replica';
 import { type ShardMap, shardEntryOf, wrongDisk } from '@kvorum/shard';
 import {
   errorFromPlain,
@@ -27,6 +27,7 @@ import {
   encodeHold,
   encodeMovesQuestion,
   encodeTransfer,
+  type ForwardedRequest,
   parsePeerRequest,
 } from '../router/forward.ts';
 import { votersOf } from '../router/place.ts';
@@ -58,6 +59,16 @@ const MOVES_TIMEOUT_MS = 1000;
 function holdMsOf(answer: unknown): number {
   const found = typeof answer === 'object' && answer !== null && 'holdMs' in answer;
   return found && typeof answer.holdMs === 'number' ? answer.holdMs : 0;
+}
+
+/** A refusal travels as plain data. */
+async function answered(work: Promise<unknown>): Promise<unknown> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isKvError(error)) return { error: plainError(error) };
+    throw error;
+  }
 }
 
 export interface MemberHostParts {
@@ -151,17 +162,7 @@ export class MemberHost implements Host {
       bytesMax: this.limits.watchBufferBytesMax,
       replica: (shard) => this.#replicas.get(shard),
     });
-    this.watches = new ShardWatches({
-      clock: this.clock,
-      rng: systemRng,
-      limits: this.limits,
-      peers,
-      replica: (shard) => this.#replicas.get(shard),
-      holders: (shard) => this.holders(shard),
-      nameOf: (member) => this.members.find(({ id }) => id === formatId(member))?.name ?? '?',
-      refusal: () => this.refusal(),
-      shardHalt: (shard) => this.#halts.of(shard),
-    });
+    this.watches = this.#shardWatches(peers);
     this.#remote = new RemoteLeaders({
       self: this.self,
       map: () => this.#map,
@@ -203,6 +204,20 @@ export class MemberHost implements Host {
       isReachable: (member) => peers.isReachable(member),
     });
     this.#replicas.onChange(() => this.#scheduleNotify());
+  }
+
+  #shardWatches(peers: Pick<PeerTransport, 'request' | 'isReachable'>): ShardWatches {
+    return new ShardWatches({
+      clock: this.clock,
+      rng: systemRng,
+      limits: this.limits,
+      peers,
+      replica: (shard) => this.#replicas.get(shard),
+      holders: (shard) => this.holders(shard),
+      nameOf: (member) => this.members.find(({ id }) => id === formatId(member))?.name ?? '?',
+      refusal: () => this.refusal(),
+      shardHalt: (shard) => this.#halts.of(shard),
+    });
   }
 
   get members(): readonly MemberInfo[] {
@@ -406,10 +421,14 @@ export class MemberHost implements Host {
     if (request.kind === 'hold') return { holdMs: this.held.hold(request.shard) };
     if (request.kind === 'moves') return moveInfos(this.map(), this.mover.progress());
     if (request.kind === 'slot-load') return this.slotLoads.account();
-    if (request.kind === 'slots') return this.#serveSlots(request.request);
     if (request.kind === 'watch') return this.served.serve(from, request.message);
-    if (request.kind === 'log') return this.#serveLog(request.params);
-    const { shard, request: command, timeoutMs, session, origin, mapVersion } = request.forwarded;
+    if (request.kind === 'slots') return answered(this.mover.serve(request.request));
+    if (request.kind === 'log') return answered(logPage(this, request.params));
+    return this.#serveCommand(request.forwarded);
+  }
+
+  async #serveCommand(forwarded: ForwardedRequest): Promise<unknown> {
+    const { shard, request: command, timeoutMs, session, origin, mapVersion } = forwarded;
     const refusal = this.refusal();
     if (refusal !== undefined)
       return { error: plainError(new KvError('KV_NO_LEADER', refusal.message)) };
@@ -440,35 +459,12 @@ export class MemberHost implements Host {
     });
   }
 
-  async #serveSlots(request: SlotRequest): Promise<unknown> {
-    try {
-      return await this.mover.serve(request);
-    } catch (error) {
-      if (isKvError(error)) return { error: plainError(error) };
-      throw error;
-    }
-  }
-
-  async #serveLog(params: unknown): Promise<unknown> {
-    try {
-      return await logPage(this, params);
-    } catch (error) {
-      if (isKvError(error)) return { error: plainError(error) };
-      throw error;
-    }
-  }
-
   async #serveTransfer(shard: string, member: string): Promise<unknown> {
     // A stale idea of who leads must not send the request around in circles.
     if (!this.#replicas.leads(shard)) {
       return { error: plainError(new KvError('KV_NOT_LEADER', undefined, { details: { shard } })) };
     }
-    try {
-      return { holdMs: await this.transfer(shard, member) };
-    } catch (error) {
-      if (isKvError(error)) return { error: plainError(error) };
-      throw error;
-    }
+    return answered(this.transfer(shard, member).then((holdMs) => ({ holdMs })));
   }
 
   /** Hands every led shard to the reachable member that is furthest; gives up after `timeoutMs`. */

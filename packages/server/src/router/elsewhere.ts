@@ -1,4 +1,4 @@
-import { formatId, isShardId, KvError, type MemberId, META_SHARD } from '@kvorum/base';
+import { formatId, isShardId, KvError, META_SHARD, type MemberId } from '@kvorum/base';
 import { shardEntryOf } from '@kvorum/shard';
 import { errorFromPlain, type LogPage, parseLogPage, type ShardInfo } from '@kvorum/wire';
 import type { Host } from '../host.ts';

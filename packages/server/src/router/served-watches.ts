@@ -32,7 +32,11 @@ function bytesOf({ kv, prevKv }: WatchEvent): number {
 }
 
 /** A batch as items that each fit an answer, however large it is. */
-function* piecesOf(id: number, events: readonly WatchEvent[], revision: Revision): Iterable<Queued> {
+function* piecesOf(
+  id: number,
+  events: readonly WatchEvent[],
+  revision: Revision,
+): Iterable<Queued> {
   let part: WatchEvent[] = [];
   let bytes = ITEM_BYTES;
   for (const event of events) {

@@ -48,7 +48,7 @@ export class ShardWatches {
    * KV_UNAVAILABLE when no replica served it for `limits.requestTimeoutMs`; with the shard's halt; with this member's own stop.
    */
   watch(shard: ShardId, request: WatchRequest, sink: WatchSink): WatchHandle {
-    const watch = new ShardWatch(shard, request, sink, this.#parts, this.#remote);
+    const watch = new ShardWatch({ shard, request, sink }, this.#parts, this.#remote);
     watch.start();
     return watch;
   }
@@ -77,12 +77,11 @@ class ShardWatch implements WatchHandle {
   #cancelTimer = (): void => {};
 
   constructor(
-    shard: ShardId,
-    request: WatchRequest,
-    sink: WatchSink,
+    what: { readonly shard: ShardId; readonly request: WatchRequest; readonly sink: WatchSink },
     parts: ShardWatchesParts,
     remote: RemoteWatches,
   ) {
+    const { shard, request, sink } = what;
     this.#shard = shard;
     this.#request = request;
     this.#sink = sink;
@@ -181,19 +180,28 @@ class ShardWatch implements WatchHandle {
   }
 
   #failed(error: KvError): void {
+    const verdict = this.#verdict(error);
+    if (verdict !== undefined) {
+      this.#end(verdict);
+    } else if (this.#untried() !== undefined) {
+      this.#later(0);
+    } else {
+      this.#tried = new Set();
+      this.#later(this.#delayMs);
+      this.#delayMs = Math.min(this.#delayMs * 2, RETRY_MS_MAX);
+    }
+  }
+
+  /** Why there is no use in another attempt. */
+  #verdict(error: KvError): KvError | undefined {
     const { clock, holders, limits, refusal, shardHalt } = this.#parts;
     const others = holders(this.#shard);
-    if (refusal() !== undefined || others.length === 0) return this.#end(error);
+    if (refusal() !== undefined || others.length === 0) return error;
     const halt = shardHalt(this.#shard);
-    if (halt !== undefined) return this.#end(halt);
+    if (halt !== undefined) return halt;
     this.#failingSinceMs ??= clock.nowMs();
-    if (this.#untried() !== undefined) return this.#later(0);
-    if (clock.nowMs() - this.#failingSinceMs >= limits.requestTimeoutMs) {
-      return this.#end(this.#nobody(error, others));
-    }
-    this.#tried = new Set();
-    this.#later(this.#delayMs);
-    this.#delayMs = Math.min(this.#delayMs * 2, RETRY_MS_MAX);
+    const isLate = clock.nowMs() - this.#failingSinceMs >= limits.requestTimeoutMs;
+    return isLate && this.#untried() === undefined ? this.#nobody(error, others) : undefined;
   }
 
   #nobody(cause: KvError, others: readonly MemberId[]): KvError {
