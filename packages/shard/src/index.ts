@@ -1,6 +1,15 @@
 export { crc16 } from './crc16.ts';
 export { type InitialShardMapOptions, initialShardMap } from './initial-shard-map.ts';
 export {
+  type LeaderLoadInput,
+  LeaderLoadPlanner,
+  type LeaderPreference,
+  preferLeaders,
+  relievingPreferences,
+  type ShardLoads,
+  SmoothedRate,
+} from './leader-load.ts';
+export {
   type LeadershipTransfer,
   leadershipTransfers,
   leaderTargets,

@@ -35,6 +35,7 @@ import { Router } from '../router/router.ts';
 import { ServedWatches } from '../router/served-watches.ts';
 import { ShardWatches } from '../router/shard-watches.ts';
 import { type Cluster, clusterOfMap, findMember, memberIdOf, memberInfos } from './cluster.ts';
+import { LedLoads } from './leader-load.ts';
 import { MapEditor } from './map-editor.ts';
 import { MemberAdmin } from './member-admin.ts';
 import { ownMemberships } from './memberships.ts';
@@ -104,6 +105,8 @@ export class MemberHost implements Host {
   readonly admin: MemberAdmin;
   readonly mover: SlotMover;
   readonly slotLoads: SlotLoads;
+  /** Of the shards that this member leads. */
+  readonly loads: LedLoads;
   /** Leaderships that somebody moved here by hand. */
   readonly held: HeldShards;
   #cluster: Cluster;
@@ -133,6 +136,7 @@ export class MemberHost implements Host {
     this.logger = parts.logger;
     this.metrics = parts.metrics;
     this.#isFresh = parts.isFresh;
+    this.loads = this.#ledLoads(parts);
     this.held = new HeldShards(parts.clock, parts.limits.transferHoldMs);
     const peers: ConstructorParameters<typeof Router>[0]['peers'] = {
       request: (to, payload, options) => this.#transport().request(to, payload, options),
@@ -157,12 +161,8 @@ export class MemberHost implements Host {
       isInstalling: (shard) => this.#replicas.isInstalling(shard),
       shardHalt: (shard) => this.#halts.of(shard),
     });
-    this.served = new ServedWatches({
-      clock: this.clock,
-      bytesMax: this.limits.watchBufferBytesMax,
-      replica: (shard) => this.#replicas.get(shard),
-    });
     this.watches = this.#shardWatches(peers);
+    this.served = this.#servedWatches();
     this.#remote = new RemoteLeaders({
       self: this.self,
       map: () => this.#map,
@@ -204,6 +204,19 @@ export class MemberHost implements Host {
       isReachable: (member) => peers.isReachable(member),
     });
     this.#replicas.onChange(() => this.#scheduleNotify());
+  }
+
+  #ledLoads({ clock, metrics }: MemberHostParts): LedLoads {
+    const led = (): readonly string[] => this.#replicas.led().map(({ shard }) => shard);
+    return new LedLoads(clock, led, metrics.commandsOf);
+  }
+
+  #servedWatches(): ServedWatches {
+    return new ServedWatches({
+      clock: this.clock,
+      bytesMax: this.limits.watchBufferBytesMax,
+      replica: (shard) => this.#replicas.get(shard),
+    });
   }
 
   #shardWatches(peers: Pick<PeerTransport, 'request' | 'isReachable'>): ShardWatches {
@@ -412,7 +425,7 @@ export class MemberHost implements Host {
       const text = `member ${formatId(from)} is not in the shard map of this cluster`;
       return { error: plainError(new KvError('KV_UNAVAILABLE', text)) };
     }
-    if (request.kind === 'memberships') return { memberships: ownMemberships(this.#replicas) };
+    if (request.kind === 'memberships') return this.#memberships();
     if (request.kind === 'transfer') return this.#serveTransfer(request.shard, request.member);
     if (request.kind === 'replica') {
       return this.#replicas.get(request.shard)?.answer(from, request.payload);
@@ -425,6 +438,10 @@ export class MemberHost implements Host {
     if (request.kind === 'slots') return answered(this.mover.serve(request.request));
     if (request.kind === 'log') return answered(logPage(this, request.params));
     return this.#serveCommand(request.forwarded);
+  }
+
+  #memberships(): unknown {
+    return { memberships: ownMemberships(this.#replicas, (shard) => this.loads.of(shard)) };
   }
 
   async #serveCommand(forwarded: ForwardedRequest): Promise<unknown> {

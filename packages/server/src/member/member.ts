@@ -17,6 +17,7 @@ import { confirmDirectory, type DataDirectory, saveMap } from './data-directory.
 import type { OpenElection } from './election.ts';
 import { firstMap } from './first-map.ts';
 import { deriveMetaUid, freshLeaderId } from './identity.ts';
+import { startLoadBalancing } from './leader-load.ts';
 import { MapKeeper } from './map-keeper.ts';
 import { MemberHost } from './member-host.ts';
 import { MixedMessages } from './mixed-messages.ts';
@@ -198,6 +199,7 @@ class RunningMember implements Member {
     this.#cleanups.push(source.follow((next) => this.#onMap(next, manager)));
     this.#startTasks(messages);
     this.#keepMap(peers);
+    this.#balanceLoad(peers);
     this.#scaleByConfig();
     this.#logger.info({ shards: config.shards, client: this.clientAddress }, 'member serves');
   }
@@ -403,6 +405,16 @@ class RunningMember implements Member {
       );
     }, VERIFY_MS);
     this.#cleanups.push(() => clearInterval(timer));
+  }
+
+  #balanceLoad(peers: PeerTransport): void {
+    const { loads, mapEditor: editor, self } = this.host;
+    const [logger, replicas, clock] = [this.#logger, this.#replicas, systemClock];
+    const map = (): ShardMap => this.host.map();
+    this.#cleanups.push(loads.start());
+    this.#cleanups.push(
+      startLoadBalancing({ self, clock, logger, replicas, loads, peers, editor, map }),
+    );
   }
 
   async #verify(): Promise<LogProblems> {

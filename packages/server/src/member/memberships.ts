@@ -19,11 +19,17 @@ export interface MembershipAccount {
   /** Absent from members of older versions. */
   readonly term?: number;
   readonly revision?: number;
+  /** Commands a second, of one who leads; absent = not known yet. */
+  readonly load?: number;
 }
 
 /** This member's replicas, for another member and for itself. */
-export function ownMemberships(replicas: ReplicaSet): readonly MembershipAccount[] {
+export function ownMemberships(
+  replicas: ReplicaSet,
+  loadOf: (shard: string) => number | undefined = () => undefined,
+): readonly MembershipAccount[] {
   return replicas.all().map((replica) => {
+    const load = loadOf(replica.shard);
     const { raft, revision } = replica.status();
     const { leader, voters, learners, term } = raft;
     return {
@@ -33,6 +39,7 @@ export function ownMemberships(replicas: ReplicaSet): readonly MembershipAccount
       members: [...voters, ...learners].map(formatId),
       term,
       revision,
+      ...(load === undefined ? {} : { load }),
     };
   });
 }
@@ -45,7 +52,7 @@ export function parseMemberships(answer: unknown): readonly MembershipAccount[] 
   return memberships.flatMap((one: unknown): MembershipAccount[] => {
     if (typeof one !== 'object' || one === null) return [];
     const from = one as Readonly<Record<string, unknown>>;
-    const { shard, leader, leads, members, term, revision } = from;
+    const { shard, leader, leads, members, term, revision, load } = from;
     if (!isShardId(shard) || !Array.isArray(members)) return [];
     const ids = members.filter((id): id is string => typeof id === 'string');
     return [
@@ -56,6 +63,7 @@ export function parseMemberships(answer: unknown): readonly MembershipAccount[] 
         members: ids,
         ...(typeof term === 'number' ? { term } : {}),
         ...(typeof revision === 'number' ? { revision } : {}),
+        ...(typeof load === 'number' && load >= 0 ? { load } : {}),
       },
     ];
   });
