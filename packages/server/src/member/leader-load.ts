@@ -4,8 +4,7 @@ import { LeaderLoadPlanner, preferLeaders, type ShardMap, SmoothedRate } from '@
 import type { Logger } from '../logger.ts';
 import { memberIdOf } from './cluster.ts';
 import type { MapEditor } from './map-editor.ts';
-import { askMemberships, ownMemberships } from './memberships.ts';
-import type { ReplicaSet } from './replica-set.ts';
+import { askMemberships, ownMemberships, type ReportedReplicas } from './memberships.ts';
 
 const MEASURE_MS = 5000;
 const LOOK_MS = 10_000;
@@ -63,10 +62,10 @@ export interface LoadBalancingParts {
   readonly self: MemberId;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly replicas: ReplicaSet;
-  readonly loads: LedLoads;
+  readonly replicas: ReportedReplicas;
+  readonly loads: Pick<LedLoads, 'of'>;
   readonly peers: Pick<PeerTransport, 'request' | 'isReachable'>;
-  readonly editor: MapEditor;
+  readonly editor: Pick<MapEditor, 'update'>;
   readonly map: () => ShardMap;
 }
 

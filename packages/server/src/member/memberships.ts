@@ -3,7 +3,6 @@ import type { PeerTransport } from '@kvorum/ports';
 import type { ShardMap } from '@kvorum/shard';
 import { encodeMembershipsQuestion } from '../router/forward.ts';
 import { memberIdOf } from './cluster.ts';
-import type { ReplicaSet } from './replica-set.ts';
 
 const ASK_MS = 1000;
 
@@ -23,9 +22,26 @@ export interface MembershipAccount {
   readonly load?: number;
 }
 
+/** What is told of a member's replicas. */
+export interface ReportedReplicas {
+  leads(shard: string): boolean;
+  all(): readonly {
+    readonly shard: string;
+    status(): {
+      readonly revision: number;
+      readonly raft: {
+        readonly leader: MemberId | undefined;
+        readonly voters: readonly MemberId[];
+        readonly learners: readonly MemberId[];
+        readonly term: number;
+      };
+    };
+  }[];
+}
+
 /** This member's replicas, for another member and for itself. */
 export function ownMemberships(
-  replicas: ReplicaSet,
+  replicas: ReportedReplicas,
   loadOf: (shard: string) => number | undefined = () => undefined,
 ): readonly MembershipAccount[] {
   return replicas.all().map((replica) => {
