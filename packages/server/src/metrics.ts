@@ -117,8 +117,6 @@ const STATUS_GAUGES: readonly StatusGauge[] = [
 export interface MemberMetrics {
   readonly registry: Registry;
   readonly replica: ReplicaMetrics;
-  /** How many commands of a shard this member has ever executed as its leader. */
-  readonly commandsOf: (shard: string) => number;
   /** Where the status gauges read from. */
   readonly statusSource: (source: () => readonly ReplicaStatus[]) => void;
   readonly connections: Gauge;
@@ -297,18 +295,9 @@ export function createMetrics(version: string, memberName: string): MemberMetric
     registers: [registry],
   });
   build.set({ server_version: version, member: memberName }, 1);
-  const replica = replicaMetrics(registry);
-  const commandsOf = new Map<string, number>();
   return {
     registry,
-    replica: {
-      ...replica,
-      proposalCommitted: (shard, commands) => {
-        commandsOf.set(shard, (commandsOf.get(shard) ?? 0) + commands);
-        replica.proposalCommitted(shard, commands);
-      },
-    },
-    commandsOf: (shard) => commandsOf.get(shard) ?? 0,
+    replica: replicaMetrics(registry),
     statusSource: statusGauges(registry),
     connections: new Gauge({
       name: 'kv_client_connections',

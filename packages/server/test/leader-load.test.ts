@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { loadConfig } from '../src/config/load.ts';
 import { createLogger } from '../src/logger.ts';
 import { describeCluster } from '../src/member/cluster.ts';
-import { LedLoads, startLoadBalancing } from '../src/member/leader-load.ts';
+import { startLoadBalancing } from '../src/member/leader-load.ts';
 
 const members = ['m1', 'm2', 'm3'].map((name, i) => ({
   name,
@@ -28,27 +28,6 @@ const firstMap = initialShardMap({
   replicas: 3,
   uids: Array.from({ length: 6 }, (_, i) => toHex(new Uint8Array(16).fill(i + 1))),
   metaUid: toHex(new Uint8Array(16).fill(99)),
-});
-
-it('measures what a shard is asked while it is led here, smoothed', () => {
-  const clock = new VirtualClock();
-  let commands = 0;
-  let led: readonly string[] = ['0'];
-  const loads = new LedLoads(
-    clock,
-    () => led,
-    () => commands,
-  );
-  loads.start();
-  expect(loads.of('0')).toBeUndefined();
-  for (let second = 0; second < 30; second += 5) {
-    commands += 500;
-    clock.advance(5000);
-  }
-  expect(loads.of('0')).toBeCloseTo(100);
-  led = [];
-  clock.advance(5000);
-  expect(loads.of('0')).toBeUndefined();
 });
 
 /** The first member, which leads the meta group or not; shards 0 and 3 are hot. Returns the maps it wrote. */
@@ -82,7 +61,7 @@ async function balance(leadsMeta: boolean): Promise<readonly ShardMap[]> {
           }),
         })),
     },
-    loads: { of: load },
+    loadOf: load,
     peers: {
       isReachable: () => true,
       request: (to) => {

@@ -7,7 +7,6 @@ export {
   preferLeaders,
   relievingPreferences,
   type ShardLoads,
-  SmoothedRate,
 } from './leader-load.ts';
 export {
   type LeadershipTransfer,

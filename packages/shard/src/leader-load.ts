@@ -2,20 +2,20 @@ import { META_SHARD, type ShardId } from '@kvorum/base';
 import { leaderTargets } from './leader-placement.ts';
 import type { ShardEntry, ShardMap } from './shard-map.ts';
 
-/** A member is relieved when it carries so much more than the mean, by proportion and in commands a second. */
+/** A member is relieved when it carries so much more than the mean, by proportion and in requests a second. */
 const EXCESS_RATIO = 1.25;
 const EXCESS_MIN = 100;
 /** And when it helps: what remains of the unevenness (squared) is at most this part. */
 const REMAINING_MAX = 0.8;
 /** It must have been so for this many looks in a row: a burst moves nobody. */
 const LOOKS = 3;
-/** After a change, until its effect is measured. */
+/** After any change of leaders: smoothed rates of a new leader begin at nothing. */
 const PAUSE_MS = 60_000;
 /** Hottest shards looked at, and partners for an exchange with each: what keeps a look cheap with a thousand shards. */
 const HOT_MAX = 8;
 const PARTNERS_MAX = 4;
 
-/** Commands a second that a shard's leader has executed, smoothed. */
+/** Requests a second that each shard's leader serves, smoothed. */
 export type ShardLoads = ReadonlyMap<ShardId, number>;
 
 /** Which voter of a shard should be its first choice for a leader. Member id, 16 hex digits. */
@@ -120,13 +120,26 @@ export function relievingPreferences(input: LeaderLoadInput): readonly LeaderPre
   return best;
 }
 
-/** {@link relievingPreferences} at a pace: only what stays uneven is evened out, and one change at a time. */
+const textOf = (leaders: ReadonlyMap<ShardId, string>): string =>
+  [...leaders]
+    .map((entry) => entry.join())
+    .sort()
+    .join(';');
+
+/** {@link relievingPreferences} at a pace: only what stays uneven is evened out, one change at a time, each measured first. */
 export class LeaderLoadPlanner {
   #looks = 0;
   #pausedUntilMs = 0;
+  #leaders = '';
 
   /** A look every some seconds. `nowMs` on a monotonic clock. */
   look(nowMs: number, input: LeaderLoadInput): readonly LeaderPreference[] {
+    const leaders = textOf(input.leaders);
+    if (leaders !== this.#leaders) {
+      this.#leaders = leaders;
+      this.#looks = 0;
+      this.#pausedUntilMs = nowMs + PAUSE_MS;
+    }
     if (nowMs < this.#pausedUntilMs) return [];
     const preferences = relievingPreferences(input);
     this.#looks = preferences.length === 0 ? 0 : this.#looks + 1;
@@ -134,31 +147,5 @@ export class LeaderLoadPlanner {
     this.#looks = 0;
     this.#pausedUntilMs = nowMs + PAUSE_MS;
     return preferences;
-  }
-}
-
-/** Half of what is known of a rate is younger than about two thirds of this. */
-const SMOOTHING_MS = 30_000;
-/** Before so much has been seen, a rate is not known. */
-const KNOWN_MS = 15_000;
-
-/** A rate smoothed over about half a minute, from counts that come at any pace. */
-export class SmoothedRate {
-  #sum = 0;
-  #weight = 0;
-  #seenMs = 0;
-
-  /** `count` in the last `elapsedMs`. */
-  add(count: number, elapsedMs: number): void {
-    if (elapsedMs <= 0) return;
-    const kept = Math.exp(-elapsedMs / SMOOTHING_MS);
-    this.#sum = this.#sum * kept + (count / elapsedMs) * 1000 * (1 - kept);
-    this.#weight = this.#weight * kept + (1 - kept);
-    this.#seenMs += elapsedMs;
-  }
-
-  /** A second; undefined = not known yet. */
-  get perSecond(): number | undefined {
-    return this.#seenMs < KNOWN_MS ? undefined : this.#sum / this.#weight;
   }
 }

@@ -35,7 +35,6 @@ import { Router } from '../router/router.ts';
 import { ServedWatches } from '../router/served-watches.ts';
 import { ShardWatches } from '../router/shard-watches.ts';
 import { type Cluster, clusterOfMap, findMember, memberIdOf, memberInfos } from './cluster.ts';
-import { LedLoads } from './leader-load.ts';
 import { MapEditor } from './map-editor.ts';
 import { MemberAdmin } from './member-admin.ts';
 import { ownMemberships } from './memberships.ts';
@@ -105,8 +104,6 @@ export class MemberHost implements Host {
   readonly admin: MemberAdmin;
   readonly mover: SlotMover;
   readonly slotLoads: SlotLoads;
-  /** Of the shards that this member leads. */
-  readonly loads: LedLoads;
   /** Leaderships that somebody moved here by hand. */
   readonly held: HeldShards;
   #cluster: Cluster;
@@ -136,7 +133,6 @@ export class MemberHost implements Host {
     this.logger = parts.logger;
     this.metrics = parts.metrics;
     this.#isFresh = parts.isFresh;
-    this.loads = this.#ledLoads(parts);
     this.held = new HeldShards(parts.clock, parts.limits.transferHoldMs);
     const peers: ConstructorParameters<typeof Router>[0]['peers'] = {
       request: (to, payload, options) => this.#transport().request(to, payload, options),
@@ -190,13 +186,7 @@ export class MemberHost implements Host {
       leaderOf: (shard) => this.#replicas.leaderOf(shard) ?? this.#remote.of(shard),
       mapEditor: this.mapEditor,
     });
-    this.slotLoads = new SlotLoads({
-      self: this.self,
-      clock: this.clock,
-      map: () => this.map(),
-      leads: (shard) => this.leads(shard),
-      peers,
-    });
+    this.slotLoads = this.#countSlots(peers);
     this.admin = new MemberAdmin({
       self: this.memberId,
       editor: this.mapEditor,
@@ -206,9 +196,14 @@ export class MemberHost implements Host {
     this.#replicas.onChange(() => this.#scheduleNotify());
   }
 
-  #ledLoads({ clock, metrics }: MemberHostParts): LedLoads {
-    const led = (): readonly string[] => this.#replicas.led().map(({ shard }) => shard);
-    return new LedLoads(clock, led, metrics.commandsOf);
+  #countSlots(peers: Pick<PeerTransport, 'request'>): SlotLoads {
+    return new SlotLoads({
+      self: this.self,
+      clock: this.clock,
+      map: () => this.map(),
+      leads: (shard) => this.leads(shard),
+      peers,
+    });
   }
 
   #servedWatches(): ServedWatches {
@@ -441,7 +436,7 @@ export class MemberHost implements Host {
   }
 
   #memberships(): unknown {
-    return { memberships: ownMemberships(this.#replicas, (shard) => this.loads.of(shard)) };
+    return { memberships: ownMemberships(this.#replicas, (shard) => this.slotLoads.rateOf(shard)) };
   }
 
   async #serveCommand(forwarded: ForwardedRequest): Promise<unknown> {

@@ -408,12 +408,12 @@ class RunningMember implements Member {
   }
 
   #balanceLoad(peers: PeerTransport): void {
-    const { loads, mapEditor: editor, self } = this.host;
+    const { slotLoads, mapEditor: editor, self } = this.host;
     const [logger, replicas, clock] = [this.#logger, this.#replicas, systemClock];
     const map = (): ShardMap => this.host.map();
-    this.#cleanups.push(loads.start());
+    const loadOf = (shard: string): number => slotLoads.rateOf(shard);
     this.#cleanups.push(
-      startLoadBalancing({ self, clock, logger, replicas, loads, peers, editor, map }),
+      startLoadBalancing({ self, clock, logger, replicas, loadOf, peers, editor, map }),
     );
   }
 

@@ -18,7 +18,7 @@ export interface MembershipAccount {
   /** Absent from members of older versions. */
   readonly term?: number;
   readonly revision?: number;
-  /** Commands a second, of one who leads; absent = not known yet. */
+  /** Requests a second that the replica serves, of one who leads; absent from members of older versions. */
   readonly load?: number;
 }
 
@@ -45,13 +45,14 @@ export function ownMemberships(
   loadOf: (shard: string) => number | undefined = () => undefined,
 ): readonly MembershipAccount[] {
   return replicas.all().map((replica) => {
-    const load = loadOf(replica.shard);
+    const leads = replicas.leads(replica.shard);
+    const load = leads ? loadOf(replica.shard) : undefined;
     const { raft, revision } = replica.status();
     const { leader, voters, learners, term } = raft;
     return {
       shard: replica.shard,
       leader: leader === undefined ? undefined : formatId(leader),
-      leads: replicas.leads(replica.shard),
+      leads,
       members: [...voters, ...learners].map(formatId),
       term,
       revision,

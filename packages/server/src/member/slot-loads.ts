@@ -62,6 +62,12 @@ export class SlotLoads {
     return this.counts.sum(slotSpansOf(this.#parts.map(), shard));
   }
 
+  /** Requests a second of a shard that this member serves. */
+  rateOf(shard: string): number {
+    const { reads, writes } = this.ofShard(shard);
+    return reads + writes;
+  }
+
   /** This member's account for the others; sizes only of slots whose shard it leads. */
   account(): readonly Account[] {
     const { map, leads } = this.#parts;
