@@ -23,6 +23,7 @@ import { logPage } from '../http/log-page.ts';
 import type { Logger } from '../logger.ts';
 import type { MemberMetrics } from '../metrics.ts';
 import {
+  answered,
   encodeForwardAnswer,
   encodeHold,
   encodeMovesQuestion,
@@ -59,16 +60,6 @@ const MOVES_TIMEOUT_MS = 1000;
 function holdMsOf(answer: unknown): number {
   const found = typeof answer === 'object' && answer !== null && 'holdMs' in answer;
   return found && typeof answer.holdMs === 'number' ? answer.holdMs : 0;
-}
-
-/** A refusal travels as plain data. */
-async function answered(work: Promise<unknown>): Promise<unknown> {
-  try {
-    return await work;
-  } catch (error) {
-    if (isKvError(error)) return { error: plainError(error) };
-    throw error;
-  }
 }
 
 export interface MemberHostParts {

@@ -1,5 +1,6 @@
 import {
   err,
+  isKvError,
   isShardId,
   KvError,
   type KvRequest,
@@ -199,6 +200,16 @@ function parseForwarded(
 
 export function encodeForwardAnswer(result: CommandResult): unknown {
   return result.ok ? { response: result.response } : { error: plainError(result.error) };
+}
+
+/** An answer to another member; a refusal travels as plain data. */
+export async function answered(work: Promise<unknown>): Promise<unknown> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isKvError(error)) return { error: plainError(error) };
+    throw error;
+  }
 }
 
 const RESPONSE_OPS = ['range', 'put', 'delete-range', 'txn', 'compact'];
