@@ -1,6 +1,5 @@
 import {
   formatId,
-  isKvError,
   isShardId,
   KvError,
   type Limits,
