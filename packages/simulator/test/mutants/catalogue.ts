@@ -273,6 +273,7 @@ const VOTES: readonly Mutant[] = [
 const READS: readonly Mutant[] = [
   {
     name: 'reused read-index round',
+    slow: true,
     edits: [
       {
         file: 'raft/src/read-index.ts',
