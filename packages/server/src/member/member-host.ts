@@ -417,7 +417,7 @@ export class MemberHost implements Host {
     }
     if (request.kind === 'halts') return haltsAnswer(this.#replicas);
     if (request.kind === 'hold') return { holdMs: this.held.hold(request.shard) };
-    if (request.kind === 'moves') return moveInfos(this.map(), this.mover.progress());
+    if (request.kind === 'moves') return this.drivenMoves();
     if (request.kind === 'slot-load') return this.slotLoads.account();
     if (request.kind === 'watch') return this.served.serve(from, request.message);
     if (request.kind === 'slots') return answered(this.mover.serve(request.request));
@@ -443,9 +443,14 @@ export class MemberHost implements Host {
     return encodeForwardAnswer(result);
   }
 
+  /** All moves, with the progress of those that this member drives. */
+  drivenMoves(): readonly MoveInfo[] {
+    return moveInfos(this.map(), this.mover.progress());
+  }
+
   async moves(): Promise<readonly MoveInfo[]> {
     const map = this.map();
-    const own = moveInfos(map, this.mover.progress());
+    const own = this.drivenMoves();
     if (own.length === 0) return own;
     const question = encodeMovesQuestion();
     const asked = otherMembers(map, this.self).map(async (member) => {
