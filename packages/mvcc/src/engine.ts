@@ -273,12 +273,15 @@ export class Engine {
     const after = (revision + revisionCount) as Revision;
     const response = { op: 'txn', revision: after, succeeded: true, responses: [] } as const;
     const results = [{ ok: true, response } as const];
-    if (effects.ownership === this.ownership) return { payload: undefined, results, changed };
+    const { ownership } = effects;
+    if (ownership === undefined || ownership === this.ownership) {
+      return { payload: undefined, results, changed };
+    }
     const payload = new WriteSetBuilder(PAYLOAD_SLACK_BYTES).finish({
       leaderTimeMs,
       baseRevision: revision,
       revisionCount,
-      slots: { ownership: encodeOwnership(effects.ownership), rows, deletes },
+      slots: { ownership: encodeOwnership(ownership), rows, deletes },
     });
     return { payload, results, changed: { ...changed, revision: after, revisionCount } };
   }

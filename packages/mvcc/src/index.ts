@@ -63,7 +63,9 @@ export type { SlotState } from './slot-keeper.ts';
 export {
   addSpans,
   decodeOwnership,
+  emptyOwnership,
   type FrozenSlots,
+  historyFloor,
   OWNERSHIP_KEY,
   type SlotDrop,
   type SlotImport,

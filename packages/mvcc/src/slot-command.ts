@@ -78,12 +78,12 @@ export interface OwnershipView {
 
 /**
  * The ownership after a step; the same object when it was done before (steps are repeated after crashes); an error when the
- * state is not one that the step may follow.
+ * state is not one that the step may follow. Undefined: there is still no row.
  */
 export function nextOwnership(
   view: OwnershipView,
   command: Exclude<SlotCommand, { readonly action: 'drop' }>,
-): SlotOwnership | KvError {
+): SlotOwnership | undefined | KvError {
   switch (command.action) {
     case 'import-begin':
       return beginImport(view, command);
@@ -214,12 +214,12 @@ function freeze(
 function unfreeze(
   view: OwnershipView,
   command: Extract<SlotCommand, { readonly action: 'unfreeze' }>,
-): SlotOwnership | KvError {
+): SlotOwnership | undefined {
   const { move, attempt } = command;
   const { ownership: before } = view;
-  if (before === undefined) return emptyRefusal(move);
-  const found = before.frozen.find((one) => one.move === move && one.attempt <= attempt);
-  if (found === undefined) return before;
+  // A move that is stopped before it froze anything ends as well.
+  const found = before?.frozen.find((one) => one.move === move && one.attempt <= attempt);
+  if (before === undefined || found === undefined) return before;
   return { ...before, frozen: before.frozen.filter((one) => one !== found) };
 }
 

@@ -37,7 +37,8 @@ const REVISIONS_RAISED_MAX = 2 ** 32 - 1;
 
 /** What a step of a move does to a shard. */
 export interface SlotEffects {
-  readonly ownership: SlotOwnership;
+  /** Undefined = there is still no row. */
+  readonly ownership: SlotOwnership | undefined;
   /** Revision rows as they are to lie in this shard's store, oldest first. */
   readonly rows: readonly Uint8Array[];
   readonly deletes: readonly Uint8Array[];
@@ -79,11 +80,11 @@ export function* executeSlots(
  * other timeline's rows stand, and each points to the row of its key that came before it.
  */
 function* importRows(
-  ownership: SlotOwnership,
+  ownership: SlotOwnership | undefined,
   command: ImportRows,
   space: SlotSpace,
 ): Reading<SlotEffects | KvError> {
-  const found = ownership.imports.find((one) => one.move === command.move);
+  const found = ownership?.imports.find((one) => one.move === command.move);
   assert(found !== undefined && found.band < BANDS_MAX, 'an import has a band');
   const { from, to } = command;
   for (const row of command.rows) {

@@ -381,6 +381,13 @@ describe('slots move to another shard', () => {
     expect(OTHERS).toHaveLength(2);
   });
 
+  it('ends a move that is stopped before the source froze anything', () => {
+    const source = new Shard(false);
+    source.must({ op: 'slots', action: 'unfreeze', move: 'm', attempt: 2 });
+    expect(source.leader.engine.ownership).toBeUndefined();
+    expect(source.put('a', '1').ok).toBe(true);
+  });
+
   it('tells the next shard where the history that came to it begins', () => {
     const [source, target] = [new Shard(false), new Shard(true)];
     for (const value of ['1', '2', '3']) source.put('a', value);

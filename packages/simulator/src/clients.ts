@@ -13,6 +13,7 @@ import type { CommandResult, Replica } from '@kvorum/replica';
 import type { Audit } from './audit.ts';
 import { describeOp, describeOutcome, type History, type Op, type Outcome } from './history.ts';
 import type { SimMember } from './member.ts';
+import { fixedRouting, type Routing } from './moves/routing.ts';
 import { found, keyOf, listRequest, outcomeOf, pastRequest, writeRequest } from './requests.ts';
 import type { World } from './world.ts';
 
@@ -28,6 +29,8 @@ export interface ClientParts {
   readonly history: History;
   readonly audit: Audit;
   readonly keys: number;
+  /** By default nothing moves. */
+  readonly routing?: Routing;
 }
 
 /**
@@ -39,8 +42,8 @@ const LAST_WORDS: ReadonlySet<string> = new Set(['KV_RESULT_DROPPED', 'KV_SESSIO
 /** Asking again changes nothing: the shard is halted, or its session table is full of others. */
 const HOPELESS: ReadonlySet<string> = new Set(['KV_HALTED', 'KV_TOO_MANY_REQUESTS']);
 
-/** Answer of one attempt; `code` names the error. */
-type Answer = Outcome;
+/** Answer of one attempt; `code` names the error. `decided`: by the shard's log, which has not the key any more. */
+type Answer = Outcome & { readonly decided?: boolean };
 
 /** The exactly-once session of a client with one shard. */
 class Session {
@@ -82,6 +85,7 @@ export class SimClient {
   #values = 0;
   #issuing = true;
   #busyLanes = 0;
+  readonly #routing: Routing;
 
   /** Every other one has a name: both forms of a record are replayed everywhere. */
   readonly #origin: Origin | undefined;
@@ -89,6 +93,7 @@ export class SimClient {
   constructor(parts: ClientParts, index: number, rng: Rng) {
     this.#parts = parts;
     this.#rng = rng;
+    this.#routing = parts.routing ?? fixedRouting(parts.world);
     this.name = `c${index}`;
     this.#origin = index % 2 === 0 ? originOf('', this.name) : undefined;
     const withSession = rng.integer(0, 3) > 0;
@@ -116,15 +121,15 @@ export class SimClient {
   async #lane(): Promise<void> {
     while (this.#issuing) {
       await this.#sleep(this.#rng.integer(0, THINK_MS_MAX));
-      const { shards } = this.#parts.world;
-      const shard = shards[this.#rng.integer(0, shards.length)] as ShardId;
+      const { groups } = this.#routing;
+      const shard = groups[this.#rng.integer(0, groups.length)] as ShardId;
       await this.#operate(shard, this.#draw(shard));
     }
     this.#busyLanes -= 1;
   }
 
   #draw(shard: ShardId): Op {
-    const { keys, world } = this.#parts;
+    const { keys } = this.#parts;
     const key = keyOf(shard, this.#rng.integer(0, keys));
     const roll = this.#rng.integer(0, 100);
     if (roll < 35) return { kind: 'put', key, value: this.#value() };
@@ -139,7 +144,7 @@ export class SimClient {
     if (roll < 90) return { kind: 'get', key };
     if (roll < 95) return { kind: 'list', stale: false };
     if (roll < 96) return { kind: 'list', stale: true };
-    const status = world.leader(shard)?.replica(shard)?.status();
+    const status = this.#leaderOf(this.#routing.shardOf(shard))?.status();
     const revision = status?.revision ?? 1;
     if (roll < 98) {
       // What compaction may remove lies just above and below the revision that it leaves readable.
@@ -148,6 +153,10 @@ export class SimClient {
       return { kind: 'past', key, revision: Math.max(1, at) };
     }
     return { kind: 'compact', revision: Math.max(1, revision - this.#rng.integer(0, 30)) };
+  }
+
+  #leaderOf(shard: ShardId): Replica | undefined {
+    return this.#parts.world.leader(shard)?.replica(shard);
   }
 
   #value(): string {
@@ -180,7 +189,18 @@ export class SimClient {
     }
   }
 
-  async #write(shard: ShardId, op: Op, request: WriteRequest): Promise<Outcome> {
+  async #write(group: ShardId, op: Op, request: WriteRequest): Promise<Outcome> {
+    for (;;) {
+      const shard = this.#routing.shardOf(group);
+      const answer = await this.#writeTo(shard, op, request);
+      // It was never, and will never be, decided there: it is a new write for the shard that has the key now.
+      const again = answer.kind !== 'ok' && answer.decided === true && this.#issuing;
+      if (!again) return answer;
+      await this.#sleep(this.#rng.integer(0, BACKOFF_MS_MAX));
+    }
+  }
+
+  async #writeTo(shard: ShardId, op: Op, request: WriteRequest): Promise<Answer> {
     const session = op.kind === 'compact' ? undefined : this.#sessions?.get(shard);
     if (session === undefined) {
       return this.#attempt(shard, (replica, member, done) => {
@@ -194,13 +214,17 @@ export class SimClient {
       const answer = await this.#attempt(shard, (replica, member, done) => {
         this.#submit(replica, member, { request, session: tag }, done);
       });
+      const decided = answer.kind !== 'ok' && answer.decided === true;
       const final =
-        answer.kind === 'ok' || LAST_WORDS.has(answer.code) || this.#givesUp(attempt, answer.code);
+        answer.kind === 'ok' ||
+        decided ||
+        LAST_WORDS.has(answer.code) ||
+        this.#givesUp(attempt, answer.code);
       if (answer.kind === 'unknown') doubtful = answer;
       if (final) {
         session.end(seq);
         // An attempt that certainly failed says nothing about an earlier one that may have landed.
-        return answer.kind === 'failed' ? (doubtful ?? answer) : answer;
+        return answer.kind === 'failed' && !decided ? (doubtful ?? answer) : answer;
       }
       await this.#sleep(this.#rng.integer(0, BACKOFF_MS_MAX));
     }
@@ -227,13 +251,14 @@ export class SimClient {
     });
   }
 
-  async #read(shard: ShardId, op: Op): Promise<Outcome> {
+  async #read(group: ShardId, op: Op): Promise<Outcome> {
+    const shard = this.#routing.shardOf(group);
     return this.#attempt(shard, (replica, member, done) => {
       const deadlineMs = member.nowMs() + this.#timeout();
       if (op.kind === 'get') {
         replica.get(utf8(op.key), deadlineMs, (result) => {
           const kvs = result.ok && result.kv !== undefined ? [result.kv] : [];
-          if (!result.ok) done(failure(result.error));
+          if (!result.ok) done(this.#failure(result.error));
           else {
             const { revision } = result;
             done({ kind: 'ok', revision, changed: false, found: found(kvs) });
@@ -243,7 +268,7 @@ export class SimClient {
         const request =
           op.kind === 'past'
             ? pastRequest(op.key, op.revision)
-            : listRequest(shard, op.kind === 'list' && op.stale);
+            : listRequest(group, op.kind === 'list' && op.stale);
         replica.read(request, deadlineMs, (result) => done(this.#answer(shard, result)));
       }
     });
@@ -254,7 +279,7 @@ export class SimClient {
     const { leader } = result.error.details;
     const hint = this.#parts.world.members.find((member) => formatId(member.id) === leader);
     if (hint !== undefined) this.#hints.set(shard, hint);
-    return failure(result.error);
+    return this.#failure(result.error);
   }
 
   /** One request over a link that delays and loses, to a member that may be down, paused or gone before it answers. */
@@ -290,6 +315,13 @@ export class SimClient {
     });
   }
 
+  #failure(error: KvError): Answer {
+    const kind = error.outcome === 'not-applied' ? 'failed' : 'unknown';
+    if (error.code !== 'KV_WRONG_SHARD') return { kind, code: error.code };
+    this.#routing.refresh();
+    return { kind, code: error.code, decided: error.details.slot !== undefined };
+  }
+
   #travel(arrive: () => void): void {
     if (this.#rng.integer(0, 1000) < LOST_PER_MILLE) return;
     this.#parts.world.clock.setTimer(this.#rng.integer(0, LINK_MS_MAX + 1), arrive);
@@ -311,9 +343,4 @@ export class SimClient {
       this.#parts.world.clock.setTimer(ms, resolve);
     });
   }
-}
-
-function failure(error: KvError): Outcome {
-  const kind = error.outcome === 'not-applied' ? 'failed' : 'unknown';
-  return { kind, code: error.code };
 }

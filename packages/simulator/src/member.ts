@@ -10,7 +10,7 @@ import {
   utf8,
 } from '@kvorum/base';
 import { decodeMeta, META_KEY } from '@kvorum/mvcc';
-import type { LogSpec, PeerTransport, Rng, SharedLog, SharedLogs, StateStore } from '@kvorum/ports';
+import type { Clock, LogSpec, PeerTransport, Rng, SharedLog, SharedLogs, StateStore } from '@kvorum/ports';
 import {
   createPaces,
   type OpenedShards,
@@ -46,6 +46,13 @@ export interface Alarm {
 const RESTART_RETRY_MS = 200;
 const DAY_MS = 86_400_000;
 
+/** What a member's server does beside its replicas. */
+export interface MemberService {
+  /** A request of another member's service. */
+  answer(payload: unknown): Promise<unknown>;
+  stop(): void;
+}
+
 interface Life {
   readonly process: SimProcess;
   readonly logs: SharedLogs;
@@ -53,6 +60,14 @@ interface Life {
   readonly replicas: Map<ShardId, Replica>;
   readonly paces: Paces;
   readonly stores: ReplicaStores;
+  service?: MemberService | undefined;
+}
+
+/** What a member gives its service. */
+export interface ServiceParts {
+  readonly clock: Clock;
+  readonly request: (to: MemberId, payload: unknown, signal: AbortSignal) => Promise<unknown>;
+  readonly replica: (shard: ShardId) => Replica | undefined;
 }
 
 /** A member of the simulated cluster over its lives: the disks stay, processes come and go. */
@@ -149,6 +164,11 @@ export class SimMember {
     return this.#life === undefined ? undefined : this.#boots;
   }
 
+  /** Of the current life. */
+  get service(): MemberService | undefined {
+    return this.#life?.service;
+  }
+
   /** Runs `act` in the member's process, once it is not paused; false when there is no replica to take it. */
   call(shard: ShardId, act: (replica: Replica) => void): boolean {
     const life = this.#life;
@@ -187,6 +207,7 @@ export class SimMember {
     );
     peers.onRequest((from, payload) => {
       const { shard, payload: asked } = payload as { shard: ShardId; payload: unknown };
+      if (shard === undefined) return process.asked(async () => life.service?.answer(asked));
       return process.asked(async () => life.replicas.get(shard)?.answer(from, asked));
     });
     peers.onReachability((peer, reachable) =>
@@ -196,6 +217,11 @@ export class SimMember {
     );
     this.#world.trace.line(this.name, `start, boot ${this.#boots}`);
     for (const shard of this.#world.shards) this.#begin(life, shard);
+    life.service = this.#world.serviceOf(this, {
+      clock: process.clock(this.clock),
+      request: (to, payload, signal) => process.seen(peers.request(to, { payload }, { signal })),
+      replica: (shard) => life.replicas.get(shard),
+    });
   }
 
   /** The shard map names another generation of the shard's log: the replica is closed and opened on that one. */
@@ -336,6 +362,7 @@ export class SimMember {
     const life = this.#life;
     if (life === undefined) return;
     this.#life = undefined;
+    life.service?.stop();
     await Promise.all([...life.replicas.values()].map((replica) => replica.stop()));
     life.process.kill();
     await life.peers.close();

@@ -1,4 +1,4 @@
-import type { ShardId } from '@kvorum/base';
+import { type ShardId, shardId } from '@kvorum/base';
 import { seededRng } from '@kvorum/testkit';
 import { Audit } from './audit.ts';
 import { checkHistory } from './checkers/check-history.ts';
@@ -13,7 +13,8 @@ import { DiskChecker } from './invariants/disks.ts';
 import { checkFencing, checkOwnership, checkPast } from './invariants/final.ts';
 import { LagChecker } from './invariants/learner-lag.ts';
 import { checkMemberships } from './invariants/memberships.ts';
-import { type Problem, Problems } from './invariants/names.ts';
+import { MoveChecker } from './invariants/moves.ts';
+import { type InvariantName, type Problem, Problems } from './invariants/names.ts';
 import { checkOutcomes } from './invariants/outcomes.ts';
 import { checkRealTime } from './invariants/real-time.ts';
 import { ReplicaChecker } from './invariants/replicas.ts';
@@ -22,11 +23,15 @@ import { TruncationChecker } from './invariants/truncations.ts';
 import { VoteChecker } from './invariants/votes.ts';
 import { checkWatch } from './invariants/watches.ts';
 import type { SimMember } from './member.ts';
+import { Operator } from './moves/operator.ts';
+import { movingRouting, type Routing } from './moves/routing.ts';
+import { firstMapOf, GROUP_IDS, slotSpace } from './moves/slot-groups.ts';
+import { SlotService } from './moves/slot-service.ts';
 import type { Plant } from './plant.ts';
 import { drawSwarm, type Swarm } from './swarm.ts';
 import { Truth } from './truth.ts';
 import { SimWatcher } from './watchers.ts';
-import { World } from './world.ts';
+import { World, type WorldOptions } from './world.ts';
 
 export interface RunOptions {
   readonly print?: (line: string) => void;
@@ -90,6 +95,8 @@ class Run {
   readonly #problems: Problems = new Problems();
   readonly #stopAtFirst: boolean;
   readonly #options: RunOptions;
+  /** In runs whose slots move. */
+  readonly #moves: { readonly checker: MoveChecker; readonly operator: Operator } | undefined;
   /** The shard whose log was damaged. */
   #damaged: ShardId | undefined;
 
@@ -104,7 +111,7 @@ class Run {
       seed,
       members: swarm.members,
       ...(swarm.voters === undefined ? {} : { voters: swarm.voters }),
-      shards: swarm.shards,
+      ...shardsOf(swarm),
       appendMs: [0, swarm.appendMsMax],
       replicationMs: [0, swarm.replicationMsMax],
       readMs: [0, swarm.readMsMax],
@@ -116,7 +123,9 @@ class Run {
       ...(options.plant === undefined ? {} : { plant: options.plant }),
     });
     this.#world = world;
-    this.#truths = new Map(world.shards.map((shard) => [shard, new Truth()]));
+    this.#truths = new Map(
+      world.shards.map((shard) => [shard, new Truth(world.slotsOf(shard))]),
+    );
     const votes = new VoteChecker(world, this.#problems);
     const lag = new LagChecker(world, this.#problems);
     world.observe(lag);
@@ -131,14 +140,32 @@ class Run {
     world.observe(new DiskChecker(world, this.#truths, this.#problems));
     world.onEvent(() => this.#checker.step());
     this.#nemesis = new Nemesis(world, swarm);
+    this.#moves = this.#movesOf(swarm);
     const rng = world.rng('clients');
     const parts = { world, history: this.#history, audit: this.#audit, keys: swarm.keys };
     const own = (): ReturnType<typeof seededRng> => seededRng(rng.integer(0, 2 ** 48));
-    this.#clients = Array.from({ length: swarm.clients }, (_, i) => new SimClient(parts, i, own()));
+    const firstMap = this.#moves?.checker.map;
+    const routed = (): Partial<{ routing: Routing }> =>
+      firstMap === undefined ? {} : { routing: movingRouting(world, own(), firstMap) };
+    this.#clients = Array.from(
+      { length: swarm.clients },
+      (_, i) => new SimClient({ ...parts, ...routed() }, i, own()),
+    );
     this.#watchers = Array.from(
       { length: swarm.watchers },
-      (_, i) => new SimWatcher(parts, i, own()),
+      (_, i) => new SimWatcher({ ...parts, ...routed() }, i, own()),
     );
+  }
+
+  #movesOf({ movesMeanMs, shards }: Swarm): { checker: MoveChecker; operator: Operator } | undefined {
+    if (movesMeanMs === undefined) return undefined;
+    const world = this.#world;
+    const firstMap = firstMapOf(world.members, shards);
+    const parts = { truths: this.#truths, problems: this.#problems, firstMap };
+    return {
+      checker: new MoveChecker(world, { ...parts, meta: shardId(shards) }),
+      operator: new Operator(world, world.rng('moves'), movesMeanMs),
+    };
   }
 
   fail(problem: string): void {
@@ -149,6 +176,7 @@ class Run {
     const world = this.#world;
     world.start();
     this.#nemesis.start();
+    this.#moves?.operator.start();
     for (const client of this.#clients) client.start();
     for (const watcher of this.#watchers) watcher.start();
     const { damage, safetyMs } = this.#swarm;
@@ -181,17 +209,20 @@ class Run {
     if (this.#stopped()) return;
     const world = this.#world;
     const healthy = this.#nemesis.heal();
+    this.#moves?.operator.finish();
     for (const watcher of this.#watchers) watcher.restrict(healthy);
     await this.#pass(QUIET_MS, () => false);
     for (const client of this.#clients) client.finish();
     const settled = await this.#pass(LIVENESS_MS, () => this.#isSettled(healthy));
     if (!settled) {
       const open = this.#open(healthy);
+      this.#problems.addAll('move-ends', this.#moves?.checker.open ?? []);
       this.#problems.add('liveness', `not settled after ${LIVENESS_MS} ms: ${open}`);
     }
     await this.#pass(QUIET_MS, () => false);
     if (this.#damaged !== undefined) await this.#restartAll(this.#damaged);
     await this.#takeHashes(healthy);
+    if (settled) this.#moves?.checker.checkDisks(healthy);
     const lives = new Map(world.members.map((member) => [member, member.life]));
     for (const member of world.members) if (!healthy.includes(member)) member.crash();
     await world.stop();
@@ -241,7 +272,9 @@ class Run {
     let hashAtMs = world.clock.nowMs() + HASH_EVERY_MS;
     while (world.clock.nowMs() < untilMs) {
       if (this.#stopped()) return false;
-      if (await world.runUntil(done, CHECK_EVERY_MS)) return true;
+      const isDone = await world.runUntil(done, CHECK_EVERY_MS);
+      this.#moves?.checker.check();
+      if (isDone) return true;
       this.#checker.check();
       if (world.clock.nowMs() < hashAtMs) continue;
       hashAtMs += HASH_EVERY_MS;
@@ -266,7 +299,9 @@ class Run {
   }
 
   #isSettled(healthy: readonly SimMember[]): boolean {
-    return this.#clients.every((client) => client.idle) && this.#behind(healthy).length === 0;
+    const isMoving = (this.#moves?.checker.open.length ?? 0) > 0;
+    const idle = this.#clients.every((client) => client.idle);
+    return !isMoving && idle && this.#behind(healthy).length === 0;
   }
 
   /** Healthy replicas that have not applied the whole history, and shards that nobody leads. */
@@ -312,7 +347,15 @@ class Run {
     }
     for (const [shard, truth] of this.#truths) {
       truth.extend(this.#world.history(shard));
-      if (!truth.frozen) this.#checkShard(shard, truth);
+      if (truth.frozen) continue;
+      this.#checkLog(truth);
+      if (this.#moves === undefined) this.#checkShard(shard, truth);
+    }
+    const { checker } = this.#moves ?? {};
+    checker?.check();
+    for (const group of checker === undefined ? [] : GROUP_IDS) {
+      const truth = checker?.groupTruth(group);
+      if (truth !== undefined) this.#checkShard(group, truth);
     }
     this.#checkWatches(settled);
     this.#crossCheck();
@@ -320,19 +363,21 @@ class Run {
 
   #checkWatches(settled: boolean): void {
     for (const { record } of this.#watchers) {
-      const truth = this.#truths.get(record.shard);
+      const truth =
+        this.#moves?.checker.groupTruth(record.shard) ?? this.#truths.get(record.shard);
       if (truth === undefined || truth.frozen) continue;
       // A watcher on one key hears nothing of the others: the quiet time has brought it up to the end.
       const whole = settled && record.shard !== this.#damaged;
       if (whole) record.next = Math.max(record.next, truth.revision + 1);
-      this.#problems.addAll('watch', checkWatch(record, truth));
+      this.#problems.addAll(this.#named('watch', 'moved-watch'), checkWatch(record, truth));
     }
   }
 
   /** By the checkers of recorded histories, for the shards whose logs tell their history. */
   #crossCheck(): void {
     const { crossCheck, onHistory } = this.#options;
-    if (crossCheck !== true && onHistory === undefined) return;
+    // Those checkers know shards whose keys stay.
+    if (this.#moves !== undefined || (crossCheck !== true && onHistory === undefined)) return;
     const shards = this.#world.shards.filter((shard) => this.#truths.get(shard)?.frozen === false);
     const logs = shards.map((shard) => {
       const { entries, end } = this.#world.history(shard);
@@ -355,14 +400,34 @@ class Run {
     const ops: readonly OpRecord[] = this.#history.ops.filter((op) => op.shard === shard);
     const watches = this.#history.watches.filter((watch) => watch.shard === shard);
     const problems = this.#problems;
-    problems.addAll('one-content', truth.forked);
-    problems.addAll('outcomes', checkOutcomes(ops, truth));
+    problems.addAll(this.#named('outcomes', 'moved-writes'), checkOutcomes(ops, truth));
     problems.addAll('linearizable', checkLinearizable(ops, truth));
     problems.addAll('real-time', checkRealTime(ops, watches));
     problems.addAll('history', checkPast(ops, truth));
     problems.addAll('fencing', checkFencing(ops));
     problems.addAll('shard-ownership', checkOwnership(shard, truth));
-    const initial = this.#world.initialVoters;
-    problems.addAll('membership', checkMemberships(truth, initial));
   }
+
+  #checkLog(truth: Truth): void {
+    this.#problems.addAll('one-content', truth.forked);
+    const initial = this.#world.initialVoters;
+    this.#problems.addAll('membership', checkMemberships(truth, initial));
+  }
+
+  /** The same rule has another name where slots move. */
+  #named(name: InvariantName, moved: InvariantName): InvariantName {
+    return this.#moves === undefined ? name : moved;
+  }
+}
+
+/** Where slots move, one shard more keeps the map. */
+function shardsOf({ movesMeanMs, shards }: Swarm): Partial<WorldOptions> {
+  if (movesMeanMs === undefined) return { shards };
+  const meta = shardId(shards);
+  return {
+    shards: shards + 1,
+    slots: (shard) => slotSpace(shard === shardId(shards - 1)),
+    service: (world, member, parts) =>
+      new SlotService({ world, member, ...parts, firstMap: firstMapOf(world.members, shards), meta }),
+  };
 }

@@ -67,6 +67,8 @@ export interface Swarm {
   readonly leaderPercent: number;
   readonly damage: Damage | undefined;
   readonly autoCompaction: AutoCompactionPolicy | undefined;
+  /** Mean time between two orders to move slots or to stop; absent = nothing moves. One shard more keeps the map then. */
+  readonly movesMeanMs?: number;
 }
 
 /** off, low or high. */
@@ -205,6 +207,17 @@ function drawTruncation(rng: Rng): Partial<Limits> {
 
 /** One seed's own mix. */
 export function drawSwarm(rng: Rng): Swarm {
+  const swarm = drawMembers(rng);
+  if (swarm.damage !== undefined || rng.integer(0, 5) > 0) return swarm;
+  return {
+    ...swarm,
+    shards: rng.integer(2, 5),
+    movesMeanMs: oneOf(rng, [300, 1000, 3000]),
+    limits: { ...swarm.limits, slotHandOverMsMax: oneOf(rng, [300, 800, 5000]) },
+  };
+}
+
+function drawMembers(rng: Rng): Swarm {
   const swarm = drawTruncated(rng);
   // A disk that is wiped in place would vote as the one it was; a member that can be replaced comes back under a new id instead.
   if (swarm.damage !== undefined || rng.integer(0, 3) > 0) return swarm;

@@ -1,5 +1,13 @@
 import { equalBytes, fromUtf8, InvariantError, toHex } from '@kvorum/base';
-import { decodeWriteSet, writeSetEvents } from '@kvorum/mvcc';
+import {
+  decodeOwnership,
+  decodeWriteSet,
+  emptyOwnership,
+  type SlotOwnership,
+  type SlotSpace,
+  SlotTable,
+  writeSetEvents,
+} from '@kvorum/mvcc';
 import type { LogEntry } from '@kvorum/ports';
 import { decodeMembership, type Membership } from '@kvorum/raft';
 import { decodeLogRecord, type LogRecord } from '@kvorum/wire';
@@ -53,6 +61,17 @@ export class Truth {
   #seq = 0;
   #revision = 1;
   fenced = 0;
+  /** Changes of keys that the shard did not serve when they were accepted. */
+  readonly foreign: string[] = [];
+  readonly #space: SlotSpace | undefined;
+  #slots: SlotTable | undefined;
+
+  /** @param space - of a shard whose slots move. */
+  constructor(space?: SlotSpace) {
+    this.#space = space;
+    if (space?.startsEmpty === true) this.#slots = new SlotTable(emptyOwnership([]), space);
+  }
+
   /** Every accepted `config` record, by its index, in order. */
   readonly memberships: { readonly index: number; readonly membership: Membership }[] = [];
 
@@ -63,6 +82,11 @@ export class Truth {
 
   get index(): number {
     return this.#chain.length - 1;
+  }
+
+  /** Undefined = no move has touched the shard. */
+  get ownership(): SlotOwnership | undefined {
+    return this.#slots?.ownership;
   }
 
   /** The log no longer tells the history: it was damaged. */
@@ -177,10 +201,23 @@ export class Truth {
     }
     this.#revision += revisionCount;
     this.compactRevision = writeSet.value.compactRevision ?? this.compactRevision;
+    const { slots } = writeSet.value;
+    if (slots !== undefined && this.#space !== undefined) {
+      this.#slots = new SlotTable(decodeOwnership(slots.ownership), this.#space);
+    }
     for (const { type, kv } of writeSetEvents(writeSet.value)) {
       const value = type === 'put' ? fromUtf8(kv.value) : undefined;
+      if (this.#slots?.refusal(kv.key, undefined, Number.MAX_SAFE_INTEGER) !== undefined) {
+        this.foreign.push(`${fromUtf8(kv.key)}@${kv.modRevision}`);
+      }
       this.add({ revision: kv.modRevision, key: fromUtf8(kv.key), value });
     }
+  }
+
+  /** The store's revision was as high as that, whatever changed. */
+  covers(revision: number, compactRevision: number): void {
+    this.#revision = Math.max(this.#revision, revision);
+    this.compactRevision = Math.max(this.compactRevision, compactRevision);
   }
 
   /** Adds a change by hand: how tests of the checkers write a history. */

@@ -10,12 +10,21 @@ import type { Rng } from '@kvorum/ports';
 import type { WatchHandle } from '@kvorum/replica';
 import type { History, SeenEvent, WatchRecord } from './history.ts';
 import type { SimMember } from './member.ts';
+import { fixedRouting, type Routing } from './moves/routing.ts';
 import { keyOf } from './requests.ts';
 import type { World } from './world.ts';
 
 const CHECK_MS = 300;
 /** Of a hundred deliveries: the consumer's buffer is full. */
 const FULL_PERCENT = 5;
+
+export interface WatcherParts {
+  readonly world: World;
+  readonly history: History;
+  readonly keys: number;
+  /** By default nothing moves. */
+  readonly routing?: Routing;
+}
 
 /** A watcher that follows one shard over failovers: it resumes at another member from the revision it stands at. */
 export class SimWatcher {
@@ -26,15 +35,18 @@ export class SimWatcher {
   #connection: { readonly member: SimMember; readonly life: number | undefined } | undefined;
   #handle: WatchHandle | undefined;
   #generation = 0;
+  readonly #routing: Routing;
   #allowed: readonly SimMember[];
 
-  constructor(parts: { world: World; history: History; keys: number }, index: number, rng: Rng) {
+  constructor(parts: WatcherParts, index: number, rng: Rng) {
     const { world, history, keys } = parts;
     this.#world = world;
     this.#history = history;
     this.#rng = rng;
     this.#allowed = world.members;
-    const shard = world.shards[rng.integer(0, world.shards.length)] as ShardId;
+    this.#routing = parts.routing ?? fixedRouting(world);
+    const { groups } = this.#routing;
+    const shard = groups[rng.integer(0, groups.length)] as ShardId;
     this.record = {
       name: `w${index}`,
       shard,
@@ -91,7 +103,7 @@ export class SimWatcher {
     const generation = this.#generation;
     const current = (): boolean => generation === this.#generation;
     const key = utf8(record.key ?? `s${record.shard}/`);
-    member.call(record.shard, (replica) => {
+    member.call(this.#routing.shardOf(record.shard), (replica) => {
       this.#connection = { member, life: member.life };
       this.#handle = replica.watch(
         {
@@ -129,6 +141,7 @@ export class SimWatcher {
     this.#generation += 1;
     this.#handle = undefined;
     this.#world.trace.line(this.record.name, `cancelled ${error.code}`);
+    if (error.code === 'KV_WRONG_SHARD') this.#routing.refresh();
     const { compactRevision } = error.details;
     if (error.code !== 'KV_COMPACTED' || compactRevision === undefined) return;
     this.record.skipped.push([this.record.next, compactRevision]);

@@ -20,7 +20,7 @@ import {
   VirtualClock,
 } from '@kvorum/testkit';
 import { drain } from './drain.ts';
-import { type Alarm, SimMember } from './member.ts';
+import { type Alarm, type MemberService, type ServiceParts, SimMember } from './member.ts';
 import type { Plant } from './plant.ts';
 import { Trace } from './trace.ts';
 
@@ -50,12 +50,14 @@ export interface WorldOptions {
   readonly driftMax?: number;
   /** How keys lie in slots, for shards whose slots move. */
   readonly slots?: (shard: ShardId) => NonNullable<ReplicaOptions['slots']>;
+  /** What each member's server does beside its replicas, anew in each of its lives. */
+  readonly service?: (world: World, member: SimMember, parts: ServiceParts) => MemberService;
   readonly print?: (line: string) => void;
   readonly plant?: Plant;
 }
 
 /** Streams of chance that must not disturb each other: a fault more must not move everybody's elections. */
-const STREAMS = ['broker', 'network', 'stores', 'members', 'faults', 'clients', 'damage'] as const;
+const STREAMS = ['broker', 'network', 'stores', 'members', 'faults', 'clients', 'damage', 'moves'] as const;
 export type Stream = (typeof STREAMS)[number];
 
 /** What a recovery raises the revision by, over the highest that is known. */
@@ -360,6 +362,11 @@ export class World {
   /** @internal */
   slotsOf(shard: ShardId): ReplicaOptions['slots'] {
     return this.#options.slots?.(shard);
+  }
+
+  /** @internal */
+  serviceOf(member: SimMember, parts: ServiceParts): MemberService | undefined {
+    return this.#options.service?.(this, member, parts);
   }
 
   /** @internal */

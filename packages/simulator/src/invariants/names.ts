@@ -31,6 +31,13 @@ export const INVARIANTS = {
   'cross-check': '7, 8, 9: the checkers of recorded histories find nothing either',
   fencing: '11: a key created later has a higher create revision',
   'shard-ownership': '13: a key stands in the log of its shard only',
+  'slot-owned-once':
+    '13: at every moment a slot is served by one shard at most, and is where the map says or on its way there',
+  'moved-history':
+    '13: every version that no compaction took stands once at the owner, with its revisions',
+  'moved-writes': '7, 13: as `outcomes`, for keys that move between shards',
+  'moved-watch': '9, 13: as `watch`, over the moves of its slots',
+  'move-ends': '13: a move ends, or is aborted, once a majority and the log work',
   bounds: '14: queues keep to their limits',
   'answered-once': '14: every call is answered exactly once',
   'detect-and-halt': 'a replica whose history the log lost halts, and no other one',

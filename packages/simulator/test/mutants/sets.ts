@@ -12,7 +12,7 @@ const CALM: Swarm['appendFaults'] = {
 };
 
 /** Nothing goes wrong but what a set adds; small and fast. */
-function base(swarm: Swarm): Swarm {
+function base({ movesMeanMs: _, ...swarm }: Swarm): Swarm {
   return {
     ...swarm,
     members: 3,
@@ -182,4 +182,17 @@ export const lateLearners: SwarmSet = (swarm) => ({
   readMsMax: 200,
   limits: { learnerLagRecordsMax: 1, logReadBytesMax: 300 },
   meanMs: { ...QUIET, membership: 2000, 'member-replaced': 3000 },
+});
+
+/** Slots move all the time, orders are taken back, and leaders die over it. */
+export const movingSlots: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  shards: 3,
+  watchers: 4,
+  storeMsMax: 3,
+  movesMeanMs: 400,
+  limits: { slotHandOverMsMax: 800 },
+  appendFaults: { ...CALM, 'answer-lost': 30 },
+  meanMs: { ...QUIET, kill: 3000, transfer: 3000 },
+  faultMsMax: 1500,
 });

@@ -1,0 +1,206 @@
+import { fromUtf8, type ShardId } from '@kvorum/base';
+import { decodeHead, historyFloor, isRow, revisionKey, rowKeyValue, spansHold } from '@kvorum/mvcc';
+import { movesOf, type ShardMap } from '@kvorum/shard';
+import type { SimMember } from '../member.ts';
+import { GROUP_IDS, shardOfGroup, slotOfGroup } from '../moves/slot-groups.ts';
+import { mapOfValue } from '../moves/slot-service.ts';
+import { type Change, Truth } from '../truth.ts';
+import type { World } from '../world.ts';
+import type { Problems } from './names.ts';
+
+const REVISION_PREFIX = revisionKey(0, 0)[0];
+
+export interface MoveCheckerParts {
+  readonly truths: ReadonlyMap<ShardId, Truth>;
+  readonly problems: Problems;
+  readonly firstMap: ShardMap;
+  /** The shard that keeps the map. */
+  readonly meta: ShardId;
+}
+
+/** Holds the logs of the shards, the map, and what the disks hold in the end, against each other. */
+export class MoveChecker {
+  readonly #world: World;
+  readonly #parts: MoveCheckerParts;
+  #read = 0;
+  map: ShardMap;
+
+  constructor(world: World, parts: MoveCheckerParts) {
+    this.#world = world;
+    this.#parts = parts;
+    this.map = parts.firstMap;
+  }
+
+  /** At one moment of all logs: each slot is served once at most, owned by somebody, and here or on its way to where the map says. */
+  check(): void {
+    const { truths, problems, meta } = this.#parts;
+    for (const [shard, truth] of truths) truth.extend(this.#world.history(shard));
+    const changes = truths.get(meta)?.changes ?? [];
+    for (; this.#read < changes.length; this.#read += 1) {
+      const { key, value } = changes[this.#read] as Change;
+      this.map = mapOfValue(key, value) ?? this.map;
+    }
+    for (const group of GROUP_IDS) {
+      const text = this.#ownedOnce(group);
+      if (text !== undefined) {
+        problems.add('slot-owned-once', `group ${group}, map ${this.map.version}: ${text}`);
+      }
+    }
+    for (const [shard, { foreign }] of truths) {
+      problems.addAll(
+        'slot-owned-once',
+        foreign.map((change) => `shard ${shard} took ${change}, which it did not serve`),
+      );
+    }
+  }
+
+  /** Moves that are still under way. */
+  get open(): readonly string[] {
+    return movesOf(this.map).map(({ id, phase, attempt }) => `move ${id} ${phase} ${attempt}`);
+  }
+
+  /** Every version that no compaction took stands once on each disk of the owner, as it was written wherever. */
+  checkDisks(members: readonly SimMember[]): void {
+    const { problems } = this.#parts;
+    for (const group of GROUP_IDS) {
+      const owner = shardOfGroup(this.map, group);
+      const expected = versionsOf(this.groupTruth(group).changes);
+      for (const member of members) {
+        const replica = member.replica(owner);
+        if (replica === undefined) continue;
+        const { compactRevision } = replica.status();
+        const slot = slotOfGroup(Number(group));
+        const { ownership } = replica.slotStatus();
+        const floor = historyFloor(ownership, [[slot, slot]], compactRevision);
+        const rows = rowsOn(member, owner, group);
+        const texts = compare(expected, rows, floor);
+        problems.addAll(
+          'moved-history',
+          texts.map((text) => `${member.name} shard ${owner} group ${group}: ${text}`),
+        );
+      }
+    }
+  }
+
+  /** The history of one group, over all shards that had it. */
+  groupTruth(group: ShardId): Truth {
+    const merged = new Truth();
+    const prefix = `s${group}/`;
+    const changes: Change[] = [];
+    for (const [shard, truth] of this.#parts.truths) {
+      if (shard === this.#parts.meta) continue;
+      changes.push(...truth.changes.filter(({ key }) => key.startsWith(prefix)));
+      merged.covers(truth.revision, truth.compactRevision);
+    }
+    changes.sort((a, b) => a.revision - b.revision);
+    for (const change of changes) merged.add(change);
+    return merged;
+  }
+
+  #ownedOnce(group: ShardId): string | undefined {
+    const { truths, firstMap, meta } = this.#parts;
+    const slot = slotOfGroup(Number(group));
+    const owners: ShardId[] = [];
+    const serving: ShardId[] = [];
+    const coming: ShardId[] = [];
+    for (const [shard, truth] of truths) {
+      if (shard === meta) continue;
+      const { ownership } = truth;
+      const owns =
+        ownership === undefined
+          ? shardOfGroup(firstMap, group) === shard
+          : spansHold(ownership.owned, slot);
+      if (owns) owners.push(shard);
+      const frozen = ownership?.frozen.some(({ slots }) => spansHold(slots, slot)) === true;
+      if (owns && !frozen) serving.push(shard);
+      const sealed = ownership?.imports.some(
+        ({ slots, state }) => state === 'sealed' && spansHold(slots, slot),
+      );
+      if (owns || sealed === true) coming.push(shard);
+    }
+    if (serving.length > 1) return `served by ${serving.join(' and ')}`;
+    if (owners.length === 0) return 'owned by nobody';
+    const named = shardOfGroup(this.map, group);
+    if (coming.includes(named)) return undefined;
+    return `the map says ${named}, owned by ${owners.join(' and ')}`;
+  }
+}
+
+interface Row {
+  readonly revision: number;
+  /** Value, create revision and version, or that it is a deletion. */
+  readonly text: string;
+}
+
+/** Every version of each key with what it must carry. */
+function versionsOf(changes: readonly Change[]): ReadonlyMap<string, readonly Row[]> {
+  const versions = new Map<string, Row[]>();
+  const live = new Map<string, { readonly create: number; readonly version: number }>();
+  for (const { key, revision, value } of changes) {
+    const list = versions.get(key) ?? [];
+    versions.set(key, list);
+    if (value === undefined) {
+      live.delete(key);
+      list.push({ revision, text: 'deleted' });
+      continue;
+    }
+    const before = live.get(key);
+    const now = { create: before?.create ?? revision, version: (before?.version ?? 0) + 1 };
+    live.set(key, now);
+    list.push({ revision, text: `${value} created ${now.create} version ${now.version}` });
+  }
+  return versions;
+}
+
+function rowsOn(
+  member: SimMember,
+  shard: ShardId,
+  group: ShardId,
+): ReadonlyMap<string, readonly Row[]> {
+  const rows = new Map<string, Row[]>();
+  for (const [storeKey, row] of member.stores.rows(shard, 'now')) {
+    if (storeKey[0] !== REVISION_PREFIX || !isRow(row)) continue;
+    const { key, value, modRevision, createRevision, version } = rowKeyValue(row);
+    const name = fromUtf8(key);
+    if (!name.startsWith(`s${group}/`)) continue;
+    const text = decodeHead(row).deleted
+      ? 'deleted'
+      : `${fromUtf8(value)} created ${createRevision} version ${version}`;
+    const list = rows.get(name) ?? [];
+    rows.set(name, list);
+    list.push({ revision: modRevision, text });
+  }
+  return rows;
+}
+
+function compare(
+  expected: ReadonlyMap<string, readonly Row[]>,
+  found: ReadonlyMap<string, readonly Row[]>,
+  floor: number,
+): readonly string[] {
+  const wrong: string[] = [];
+  for (const [key, rows] of found) {
+    const known = expected.get(key) ?? [];
+    for (const [i, { revision, text }] of rows.entries()) {
+      if (rows.findIndex((row) => row.revision === revision) !== i)
+        wrong.push(`${key}@${revision} stands twice`);
+      if (!known.some((row) => row.revision === revision && row.text === text))
+        wrong.push(`${key}@${revision} is ${text}, which nobody wrote`);
+    }
+  }
+  for (const [key, rows] of expected) {
+    const stood = rows.filter(({ revision }) => revision <= floor).at(-1);
+    const readable = rows.filter((row) => row.revision > floor || row === stood);
+    for (const { revision, text } of readable) {
+      if (revision <= floor && text === 'deleted') continue;
+      if (found.get(key)?.some((row) => row.revision === revision) === true) continue;
+      wrong.push(`${key}@${revision} (${text}) is missing, history begins at ${floor}`);
+    }
+    const newest = found.get(key)?.at(-1);
+    const last = rows.at(-1);
+    const back = newest !== undefined && newest.revision !== last?.revision;
+    if (back && newest.text !== 'deleted' && last?.text === 'deleted')
+      wrong.push(`${key}@${newest.revision} lives again, it was deleted at ${last.revision}`);
+  }
+  return wrong;
+}
