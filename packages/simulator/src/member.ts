@@ -10,7 +10,15 @@ import {
   utf8,
 } from '@kvorum/base';
 import { decodeMeta, META_KEY } from '@kvorum/mvcc';
-import type { Clock, LogSpec, PeerTransport, Rng, SharedLog, SharedLogs, StateStore } from '@kvorum/ports';
+import type {
+  Clock,
+  LogSpec,
+  PeerTransport,
+  Rng,
+  SharedLog,
+  SharedLogs,
+  StateStore,
+} from '@kvorum/ports';
 import {
   createPaces,
   type OpenedShards,

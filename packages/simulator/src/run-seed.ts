@@ -123,9 +123,7 @@ class Run {
       ...(options.plant === undefined ? {} : { plant: options.plant }),
     });
     this.#world = world;
-    this.#truths = new Map(
-      world.shards.map((shard) => [shard, new Truth(world.slotsOf(shard))]),
-    );
+    this.#truths = new Map(world.shards.map((shard) => [shard, new Truth(world.slotsOf(shard))]));
     const votes = new VoteChecker(world, this.#problems);
     const lag = new LagChecker(world, this.#problems);
     world.observe(lag);
@@ -157,7 +155,10 @@ class Run {
     );
   }
 
-  #movesOf({ movesMeanMs, shards }: Swarm): { checker: MoveChecker; operator: Operator } | undefined {
+  #movesOf({
+    movesMeanMs,
+    shards,
+  }: Swarm): { checker: MoveChecker; operator: Operator } | undefined {
     if (movesMeanMs === undefined) return undefined;
     const world = this.#world;
     const firstMap = firstMapOf(world.members, shards);
@@ -363,8 +364,7 @@ class Run {
 
   #checkWatches(settled: boolean): void {
     for (const { record } of this.#watchers) {
-      const truth =
-        this.#moves?.checker.groupTruth(record.shard) ?? this.#truths.get(record.shard);
+      const truth = this.#moves?.checker.groupTruth(record.shard) ?? this.#truths.get(record.shard);
       if (truth === undefined || truth.frozen) continue;
       // A watcher on one key hears nothing of the others: the quiet time has brought it up to the end.
       const whole = settled && record.shard !== this.#damaged;
@@ -428,6 +428,12 @@ function shardsOf({ movesMeanMs, shards }: Swarm): Partial<WorldOptions> {
     shards: shards + 1,
     slots: (shard) => slotSpace(shard === shardId(shards - 1)),
     service: (world, member, parts) =>
-      new SlotService({ world, member, ...parts, firstMap: firstMapOf(world.members, shards), meta }),
+      new SlotService({
+        world,
+        member,
+        ...parts,
+        firstMap: firstMapOf(world.members, shards),
+        meta,
+      }),
   };
 }

@@ -57,7 +57,16 @@ export interface WorldOptions {
 }
 
 /** Streams of chance that must not disturb each other: a fault more must not move everybody's elections. */
-const STREAMS = ['broker', 'network', 'stores', 'members', 'faults', 'clients', 'damage', 'moves'] as const;
+const STREAMS = [
+  'broker',
+  'network',
+  'stores',
+  'members',
+  'faults',
+  'clients',
+  'damage',
+  'moves',
+] as const;
 export type Stream = (typeof STREAMS)[number];
 
 /** What a recovery raises the revision by, over the highest that is known. */

@@ -1,5 +1,13 @@
 import { fromUtf8, type ShardId } from '@kvorum/base';
-import { decodeHead, historyFloor, isRow, revisionKey, rowKeyValue, spansHold } from '@kvorum/mvcc';
+import {
+  decodeHead,
+  historyFloor,
+  isRow,
+  revisionKey,
+  rowKeyValue,
+  type SlotSpan,
+  spansHold,
+} from '@kvorum/mvcc';
 import { movesOf, type ShardMap } from '@kvorum/shard';
 import type { SimMember } from '../member.ts';
 import { GROUP_IDS, shardOfGroup, slotOfGroup } from '../moves/slot-groups.ts';
@@ -100,29 +108,24 @@ export class MoveChecker {
   #ownedOnce(group: ShardId): string | undefined {
     const { truths, firstMap, meta } = this.#parts;
     const slot = slotOfGroup(Number(group));
-    const owners: ShardId[] = [];
     const serving: ShardId[] = [];
     const coming: ShardId[] = [];
-    for (const [shard, truth] of truths) {
+    for (const [shard, { ownership }] of truths) {
       if (shard === meta) continue;
-      const { ownership } = truth;
-      const owns =
-        ownership === undefined
-          ? shardOfGroup(firstMap, group) === shard
-          : spansHold(ownership.owned, slot);
-      if (owns) owners.push(shard);
-      const frozen = ownership?.frozen.some(({ slots }) => spansHold(slots, slot)) === true;
-      if (owns && !frozen) serving.push(shard);
-      const sealed = ownership?.imports.some(
-        ({ slots, state }) => state === 'sealed' && spansHold(slots, slot),
-      );
+      const holds = ({ slots }: { readonly slots: readonly SlotSpan[] }): boolean =>
+        spansHold(slots, slot);
+      const first = shardOfGroup(firstMap, group) === shard;
+      const owns = ownership === undefined ? first : spansHold(ownership.owned, slot);
+      const sealed = ownership?.imports.some((one) => one.state === 'sealed' && holds(one));
+      if (owns && ownership?.frozen.some(holds) !== true) serving.push(shard);
       if (owns || sealed === true) coming.push(shard);
     }
     if (serving.length > 1) return `served by ${serving.join(' and ')}`;
-    if (owners.length === 0) return 'owned by nobody';
+    // A source that waited for long lets go as soon as the map says so: the target has everything, and adopts.
+    if (coming.length === 0) return 'owned by nobody';
     const named = shardOfGroup(this.map, group);
     if (coming.includes(named)) return undefined;
-    return `the map says ${named}, owned by ${owners.join(' and ')}`;
+    return `the map says ${named}, held by ${coming.join(' and ')}`;
   }
 }
 
@@ -179,28 +182,36 @@ function compare(
   floor: number,
 ): readonly string[] {
   const wrong: string[] = [];
-  for (const [key, rows] of found) {
-    const known = expected.get(key) ?? [];
-    for (const [i, { revision, text }] of rows.entries()) {
-      if (rows.findIndex((row) => row.revision === revision) !== i)
-        wrong.push(`${key}@${revision} stands twice`);
-      if (!known.some((row) => row.revision === revision && row.text === text))
-        wrong.push(`${key}@${revision} is ${text}, which nobody wrote`);
-    }
-  }
-  for (const [key, rows] of expected) {
-    const stood = rows.filter(({ revision }) => revision <= floor).at(-1);
-    const readable = rows.filter((row) => row.revision > floor || row === stood);
-    for (const { revision, text } of readable) {
-      if (revision <= floor && text === 'deleted') continue;
-      if (found.get(key)?.some((row) => row.revision === revision) === true) continue;
-      wrong.push(`${key}@${revision} (${text}) is missing, history begins at ${floor}`);
-    }
-    const newest = found.get(key)?.at(-1);
-    const last = rows.at(-1);
-    const back = newest !== undefined && newest.revision !== last?.revision;
-    if (back && newest.text !== 'deleted' && last?.text === 'deleted')
-      wrong.push(`${key}@${newest.revision} lives again, it was deleted at ${last.revision}`);
-  }
+  for (const [key, rows] of found) wrong.push(...strange(key, rows, expected.get(key) ?? []));
+  for (const [key, rows] of expected)
+    wrong.push(...lacking(key, rows, found.get(key) ?? [], floor));
+  return wrong;
+}
+
+/** Rows that stand twice, or that nobody wrote so. */
+function strange(key: string, rows: readonly Row[], known: readonly Row[]): readonly string[] {
+  return rows.flatMap(({ revision, text }, i) => {
+    const first = rows.findIndex((row) => row.revision === revision);
+    if (first !== i) return [`${key}@${revision} stands twice`];
+    const written = known.some((row) => row.revision === revision && row.text === text);
+    return written ? [] : [`${key}@${revision} is ${text}, which nobody wrote`];
+  });
+}
+
+function lacking(
+  key: string,
+  rows: readonly Row[],
+  found: readonly Row[],
+  floor: number,
+): readonly string[] {
+  const stood = rows.filter(({ revision }) => revision <= floor).at(-1);
+  const wrong = rows
+    .filter((row) => row.revision > floor || (row === stood && row.text !== 'deleted'))
+    .filter(({ revision }) => !found.some((row) => row.revision === revision))
+    .map(({ revision, text }) => `${key}@${revision} (${text}) is missing, whole from ${floor} on`);
+  const newest = found.at(-1);
+  const last = rows.at(-1);
+  const lives = newest !== undefined && newest.text !== 'deleted' && last?.text === 'deleted';
+  if (lives) wrong.push(`${key}@${newest.revision} lives again, deleted at ${last.revision}`);
   return wrong;
 }

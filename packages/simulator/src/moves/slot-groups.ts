@@ -1,7 +1,6 @@
-import { fromUtf8, type ShardId, shardId } from '@kvorum/base';
+import { fromUtf8, type ShardId, shardId, toHex } from '@kvorum/base';
 import type { SlotSpace, SlotSpan } from '@kvorum/mvcc';
 import { initialShardMap, type ShardMap, SLOT_COUNT } from '@kvorum/shard';
-import { toHex } from '@kvorum/base';
 import type { SimMember } from '../member.ts';
 import { shardUidOf } from '../member.ts';
 

@@ -1,4 +1,12 @@
-import { fromUtf8, isKvError, KvError, type MemberId, type ShardId, utf8 } from '@kvorum/base';
+import {
+  fromUtf8,
+  InvariantError,
+  isKvError,
+  KvError,
+  type MemberId,
+  type ShardId,
+  utf8,
+} from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
 import {
   type CommandResult,
@@ -206,7 +214,7 @@ function textOf(result: CommandResult): string | undefined {
 
 function parsed(text: string): ShardMap {
   const map = parseShardMap(JSON.parse(text));
-  if (!map.ok) throw new Error(`a broken shard map: ${map.error}`);
+  if (!map.ok) throw new InvariantError(`a broken shard map: ${map.error}`);
   return map.value;
 }
 

@@ -22,6 +22,7 @@ import {
   retries,
   sleepingLeaders,
 } from './sets.ts';
+import { SLOT_MOVES } from './slot-moves.ts';
 import { SNAPSHOTS } from './snapshots.ts';
 import { WATCHES } from './watches.ts';
 
@@ -474,4 +475,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...WATCHES,
   ...SNAPSHOTS,
   ...MEMBERS,
+  ...SLOT_MOVES,
 ];

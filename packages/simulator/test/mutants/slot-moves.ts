@@ -1,0 +1,132 @@
+import type { Mutant } from './mutant.ts';
+import { movingSlots } from './sets.ts';
+
+/** Bugs of slots that move between shards. */
+export const SLOT_MOVES: readonly Mutant[] = [
+  {
+    name: 'switch of the map before the target caught up',
+    edits: [
+      {
+        file: 'replica/src/slot-move-driver.ts',
+        find: '    await this.#handOver(move, next);',
+        replace: '    await this.#switch(move);',
+      },
+    ],
+    adjust: movingSlots,
+    seenBy: ['slot-owned-once'],
+  },
+  {
+    name: 'freeze forgotten',
+    edits: [
+      {
+        file: 'mvcc/src/slot-ownership.ts',
+        find: 'for (const { slots } of frozen) this.mark(slots, FROZEN);',
+        replace: 'for (const { slots } of frozen) this.mark(slots, OWNED);',
+      },
+    ],
+    adjust: movingSlots,
+  },
+  {
+    name: 'tail lost',
+    edits: [
+      {
+        file: 'replica/src/slot-move-driver.ts',
+        find: '    } while (next <= sealed);',
+        replace: '      next = sealed + 1;\n    } while (next <= sealed);',
+      },
+      {
+        file: 'replica/src/slot-move-driver.ts',
+        find: '      piece = await this.#pull(move, next);\n      if (piece === undefined) return this.#tryLater(move);',
+        replace:
+          '      piece = parseSlotExport(await ask({ kind: "export", shard, slots, from: sealed + 1 }));',
+      },
+    ],
+    adjust: movingSlots,
+    slow: true,
+  },
+  {
+    name: 'session refusal not recorded at the source',
+    edits: [
+      {
+        file: 'mvcc/src/engine.ts',
+        find: '(run.refusal !== undefined && !tag.retry);',
+        replace: 'run.refusal !== undefined;',
+      },
+    ],
+    adjust: movingSlots,
+    seenBy: ['moved-writes'],
+    slow: true,
+  },
+  {
+    name: 'revision not raised at the target',
+    edits: [
+      {
+        file: 'mvcc/src/slot-execution.ts',
+        find: 'const raise = Math.max(0, command.sealed - view.revision);',
+        replace: 'const raise = 0;',
+      },
+    ],
+    adjust: movingSlots,
+  },
+  {
+    name: 'drop before the switch',
+    edits: [
+      {
+        file: 'replica/src/slot-move-driver.ts',
+        find: '    if (clock.nowMs() > untilMs) return this.#tryLater(move);\n    await this.#switch(move);',
+        replace:
+          '    await ask({ kind: "release", shard, move: id, mapVersion });\n    await ask({ kind: "drop", shard, move: id });\n    if (clock.nowMs() > untilMs) return this.#tryLater(move);\n    await this.#switch(move);',
+      },
+    ],
+    adjust: movingSlots,
+    slow: true,
+  },
+  {
+    name: 'import applied twice',
+    edits: [
+      {
+        file: 'mvcc/src/slot-command.ts',
+        find: 'if (found.next !== command.from) return',
+        replace: 'if (found.next < 0) return',
+      },
+      {
+        file: 'replica/src/slot-move-driver.ts',
+        find: '    await this.#step(move, { ...rowsOf, from, to, floor, rows });',
+        replace:
+          '    await this.#step(move, { ...rowsOf, from, to, floor, rows });\n    await this.#step(move, { ...rowsOf, from, to, floor, rows });',
+      },
+      {
+        file: 'mvcc/src/slot-execution.ts',
+        find: 'const sub = found.band * BAND_WIDTH + index;',
+        replace:
+          'const sub = (found.band + (newest.get(text)?.[0] === main ? 9 : 0)) * BAND_WIDTH + index;',
+      },
+    ],
+    adjust: movingSlots,
+    slow: true,
+  },
+  {
+    name: 'ownership not checked inside a txn',
+    edits: [
+      {
+        file: 'mvcc/src/slot-refusal.ts',
+        find: "    case 'txn':\n",
+        replace: "    case 'txn':\n      if (request.compare.length >= 0) return undefined;\n",
+      },
+    ],
+    adjust: movingSlots,
+    slow: true,
+  },
+  {
+    name: 'a copy goes on over a compaction',
+    edits: [
+      {
+        file: 'replica/src/slot-move-driver.ts',
+        find: 'if (from > 0 && compactRevision > from && compactRevision > this.#floor) return undefined;',
+        replace: 'if (from < 0) return undefined;',
+      },
+    ],
+    adjust: movingSlots,
+    slow: true,
+  },
+];
