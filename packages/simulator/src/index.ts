@@ -60,6 +60,6 @@ export { parseOptions, type SimCommand } from './options.ts';
 export type { Plant } from './plant.ts';
 export { type RunOptions, type RunResult, runSeed } from './run-seed.ts';
 export { sha256 } from './sha256.ts';
-export { type Action, type Damage, drawSwarm, QUIET, type Swarm } from './swarm.ts';
+export { type Action, type Damage, drawMoves, drawSwarm, QUIET, type Swarm } from './swarm.ts';
 export { type Change, Truth, type Version } from './truth.ts';
 export { type Stream, World, type WorldOptions } from './world.ts';

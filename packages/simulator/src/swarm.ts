@@ -207,8 +207,13 @@ function drawTruncation(rng: Rng): Partial<Limits> {
 
 /** One seed's own mix. */
 export function drawSwarm(rng: Rng): Swarm {
+  return drawMembers(rng);
+}
+
+/** The same with slots that move. */
+export function drawMoves(rng: Rng): Swarm {
   const swarm = drawMembers(rng);
-  if (swarm.damage !== undefined || rng.integer(0, 5) > 0) return swarm;
+  if (swarm.damage !== undefined || swarm.voters !== undefined) return swarm;
   return {
     ...swarm,
     shards: rng.integer(2, 5),
