@@ -5,9 +5,10 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { seededRng } from '@kvorum/testkit';
 import { ChaosGround } from './chaos-cluster.ts';
 import { checkFile } from './check-file.ts';
+import { LONG, SHORT } from './fault.ts';
 import { Leg } from './leg.ts';
 import { loseTail } from './lost-tail.ts';
-import { LONG, namesChange, Plan, SHORT } from './plan.ts';
+import { namesChange, Plan } from './plan.ts';
 import { nowMs, type Outcomes } from './recorder.ts';
 import type { ChaosReport, EpisodeReport } from './report.ts';
 
@@ -31,8 +32,10 @@ export interface ChaosOptions {
 /** Every leg has a cluster, and a history, of its own: a history is checked as a whole, in memory. */
 const LEG_MINUTES = 10;
 const MINUTE_MS = 60_000;
-/** Up to this the faults are short, so that many fit. */
+/** Up to this the faults are short, so that many fit, and a cluster that changes itself comes last. */
 const SHORT_RUN_MINUTES = 5;
+/** Of that one: a member is replaced, and the shards are scaled. */
+const CHANGES_OF_SHORT_RUN = 2;
 
 interface Collected {
   readonly operations: Record<string, Outcomes>;
@@ -123,17 +126,21 @@ async function runLegs(
   const plans = [planOf(false), planOf(true)] as const;
   const beganMs = nowMs();
   const endMs = beganMs + minutes * MINUTE_MS;
+  const isShort = longest === SHORT;
   // No minutes: only the lost tail.
-  const legs = minutes > 0 ? Math.max(1, Math.round(minutes / LEG_MINUTES)) : 0;
+  const timed = minutes > 0 ? Math.max(1, Math.round(minutes / LEG_MINUTES)) : 0;
+  const legs = timed + (isShort && timed > 0 && only === undefined ? 1 : 0);
   for (let number = 1; number <= legs && collected.violations.length === 0; number += 1) {
     signal.throwIfAborted();
     // Every other cluster changes itself, from the second on.
     const changes = only === undefined ? number % 2 === 0 : namesChange(only);
     const plan = plans[changes ? 1 : 0];
+    const isExtra = number > timed;
     const leg = new Leg({
       ...{ number, changes, ground, plan, seed, opsPerSecond, beganMs, recoveryMsMax, directory },
       rng: seededRng(seed * 1000 + number),
-      untilMs: beganMs + ((endMs - beganMs) * number) / legs,
+      untilMs: isExtra ? Infinity : beganMs + ((endMs - beganMs) * number) / timed,
+      ...(isExtra ? { episodesMax: CHANGES_OF_SHORT_RUN } : {}),
       signal,
       say,
     });

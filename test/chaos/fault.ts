@@ -26,6 +26,10 @@ export interface Longest {
   readonly holdMs: number;
 }
 
+/** Of a run of two minutes. */
+export const SHORT: Longest = { pauseMs: 6000, holdMs: 4000 };
+export const LONG: Longest = { pauseMs: 30_000, holdMs: 12_000 };
+
 /** Half of the faults are aimed at whoever leads a shard. */
 export type Victim =
   | { readonly kind: 'number'; readonly index: number }

@@ -1,7 +1,7 @@
 import { seededRng } from '@kvorum/testkit';
 import { expect, it } from 'vitest';
-import type { Fault } from './fault.ts';
-import { LONG, namesChange, Plan, SHORT } from './plan.ts';
+import { type Fault, LONG, SHORT } from './fault.ts';
+import { namesChange, Plan } from './plan.ts';
 import { faultRows } from './report.ts';
 import { longestGaps } from './unavailability.ts';
 

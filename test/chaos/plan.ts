@@ -1,6 +1,6 @@
 import type { Rng } from '@kvorum/ports';
 import { replaceMembers, scaleShards } from './changes.ts';
-import type { DrawFault, Fault, Longest } from './fault.ts';
+import { type DrawFault, type Fault, LONG, type Longest } from './fault.ts';
 import { cutOneLink, isolateMember, resetLinks, slowLinks } from './link-faults.ts';
 import * as faults from './process-faults.ts';
 
@@ -21,16 +21,12 @@ export interface PlanOptions {
   readonly equipment: Equipment;
   /** Parts of the kinds that are wanted, with commas between; all when absent. */
   readonly only?: string | undefined;
-  /** Whether the cluster itself may change: members replaced, shards scaled. */
+  /** Whether the cluster itself changes: members replaced, shards scaled. In a short run then nothing else happens. */
   readonly changes?: boolean;
 }
 
 /** So many times every kind is drawn in the hope of one that fits. */
 const DRAWS_MAX = 100;
-
-/** Of a run of two minutes. */
-export const SHORT: Longest = { pauseMs: 6000, holdMs: 4000 };
-export const LONG: Longest = { pauseMs: 30_000, holdMs: 12_000 };
 
 /** Safe while the topic's settings are weak: no member starts, and refuses to. */
 const WITHOUT_RESTARTS: readonly DrawFault[] = [
@@ -105,12 +101,13 @@ export class Plan {
   #shuffled(): Fault[] {
     const { longest, equipment, changes = false } = this.#options;
     const { disk, clocks } = equipment;
-    const kinds: DrawFault[] = [...WITHOUT_RESTARTS, ...WITH_RESTARTS];
+    const kinds: DrawFault[] = changes ? [replaceMembers, scaleShards] : [];
+    if (changes && longest !== LONG) return kinds.map((kind) => kind(this.#rng, longest));
+    kinds.push(...WITHOUT_RESTARTS, ...WITH_RESTARTS);
     if (longest === LONG) kinds.push(...SLOW, faults.restartBrokersInTurn);
     else kinds.push(SLOW[this.#rng.integer(0, SLOW.length)] ?? faults.killAllBrokers);
     if (disk !== undefined) kinds.push(faults.fillDisk);
     if (clocks !== undefined) kinds.push(faults.jumpClock);
-    if (changes) kinds.push(replaceMembers, scaleShards);
     const drawn: Fault[] = [];
     while (kinds.length > 0) {
       const [kind] = kinds.splice(this.#rng.integer(0, kinds.length), 1);
