@@ -148,6 +148,7 @@ export class Load {
 
   async close(): Promise<void> {
     this.#running = false;
+    for (const watcher of this.watchers) watcher.abandon();
     await Promise.all(this.#clients.map((client) => client.close()));
   }
 

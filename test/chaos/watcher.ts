@@ -110,6 +110,12 @@ export class Watcher {
     }
   }
 
+  /** Ends it where the run broke off: nothing more is recorded. */
+  abandon(): void {
+    this.#stopping = true;
+    this.#watch?.close();
+  }
+
   async #run(first: Watch): Promise<void> {
     let watch = first;
     for (;;) {
@@ -174,6 +180,7 @@ export class Watcher {
     }
     if (!this.#stopping) await pause(this.#options.awayMs ?? 0);
     const watch = await this.#open(resumption);
+    if (this.#stopping) return watch;
     for (const [timeline, { revision }] of this.#streams) {
       this.#record(timeline, { startRevision: revision + 1 });
     }
