@@ -32,10 +32,8 @@ export interface ChaosOptions {
 /** Every leg has a cluster, and a history, of its own: a history is checked as a whole, in memory. */
 const LEG_MINUTES = 10;
 const MINUTE_MS = 60_000;
-/** Up to this the faults are short, so that many fit, and a cluster that changes itself comes last. */
+/** Up to this the faults are short, so that many fit. */
 const SHORT_RUN_MINUTES = 5;
-/** Of that one: a member is replaced, and the shards are scaled. */
-const CHANGES_OF_SHORT_RUN = 2;
 
 interface Collected {
   readonly operations: Record<string, Outcomes>;
@@ -126,21 +124,17 @@ async function runLegs(
   const plans = [planOf(false), planOf(true)] as const;
   const beganMs = nowMs();
   const endMs = beganMs + minutes * MINUTE_MS;
-  const isShort = longest === SHORT;
   // No minutes: only the lost tail.
-  const timed = minutes > 0 ? Math.max(1, Math.round(minutes / LEG_MINUTES)) : 0;
-  const legs = timed + (isShort && timed > 0 && only === undefined ? 1 : 0);
+  const legs = minutes > 0 ? Math.max(1, Math.round(minutes / LEG_MINUTES)) : 0;
   for (let number = 1; number <= legs && collected.violations.length === 0; number += 1) {
     signal.throwIfAborted();
     // Every other cluster changes itself, from the second on.
     const changes = only === undefined ? number % 2 === 0 : namesChange(only);
     const plan = plans[changes ? 1 : 0];
-    const isExtra = number > timed;
     const leg = new Leg({
       ...{ number, changes, ground, plan, seed, opsPerSecond, beganMs, recoveryMsMax, directory },
       rng: seededRng(seed * 1000 + number),
-      untilMs: isExtra ? Infinity : beganMs + ((endMs - beganMs) * number) / timed,
-      ...(isExtra ? { episodesMax: CHANGES_OF_SHORT_RUN } : {}),
+      untilMs: beganMs + ((endMs - beganMs) * number) / legs,
       signal,
       say,
     });

@@ -30,8 +30,6 @@ export interface LegOptions {
   readonly changes: boolean;
   /** No episode begins later. */
   readonly untilMs: number;
-  /** Nor after so many; as many as fit when absent. */
-  readonly episodesMax?: number;
   /** When the run began. */
   readonly beganMs: number;
   readonly recoveryMsMax: number;
@@ -107,7 +105,7 @@ export class Leg {
   }
 
   async #episodes(world: World, load: Load, client: KvorumClient): Promise<void> {
-    const { plan, untilMs, changes, episodesMax = Number.POSITIVE_INFINITY } = this.#options;
+    const { plan, untilMs, changes } = this.#options;
     let weakened = false;
     let noticing = Promise.resolve();
     // Whoever joins refuses a topic with weak settings.
@@ -117,7 +115,7 @@ export class Leg {
         weakened = false;
       });
     }
-    while (nowMs() < untilMs && this.episodes.length < episodesMax && !this.#hopeless) {
+    while (nowMs() < untilMs && !this.#hopeless) {
       await world.pause(QUIET_MS);
       const episode = plan.next(!weakened);
       if (episode !== undefined) await this.#episode(episode, world, load, client);
