@@ -5,8 +5,8 @@ import { files, read } from '../repo/repository.ts';
 import { consoleBlocks, outputPattern, type Step } from './support/console-blocks.ts';
 import { type RunOptions, runStep } from './support/run-step.ts';
 
-/** Executed by packages/kvctl/test/docs.integration.test.ts, without npx. */
-const ELSEWHERE = ['docs/cli.md', 'docs/sdk.md'];
+/** Executed by packages/kvctl/test/docs.integration.test.ts, without npx, and by test/e2e/operations-walkthrough.test.ts. */
+const ELSEWHERE = ['docs/cli.md', 'docs/sdk.md', 'docs/operations-walkthrough.md'];
 const PAGES = ['README.md', ...files('docs', '.md')].filter((page) => !ELSEWHERE.includes(page));
 
 let cluster: DevCluster;

@@ -33,7 +33,8 @@ describe('names in the documents', () => {
       '--volumes',
     ],
     ...['--bootstrap-server', '--command-config', '--topic', '--add', '--allow-principal'],
-    ...['--resource-pattern-type', '--operation'],
+    ...['--resource-pattern-type', '--operation', '--create', '--delete', '--partitions'],
+    '--replication-factor',
   ];
 
   it('are flags that exist', () => {

@@ -82,6 +82,38 @@ export class KafkaTopics {
     return before;
   }
 
+  /** Topics whose name matches. */
+  async named(names: RegExp): Promise<string[]> {
+    return (await this.#admin.listTopics()).filter((name) => names.test(name));
+  }
+
+  /** Deletes every topic whose name matches; resolves when the brokers have forgotten them. */
+  async delete(names: RegExp): Promise<void> {
+    const topics = await this.named(names);
+    if (topics.length > 0) await this.#admin.deleteTopics({ topics });
+    while ((await this.named(names)).length > 0) await pause(100);
+  }
+
+  /** One topic with just these settings, `name=value` each. */
+  async createAs(
+    topic: string,
+    layout: { readonly partitions: number; readonly replicas: number },
+    settings: readonly string[],
+  ): Promise<void> {
+    const configEntries = settings.map((setting) => {
+      const [name = '', value = ''] = setting.split('=');
+      return { name, value };
+    });
+    const { partitions: numPartitions, replicas: replicationFactor } = layout;
+    await this.#admin
+      .createTopics({ topics: [{ topic, numPartitions, replicationFactor, configEntries }] })
+      .catch((error: unknown) => {
+        // It is made, but not every broker has heard of it.
+        if (!(error instanceof kafkajs.KafkaJSProtocolError)) throw error;
+      });
+    while ((await this.leaderOf(topic)) === undefined) await pause(100);
+  }
+
   /** Deletes a topic with all its records, and makes one of its name. */
   async recreate(topic: string): Promise<void> {
     await this.#admin.deleteTopics({ topics: [topic] });

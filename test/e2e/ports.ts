@@ -36,3 +36,15 @@ export async function freeDevPort(members: number): Promise<number> {
     if (free.every(Boolean)) return first;
   }
 }
+
+/** First digits of ports for `members` members: member i listens at `<digits>i1` and `<digits>i2`. */
+export async function freePortDigits(members: number): Promise<string> {
+  for (;;) {
+    const digits = 120 + Math.floor(Math.random() * 80);
+    const wanted = Array.from({ length: members }, (_, i) =>
+      [1, 2].map((n) => 100 * digits + 10 * (i + 1) + n),
+    );
+    const free = await Promise.all(wanted.flat().map(isFree));
+    if (free.every(Boolean)) return String(digits);
+  }
+}

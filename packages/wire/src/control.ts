@@ -74,6 +74,10 @@ export interface ReplicaInfo {
   readonly logReachable: boolean;
   readonly storeBytes: number;
   readonly leaderChanges: number;
+  /** Hex ids of who votes in the shard now, as this replica's log has it; absent: from an older member. */
+  readonly voters?: readonly string[];
+  /** Hex ids of who follows without a vote; absent: nobody. */
+  readonly learners?: readonly string[];
   /** How far the snapshot is that it installs; absent while it follows its log. */
   readonly installing?: string;
   /** Offset of the log up to which everything is applied and synced on its disk; absent = not known yet. */
@@ -100,8 +104,10 @@ export interface ShardInfo {
   readonly shard: string;
   /** Hash slot ranges [fromInclusive, toInclusive]; empty for `meta`. */
   readonly slots: readonly (readonly [number, number])[];
+  /** The voters that the shard map wants; who votes now stands in {@link ReplicaInfo}. */
   readonly voters: readonly string[];
   readonly leader?: string;
+  /** This and `revision` are 0 where the asked member has no replica of the shard. */
   readonly term: number;
   readonly revision: number;
 }
@@ -245,6 +251,13 @@ const member: Check<MemberInfo> = (value, path) => {
   };
 };
 
+const ids = (
+  name: 'voters' | 'learners',
+  from: Readonly<Record<string, unknown>>,
+  path: string,
+): { readonly voters?: readonly string[]; readonly learners?: readonly string[] } =>
+  Array.isArray(from[name]) ? { [name]: list(text)(from[name], `${path}.${name}`) } : {};
+
 const replica: Check<ReplicaInfo> = (value, path) => {
   const from = object(value, path);
   const number = (name: string): number => count(from[name], `${path}.${name}`);
@@ -263,6 +276,8 @@ const replica: Check<ReplicaInfo> = (value, path) => {
     logReachable: flag(from['logReachable'], `${path}.logReachable`),
     storeBytes: number('storeBytes'),
     leaderChanges: number('leaderChanges'),
+    ...ids('voters', from, path),
+    ...ids('learners', from, path),
     ...maybe('installing', from, path),
     ...(Number.isSafeInteger(from['durableOffset'])
       ? { durableOffset: from['durableOffset'] as number }

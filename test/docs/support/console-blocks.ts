@@ -1,6 +1,8 @@
 /** One `$ command` of a console block with the output that the page promises. */
 export interface Step {
   readonly command: string;
+  /** All that is typed: the command, with the lines up to its `END` where it has them. */
+  readonly typed: string;
   /** Text after a `<<'END'` line of the command, without the END. */
   readonly stdin: string | undefined;
   readonly output: string;
@@ -15,7 +17,7 @@ export interface ConsoleBlock {
 }
 
 const BLOCK = /^(?:<!-- not run: (.+) -->\n)?```console( background)?\n([\s\S]*?)^```$/gm;
-const HEREDOC = /^(.*?) <<'(\w+)'$/;
+const HEREDOC = /^(.*?) <<'?(\w+)'?$/;
 
 /** The console blocks of a Markdown page, in order. */
 export function consoleBlocks(markdown: string): ConsoleBlock[] {
@@ -30,11 +32,14 @@ function stepOf(text: string): Step {
   const lines = text.split('\n');
   const first = lines.shift() ?? '';
   const heredoc = HEREDOC.exec(first);
-  if (heredoc === null) return { command: first, stdin: undefined, output: lines.join('\n') };
+  if (heredoc === null) {
+    return { command: first, typed: first, stdin: undefined, output: lines.join('\n') };
+  }
   const [, command = '', end = ''] = heredoc;
   const at = lines.indexOf(end);
   const stdin = `${lines.slice(0, at).join('\n')}\n`;
-  return { command, stdin, output: lines.slice(at + 1).join('\n') };
+  const typed = [first, ...lines.slice(0, at + 1)].join('\n');
+  return { command, typed, stdin, output: lines.slice(at + 1).join('\n') };
 }
 
 /** `…` alone on a line stands for any lines, within one for anything. */

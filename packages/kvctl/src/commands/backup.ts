@@ -31,6 +31,9 @@ Examples:
   kvctl backup verify /srv/backups
   kvctl restore /srv/backups --endpoints http://new-cluster:2379`;
 
+/** Members and empty shards that come and go change the map too: that is seldom twice. */
+const ATTEMPTS = 3;
+
 /** `20261121T154225Z`: sorts by time, and is a plain file name everywhere. */
 function backupName(now: Date): string {
   return now
@@ -49,39 +52,47 @@ async function save(
     throw new InputError(`"${backup}" is no name for a backup`, 'letters, digits, - and _');
   }
   const caller = await callerOf(context);
-  const map = await quietMap(caller);
   const manifest = await withStore(where, flags, async (store) => {
     if ((await listBackups(store)).some(({ name }) => name === backup)) {
       throw new InputError(`there is a backup ${backup} in ${store.where} already`);
     }
-    const saved = await saveBackup({
-      store,
-      backup,
-      shards: [...shardsWithSlots(map), META_SHARD],
-      mapVersion: map.version,
-      fetch: (shard) => askStream(caller(`/v1/snapshot/${shard}`)),
-      nowMs: () => Date.now(),
-      progress: reporter(context),
-    });
-    await checkStill(caller, map.version, saved, store);
-    return saved;
+    for (let left = ATTEMPTS - 1; ; left -= 1) {
+      const saved = await attempt(context, caller, store, backup);
+      if (saved !== undefined) return saved;
+      if (left === 0) {
+        throw new InputError(
+          'the shard map changed during the backup',
+          'run the same command again',
+        );
+      }
+      context.io.err('the shard map changed during the backup: once more\n');
+    }
   });
   if (wantsJson(context, flags)) context.io.out(jsonLine(manifest));
   else context.io.out(`saved backup ${backup}: ${describe(manifest)}\n`);
 }
 
-/** A map that changed on the way may have moved keys between two copies. */
-async function checkStill(
+/** Undefined: the map changed on the way, which may have moved keys between two copies; nothing is left of them. */
+async function attempt(
+  context: Context,
   caller: Awaited<ReturnType<typeof callerOf>>,
-  version: number,
-  manifest: BackupManifest,
   store: SnapshotStore,
-): Promise<void> {
-  const after = await quietMap(caller);
-  if (after.version === version) return;
-  await store.removeDocument(`${manifest.name}.manifest.json`);
-  await Promise.all(manifest.files.map((file) => store.remove(file)));
-  throw new InputError('the shard map changed during the backup', 'run the same command again');
+  backup: string,
+): Promise<BackupManifest | undefined> {
+  const map = await quietMap(caller);
+  const saved = await saveBackup({
+    store,
+    backup,
+    shards: [...shardsWithSlots(map), META_SHARD],
+    mapVersion: map.version,
+    fetch: (shard) => askStream(caller(`/v1/snapshot/${shard}`)),
+    nowMs: () => Date.now(),
+    progress: reporter(context),
+  });
+  if ((await quietMap(caller)).version === map.version) return saved;
+  await store.removeDocument(`${saved.name}.manifest.json`);
+  await Promise.all(saved.files.map((file) => store.remove(file)));
+  return undefined;
 }
 
 function describe(manifest: BackupManifest): string {

@@ -5,6 +5,7 @@ import { type Call, type Context, flag, parseCount } from '../context.ts';
 import { EXIT, Exit } from '../exit.ts';
 import { jsonLine } from '../output.ts';
 import { bytesText, printRows } from './rows.ts';
+import { progressOf, type ShardProgress } from './shard-status.ts';
 import { addSlotFlags, listSlots, type SlotFlags } from './slots.ts';
 
 export function addCompaction(program: Command, context: Context): void {
@@ -191,6 +192,15 @@ export function addEndpoint(program: Command, context: Context): void {
   addEndpointStatus(endpoint, context);
 }
 
+/** In the order of their names: m2 before m10. */
+function votersText({ voting, voters }: ShardProgress, names: ReadonlyMap<string, string>): string {
+  const { compare } = new Intl.Collator('en', { numeric: true });
+  return (voting ?? voters)
+    .map((id) => names.get(id) ?? id)
+    .sort(compare)
+    .join(' ');
+}
+
 /** Returns the command `shard`, for those that stand elsewhere. */
 export function addShard(program: Command, context: Context): Command {
   const shard = program.command('shard').description('Shards and where keys live');
@@ -202,7 +212,7 @@ export function addShard(program: Command, context: Context): Command {
       return;
     }
     const { shards, names } = await context.withClient(async (client) => ({
-      shards: await client.shards(context.call()),
+      shards: (await progressOf(client, context.call)).shards,
       names: await memberNames(client, context),
     }));
     const rows = shards.map((one) => [
@@ -211,7 +221,7 @@ export function addShard(program: Command, context: Context): Command {
       one.leader === undefined ? 'none' : (names.get(one.leader) ?? one.leader),
       String(one.term),
       String(one.revision),
-      one.voters.map((id) => names.get(id) ?? id).join(' '),
+      votersText(one, names),
     ]);
     printRows(context, ['SHARD', 'SLOTS', 'LEADER', 'TERM', 'REVISION', 'VOTERS'], rows, shards);
   });

@@ -1,14 +1,16 @@
-import type { MoveInfo, ReshardParams } from '@kvorum/client';
+import type { KvorumClient, MoveInfo, ReshardParams } from '@kvorum/client';
 import type { Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
+import { Unfinished } from '../exit.ts';
 import { jsonLine } from '../output.ts';
 import { printRows } from './rows.ts';
+import { type Progress, progressOf } from './shard-status.ts';
 
 const POLL_MS = 250;
 
 const megabytes = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MB`;
 
-function progressOf({ phase, next, sourceRevision }: MoveInfo): string {
+function copiedOf({ phase, next, sourceRevision }: MoveInfo): string {
   if (phase !== 'copying' || next === undefined || sourceRevision === undefined) return '';
   if (sourceRevision === 0) return '100%';
   return `${Math.min(100, Math.floor((100 * next) / (sourceRevision + 1)))}%`;
@@ -26,7 +28,7 @@ function printMoves(context: Context, moves: readonly MoveInfo[]): void {
     String(move.slots),
     move.phase,
     String(move.attempt),
-    progressOf(move),
+    copiedOf(move),
     move.copiedRows === undefined ? '' : `${move.copiedRows} rows`,
     move.copiedBytes === undefined ? '' : megabytes(move.copiedBytes),
   ]);
@@ -88,10 +90,45 @@ export function addReshard(shard: Command, context: Context): void {
     'abort',
     'Stop the moves that are not decided yet; their slots stay where they are',
   ).action((flags: { wait?: boolean }) => begin(context, { action: 'abort' }, flags));
-  shard
+  const status = shard
     .command('status')
-    .description('Slots that are moving, and how far they are')
-    .action(async () => {
-      printMoves(context, await context.withClient((client) => client.moves(context.call())));
-    });
+    .description('What is on its way: slots that move, replicas that come and go');
+  flag(status, '--wait', 'return when everything is where the shard map wants it');
+  status.action((flags: { wait?: boolean }) => showStatus(context, flags.wait === true));
+}
+
+async function showStatus(context: Context, wait: boolean): Promise<void> {
+  const progress = await context.withClient((client) =>
+    wait ? untilSettled(client, context) : progressOf(client, context.call),
+  );
+  const { moves, pending, shards } = progress;
+  if (context.globals().format === 'json') {
+    context.io.out(jsonLine({ settled: pending.length === 0, pending, moves }));
+    return;
+  }
+  if (moves.length > 0) printMoves(context, moves);
+  if (pending.length > 0) context.io.out(pending.map((line) => `${line}\n`).join(''));
+  else {
+    const count = shards.filter(({ slots }) => slots.length > 0).length;
+    context.io.out(`all ${count} shards are where they should be\n`);
+  }
+}
+
+/** Tells what it waits for whenever that changes. Errors: {@link Unfinished} when a --timeout that was given is over. */
+async function untilSettled(client: KvorumClient, context: Context): Promise<Progress> {
+  const { timeoutGiven, timeoutMs } = context.globals();
+  const untilMs = timeoutGiven ? performance.now() + timeoutMs : Number.POSITIVE_INFINITY;
+  let told = '';
+  for (;;) {
+    const progress = await progressOf(client, context.call);
+    const [first, ...others] = progress.pending;
+    if (first === undefined) return progress;
+    const line = `waiting: ${first}${others.length === 0 ? '' : ` (and ${others.length} more)`}`;
+    if (line !== told) context.io.err(`${line}\n`);
+    told = line;
+    if (performance.now() >= untilMs) {
+      throw new Unfinished(progress.pending.join('; '), 'kvctl shard status   # what is left');
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
 }

@@ -1,6 +1,6 @@
 import type { EndpointStatus, KvorumClient, MemberStatus, ReplicaInfo } from '@kvorum/client';
 import type { Command } from 'commander';
-import type { Call, Context } from '../context.ts';
+import { type Call, type Context, flag } from '../context.ts';
 import { EXIT, Exit } from '../exit.ts';
 import { type Colour, painter } from '../io.ts';
 import { jsonLine } from '../output.ts';
@@ -8,6 +8,10 @@ import { drawColumns, drawTable } from '../table.ts';
 import { jsonOfStatus, reasonOf } from './cluster.ts';
 
 type Paint = ReturnType<typeof painter>;
+
+/** A replica that misses more records of its leader is not fit to do without another one. */
+const LAG_MAX = 256;
+const POLL_MS = 250;
 
 interface Column {
   readonly title: string;
@@ -77,7 +81,8 @@ function matrix(
 function headline(up: readonly MemberStatus[], total: number): string {
   const [first] = up;
   if (first === undefined) return 'no member answers\n';
-  const shards = first.replicas.filter(({ shard }) => shard !== 'meta').length;
+  const all = up.flatMap(({ replicas }) => replicas.map(({ shard }) => shard));
+  const shards = new Set(all.filter((shard) => shard !== 'meta')).size;
   const members = `${up.length} of ${total} members up`;
   return `cluster ${first.clusterId}, ${members}, ${shards} shards, map ${first.mapVersion}\n`;
 }
@@ -127,26 +132,69 @@ async function namesOf(
 }
 
 export function addStatus(program: Command, context: Context): void {
-  program
+  const command = program
     .command('status')
-    .description('The whole cluster on one screen; exits with 5 when a member or a shard is down')
-    .action(async () => {
-      const { members, names } = await context.withMembers(async (client, call) => {
-        const found = await client.status(call);
-        return { members: found, names: await namesOf(client, call, found) };
-      });
-      const [first] = members;
-      if (first?.error !== undefined && members.every(({ state }) => state === 'down')) {
-        throw first.error;
-      }
-      const { format } = context.globals();
-      if (format === 'json') {
-        context.io.out(
-          jsonLine({ healthy: isHealthy(members), members: members.map(jsonOfStatus) }),
-        );
-      } else {
-        context.io.out(printStatus(members, names, format === 'table', painter(context.io)));
-      }
-      if (!isHealthy(members)) throw new Exit(EXIT.unhealthyOrInterrupted);
-    });
+    .description('The whole cluster on one screen; exits with 5 when a member or a shard is down');
+  flag(command, '--wait', 'return when every member is up and no replica is far behind');
+  command.action(async (flags: { readonly wait?: boolean }) => {
+    const { members, names } =
+      flags.wait === true ? await untilWell(context) : await askAll(context);
+    const [first] = members;
+    if (first?.error !== undefined && members.every(({ state }) => state === 'down')) {
+      throw first.error;
+    }
+    const { format } = context.globals();
+    if (format === 'json') {
+      context.io.out(jsonLine({ healthy: isHealthy(members), members: members.map(jsonOfStatus) }));
+    } else {
+      context.io.out(printStatus(members, names, format === 'table', painter(context.io)));
+    }
+    if (!isHealthy(members)) throw new Exit(EXIT.unhealthyOrInterrupted);
+  });
+}
+
+interface Everybody {
+  readonly members: readonly EndpointStatus[];
+  readonly names: ReadonlyMap<string, string>;
+}
+
+function askAll(context: Context): Promise<Everybody> {
+  return context.withMembers(async (client, call) => {
+    const members = await client.status(call);
+    return { members, names: await namesOf(client, call, members) };
+  });
+}
+
+/** What keeps a rolling restart from its next member; undefined: nothing. */
+function troubleOf({ members, names }: Everybody): string | undefined {
+  const away = members.find((one) => !isUp(one));
+  if (away !== undefined) {
+    return `${names.get(away.endpoint) ?? away.endpoint} is ${away.state}`;
+  }
+  const all = members.flatMap(({ status }) => status?.replicas ?? []);
+  for (const { shard, halted, installing, index } of all) {
+    if (halted !== undefined) return `shard ${shard} is halted: ${halted}`;
+    if (installing !== undefined) return `shard ${shard} installs ${installing}`;
+    const leader = all.find((one) => one.shard === shard && one.role === 'leader');
+    if (leader === undefined) return `shard ${shard} has no leader`;
+    if (leader.index - index > LAG_MAX) return `a replica of shard ${shard} is behind`;
+  }
+  return undefined;
+}
+
+/** Asks until all is well; gives what there is when a --timeout that was given is over. */
+async function untilWell(context: Context): Promise<Everybody> {
+  const { timeoutGiven, timeoutMs } = context.globals();
+  const untilMs = timeoutGiven ? performance.now() + timeoutMs : Number.POSITIVE_INFINITY;
+  let told: string | undefined;
+  for (;;) {
+    const found = await askAll(context);
+    const trouble = troubleOf(found);
+    if (trouble === undefined || performance.now() >= untilMs || context.io.signal.aborted) {
+      return found;
+    }
+    if (trouble !== told) context.io.err(`waiting: ${trouble}\n`);
+    told = trouble;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
 }

@@ -1,5 +1,6 @@
 import { err, formatId, isKvError, KvError, ok, type Result } from '@kvorum/base';
 import type { ReplicaPort, ReplicaStatus } from '@kvorum/replica';
+import type { ShardMap } from '@kvorum/shard';
 import {
   CONTROL_METHODS,
   type ControlMethod,
@@ -43,6 +44,8 @@ export function replicaInfo(status: ReplicaStatus): ReplicaInfo {
     logReachable: status.raft.logReachable,
     storeBytes: status.storeBytes,
     leaderChanges: raft.leaderChangeCount,
+    voters: raft.voters.map(formatId),
+    ...(raft.learners.length === 0 ? {} : { learners: raft.learners.map(formatId) }),
     ...(status.phase === 'installing' ? { installing: installText(status) } : {}),
     ...(raft.durableOffset < 0 ? {} : { durableOffset: raft.durableOffset }),
     ...(raft.halted === undefined
@@ -87,19 +90,20 @@ export async function shardInfos(host: Host): Promise<readonly ShardInfo[]> {
 
 function ownShardInfos(host: Host): readonly ShardInfo[] {
   const map = host.map();
-  return host.replicas().map((replica) => {
-    const status = replica.status();
-    const leader = status.raft.leader;
-    return {
-      shard: status.shard,
-      slots: status.shard === 'meta' ? [] : slotRangesOf(map, status.shard),
-      voters:
-        status.shard === 'meta' ? status.raft.voters.map(formatId) : votersOf(map, status.shard),
-      ...(leader === undefined ? {} : { leader: formatId(leader) }),
-      term: status.raft.term,
-      revision: status.revision,
-    };
-  });
+  return host.replicas().map((replica) => infoOf(map, replica.status()));
+}
+
+function infoOf(map: ShardMap, { shard, raft, revision }: ReplicaStatus): ShardInfo {
+  const wanted = votersOf(map, shard);
+  return {
+    shard,
+    slots: slotRangesOf(map, shard),
+    // The map of a young cluster has no entry of the meta group.
+    voters: wanted.length === 0 ? raft.voters.map(formatId) : wanted,
+    ...(raft.leader === undefined ? {} : { leader: formatId(raft.leader) }),
+    term: raft.term,
+    revision,
+  };
 }
 
 /** Healthy = every check of /readyz passes. */
