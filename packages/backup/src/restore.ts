@@ -70,8 +70,10 @@ export async function restoreCluster(options: RestoreOptions): Promise<RestoreRe
   const staging = new Staging(await scratch.open('staging'), target, targets);
   const from: RestoredShard[] = [];
   const loaded = new Map<ShardId, number>();
+  // One that has lost its slots is in the map for a while yet; it holds nothing, and no backup has a copy of it.
+  const holding = new Set<ShardId>(shardsWithSlots(old));
   for (const [number, entry] of old.shards.entries()) {
-    if (entry.id === META_SHARD) continue;
+    if (!holding.has(entry.id)) continue;
     const { store, ...shard } = await openSource(entry.id, entry, options);
     await staging.add(store, number, (key) => shardOfKey(old, key) === entry.id);
     await store.close();
