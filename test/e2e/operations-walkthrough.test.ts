@@ -23,7 +23,8 @@ if (kafka.kind === 'unavailable') {
 /** Steps of the page by its headings. */
 function chapters(): readonly { readonly title: string; readonly steps: readonly Step[] }[] {
   return PAGE.split(/^## /m).flatMap((text) => {
-    const steps = consoleBlocks(text).flatMap((block) => block.steps);
+    const blocks = consoleBlocks(text).filter(({ notRun }) => notRun === undefined);
+    const steps = blocks.flatMap((block) => block.steps);
     return steps.length === 0 ? [] : [{ title: text.split('\n')[0] ?? '', steps }];
   });
 }

@@ -1,11 +1,5 @@
 import { createHash } from 'node:crypto';
-import {
-  clusterId as asClusterId,
-  concatBytes,
-  KvError,
-  META_SHARD,
-  type ShardId,
-} from '@kvorum/base';
+import { clusterId as asClusterId, concatBytes, KvError, type ShardId } from '@kvorum/base';
 import { initialMeta } from '@kvorum/mvcc';
 import { type ShardMap, shardOfKey, shardsWithSlots } from '@kvorum/shard';
 import { SnapshotEncoder, type SnapshotHeader, type SnapshotRow } from '@kvorum/wire';
