@@ -12,6 +12,7 @@ import {
   utf8,
 } from '@kvorum/base';
 import {
+  COMPACTION_KEY,
   decodeHead,
   decodeLease,
   decodeMeta,
@@ -21,11 +22,18 @@ import {
   encodeLease,
   encodeMeta,
   encodeWriteSet,
+  HARD_STATE_KEY,
   headKey,
+  INSTALL_KEY,
   initialMeta,
+  MEMBERSHIP_KEY,
+  META_KEY,
   type Proposal,
+  REVISION_TIMES_KEY,
   type RowFields,
   revisionKey,
+  SHARD_TIME_KEY,
+  STATE_PREFIXES,
   sessionKey,
   writeSetEvents,
 } from '@kvorum/mvcc';
@@ -33,6 +41,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OriginRecorder } from '../src/origins.ts';
 import { decodeResult, encodeResult } from '../src/result-codec.ts';
+import { rowPrefixes } from '../src/row-codec.ts';
 import { MemoryStore, TestReplica } from './harness.ts';
 
 const CLIENT = '00112233445566778899aabbccddeeff';
@@ -88,6 +97,17 @@ function expectGolden(name: string, bytes: Uint8Array): void {
   if (process.env['KV_REWRITE'] === '1') writeFileSync(path, `${toHex(bytes)}\n`);
   expect(toHex(bytes)).toBe(readFileSync(path, 'utf8').trim());
 }
+
+it('every row of its own kind has a key of its own', () => {
+  const single = { COMPACTION_KEY, HARD_STATE_KEY, INSTALL_KEY, MEMBERSHIP_KEY, META_KEY };
+  const keys = Object.values({ ...single, REVISION_TIMES_KEY, SHARD_TIME_KEY });
+  const first = [
+    ...keys.map((key) => key[0]),
+    ...Object.values(STATE_PREFIXES),
+    ...Object.values(rowPrefixes),
+  ];
+  expect(new Set(first).size).toBe(first.length);
+});
 
 describe('write set', () => {
   it('keeps its bytes', () => {

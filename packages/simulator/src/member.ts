@@ -10,15 +10,7 @@ import {
   utf8,
 } from '@kvorum/base';
 import { decodeMeta, META_KEY } from '@kvorum/mvcc';
-import type {
-  Clock,
-  LogSpec,
-  PeerTransport,
-  Rng,
-  SharedLog,
-  SharedLogs,
-  StateStore,
-} from '@kvorum/ports';
+import type { LogSpec, PeerTransport, Rng, SharedLog, SharedLogs, StateStore } from '@kvorum/ports';
 import {
   createPaces,
   type OpenedShards,
@@ -32,6 +24,7 @@ import {
 } from '@kvorum/replica';
 import { type MemoryStateStores, memoryStateStores } from '@kvorum/testkit';
 import { MemberClock } from './member-clock.ts';
+import type { MemberService } from './member-service.ts';
 import { SimProcess } from './process.ts';
 import { sha256 } from './sha256.ts';
 import type { World } from './world.ts';
@@ -54,13 +47,6 @@ export interface Alarm {
 const RESTART_RETRY_MS = 200;
 const DAY_MS = 86_400_000;
 
-/** What a member's server does beside its replicas. */
-export interface MemberService {
-  /** A request of another member's service. */
-  answer(payload: unknown): Promise<unknown>;
-  stop(): void;
-}
-
 interface Life {
   readonly process: SimProcess;
   readonly logs: SharedLogs;
@@ -69,13 +55,6 @@ interface Life {
   readonly paces: Paces;
   readonly stores: ReplicaStores;
   service?: MemberService | undefined;
-}
-
-/** What a member gives its service. */
-export interface ServiceParts {
-  readonly clock: Clock;
-  readonly request: (to: MemberId, payload: unknown, signal: AbortSignal) => Promise<unknown>;
-  readonly replica: (shard: ShardId) => Replica | undefined;
 }
 
 /** A member of the simulated cluster over its lives: the disks stay, processes come and go. */

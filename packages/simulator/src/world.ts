@@ -20,7 +20,8 @@ import {
   VirtualClock,
 } from '@kvorum/testkit';
 import { drain } from './drain.ts';
-import { type Alarm, type MemberService, type ServiceParts, SimMember } from './member.ts';
+import { type Alarm, SimMember } from './member.ts';
+import type { MemberService, ServiceParts } from './member-service.ts';
 import type { Plant } from './plant.ts';
 import { Trace } from './trace.ts';
 

@@ -16,7 +16,8 @@ import {
   SlotMover,
 } from '@kvorum/replica';
 import { parseShardMap, type ShardMap } from '@kvorum/shard';
-import type { MemberService, SimMember } from '../member.ts';
+import type { SimMember } from '../member.ts';
+import type { MemberService } from '../member-service.ts';
 import type { World } from '../world.ts';
 
 const MAP_KEY = utf8('map');
