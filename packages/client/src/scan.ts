@@ -1,8 +1,8 @@
 import { compareBytes, concatBytes, isOpenEnd } from '@kvorum/base';
-import type { RangeOptions } from './request-options.ts';
 import type { Entry } from './entry.ts';
 import type { Span } from './key-range.ts';
 import type { RangeResult } from './range-merge.ts';
+import type { RangeOptions } from './request-options.ts';
 
 const PAGE_SIZE = 500;
 const ZERO_BYTE = new Uint8Array([0]);

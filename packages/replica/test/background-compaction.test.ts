@@ -20,20 +20,23 @@ class Rig {
 
   constructor(steps: number, pace: Pace = new Pace()) {
     this.#left = steps;
-    const rig = this;
+    // Getters have a `this` of their own.
+    const isPending = (): boolean => this.#left > 0;
+    const revisionNow = (): number => this.revision;
+    const isStopped = (): boolean => this.stopped;
     const host: ConstructorParameters<typeof BackgroundCompaction>[0] = {
       machine: {
         get compactionPending() {
-          return rig.#left > 0;
+          return isPending();
         },
         get revision() {
-          return rig.revision;
+          return revisionNow();
         },
         compactStep: async () => {
-          rig.#left -= 1;
-          rig.steps += 1;
-          rig.nowMs += STEP_MS;
-          rig.duringStep();
+          this.#left -= 1;
+          this.steps += 1;
+          this.nowMs += STEP_MS;
+          this.duringStep();
           return STEP_ROWS;
         },
       } as ConstructorParameters<typeof BackgroundCompaction>[0]['machine'],
@@ -44,7 +47,7 @@ class Rig {
       },
       standing: {
         get stopped() {
-          return rig.stopped;
+          return isStopped();
         },
       },
     };

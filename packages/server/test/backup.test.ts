@@ -218,7 +218,7 @@ describe('backup and restore', () => {
       nowMs: () => 0,
       progress: quiet,
     });
-    await expect(failing).rejects.toThrow('no replica of shard 9');
+    await expect(failing).rejects.toThrow('no shard 9');
     expect(await store.shards()).toEqual([]);
     expect(await listBackups(store)).toEqual([]);
   });

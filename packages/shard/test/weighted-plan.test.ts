@@ -80,7 +80,7 @@ describe('evenOut', () => {
     const weight = weighing({ 0: 9, 1: 9, 2: 9, 3: 1, 4: 1 });
     const moved = evenOut(held({ 0: [0, 1, 2], 1: [3], 2: [4] }), weight);
     expect(moved.map(({ shard }) => shard)).toEqual([to(0), to(0)]);
-    expect(moved.flatMap(({ slots }) => slots).sort()).toEqual([1, 2]);
+    expect(new Set(moved.flatMap(({ slots }) => slots))).toEqual(new Set([1, 2]));
   });
 });
 
