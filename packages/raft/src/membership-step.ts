@@ -6,6 +6,8 @@ import { isQuorum } from './quorum.ts';
 export interface MemberCondition {
   /** It was heard lately. */
   readonly alive: boolean;
+  /** Since it was last heard; infinite = never. */
+  readonly silentMs: number;
   readonly logReachable: boolean;
   /** Its accepted index as last reported. */
   readonly index: LogIndex;
@@ -88,14 +90,16 @@ function awaitLearners(input: MembershipStepInput): MembershipStep | undefined {
     : { kind: 'wait', why: `learner ${text(behind)} has not caught up` };
 }
 
-/** The dead go first, the leader last. */
+/**
+ * Whoever has been silent longest goes first, the leader last: a voter that died a moment ago still counts as alive, and must not be
+ * kept in the place of one that answers.
+ */
 function removeVoter(input: MembershipStepInput): MembershipStep | undefined {
   const { current, desired, self, condition } = input;
   const unwanted = without(current.voters, desired.voters);
   if (unwanted.length === 0) return undefined;
-  const id =
-    unwanted.find((one) => one !== self && !condition(one).alive) ??
-    unwanted.find((one) => one !== self);
+  const others = unwanted.filter((one) => one !== self);
+  const [id] = others.sort((a, b) => compareSilence(condition(b), condition(a)));
   if (id === undefined) return handOver(input);
   const voters = without(current.voters, [id]);
   if (voters.length === 0 || !hasLiveMajority(input, voters)) {
@@ -104,6 +108,10 @@ function removeVoter(input: MembershipStepInput): MembershipStep | undefined {
   const stays = desired.learners.includes(id) ? [id] : [];
   const to = { voters, learners: [...current.learners, ...stays] };
   return { kind: 'change', to, why: `voter ${text([id])} removed` };
+}
+
+function compareSilence(a: MemberCondition, b: MemberCondition): number {
+  return a.silentMs === b.silentMs ? 0 : a.silentMs - b.silentMs;
 }
 
 function handOver(input: MembershipStepInput): MembershipStep {

@@ -14,15 +14,25 @@ interface Scene {
   readonly desired: Membership;
   readonly dead?: readonly number[];
   readonly behind?: readonly number[];
+  /** Silent for longer than the others, and not yet taken for dead. */
+  readonly quiet?: number;
 }
 
-function step({ self = 1, current, desired, dead = [], behind = [] }: Scene): MembershipStep {
+function step({
+  self = 1,
+  current,
+  desired,
+  dead = [],
+  behind = [],
+  quiet,
+}: Scene): MembershipStep {
   return nextMembershipStep({
     self: memberId(BigInt(self)),
     current,
     desired,
     condition: (id) => ({
       alive: !dead.includes(Number(id)),
+      silentMs: dead.includes(Number(id)) ? 5000 : Number(id) === quiet ? 300 : 90,
       logReachable: true,
       index: logIndex(behind.includes(Number(id)) ? 0 : 1000),
     }),
@@ -72,6 +82,11 @@ describe('the next step of a membership', () => {
       'the dead first',
       { current: of([1, 2, 3, 4, 5]), desired: of([1, 4, 5]), dead: [3] },
       '1,2,4,5 / ',
+    ],
+    [
+      'who may have died a moment ago before who answers',
+      { current: of([1, 2, 3], [4]), desired: of([1, 4]), quiet: 3 },
+      '1,2 / 4',
     ],
     [
       'no majority of the rest is alive',

@@ -107,13 +107,15 @@ export class MembershipDriver {
     if (member === this.#host.self || peer === undefined) {
       return {
         alive: member === this.#host.self,
+        silentMs: member === this.#host.self ? 0 : Number.POSITIVE_INFINITY,
         logReachable: status.logReachable,
         index: member === this.#host.self ? status.accepted.index : (0 as LogIndex),
       };
     }
     const { lastHeardMs, logReachable, index } = peer;
-    const sinceMs = this.#host.clock.nowMs() - this.#host.limits.electionMsMax;
-    return { alive: lastHeardMs !== undefined && lastHeardMs > sinceMs, logReachable, index };
+    const silentMs =
+      lastHeardMs === undefined ? Number.POSITIVE_INFINITY : this.#host.clock.nowMs() - lastHeardMs;
+    return { alive: silentMs < this.#host.limits.electionMsMin, silentMs, logReachable, index };
   }
 
   /** The next record waits for nothing but this member's own batch: writes make room for it. */

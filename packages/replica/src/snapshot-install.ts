@@ -13,7 +13,7 @@ import { decodeRows } from './snapshot-rows.ts';
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 5000;
 /** A source that fails so often in a row is given up for another one. */
-const FAILURES_MAX = 8;
+const FAILURES_MAX = 5;
 const DIGEST_BYTES = 32;
 
 /** What an install needs of its replica. */

@@ -220,7 +220,9 @@ function bitFlip({ member, rng, world }: FaultScene): Heal | undefined {
   const givenUp = world.members.some((one) =>
     world.shards.some((shard) => one.replica(shard)?.status().truncation.excluded.length !== 0),
   );
-  if (givenUp || !world.hasSpare(member)) return undefined;
+  // Until it is healed its log may be cut below what no other disk holds.
+  const alone = world.members.length === 1;
+  if (alone || givenUp || !world.hasSpare(member)) return undefined;
   for (const shard of world.shards) {
     member.stores.damage(shard, (rows) => rng.integer(0, rows));
   }

@@ -121,6 +121,8 @@ export class World {
   readonly alarms: Alarm[] = [];
   /** Replicas that were told that the log ends below what they have read: each must halt. */
   toldOfLoss: ToldOfLoss[] = [];
+  /** Up to where leaders asked for a log to be cut, by shard. */
+  readonly #askedStart = new Map<ShardId, number>();
   readonly #observers: WorldObserver[] = [];
   readonly #options: WorldOptions;
   readonly #streams: ReadonlyMap<Stream, Rng>;
@@ -260,13 +262,16 @@ export class World {
 
   /** @internal */
   truncated(leader: SimMember, shard: ShardId, before: number): void {
+    this.#askedStart.set(shard, Math.max(this.#askedStart.get(shard) ?? 0, before));
     for (const observer of this.#observers) observer.truncated?.(leader, shard, before);
   }
 
   /** Whether the log's records that are gone are held by another member than this one, whose disk is good. */
   hasSpare(member: SimMember): boolean {
     return this.shards.every((shard) => {
-      const start = this.broker.bounds(this.logName(shard))?.start ?? 0;
+      // A truncation may be on its way.
+      const begins = this.broker.bounds(this.logName(shard))?.start ?? 0;
+      const start = Math.max(begins, this.#askedStart.get(shard) ?? 0);
       return (
         start === 0 ||
         this.members.some(
