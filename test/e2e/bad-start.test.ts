@@ -68,16 +68,6 @@ describe.skipIf(kafka.kind === 'unavailable')('beside a cluster that serves', ()
     await client.close();
   });
 
-  it('another number of shards at a restart is refused; the old number starts', async () => {
-    await cluster.kill(0, 'SIGTERM');
-    cluster.configure({ shards: 3 });
-    const end = await cluster.run(0);
-    expect(end.code).toBe(CONFIG);
-    expect(end.output).toContain('shards is 3, but this cluster has 2 · set shards to 2');
-    cluster.configure();
-    await cluster.restart(0);
-  });
-
   it('another cluster on the same topics is refused before it writes a record', async () => {
     const names = [...(await topics.leaders(topicPrefix)).keys()];
     const ends = (): Promise<readonly number[]> =>
