@@ -201,9 +201,9 @@ export class SnapshotInstall {
           next.catch(() => undefined); // seen when it is awaited
         }
         const stored = this.#store(side, received, chunk);
+        stored.written.catch(() => undefined); // seen when it is awaited; the one before it may fail first
         await writing;
         writing = stored.written;
-        writing.catch(() => undefined); // seen when it is awaited
         progress = stored.progress;
         this.#failures = 0;
         this.#show(progress);
