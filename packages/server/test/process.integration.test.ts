@@ -91,10 +91,6 @@ it('kvd dev says where it listens and what to try, serves, keeps its data, and e
   expect(other.output()).not.toContain('    at ');
   second.child.kill('SIGINT');
   expect(await second.exit).toBe(0);
-
-  const more = kvd(...args, '--shards', '5');
-  expect(await more.exit).toBe(2);
-  expect(more.output()).toContain('shards is 5, but this cluster has 4 · set shards to 4');
 });
 
 it('kvd runs one member from a file and stops on SIGTERM', async () => {
