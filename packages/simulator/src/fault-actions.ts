@@ -248,6 +248,8 @@ function transfer({ world, member, other }: FaultScene): undefined {
 /** The shard map wants other voters: any of the members, any number of them; the rest follow or are no members at all. */
 function membership(scene: FaultScene): undefined {
   const { world, rng } = scene;
+  // As kvctl's preview of quorums has it: nobody goes before a replacement is complete.
+  if (world.awaitsReplacement()) return undefined;
   const chosen = world.members.filter(() => rng.integer(0, 3) > 0);
   const voters = chosen.length === 0 ? [scene.member] : chosen;
   const rest = world.members.filter((member) => !voters.includes(member));

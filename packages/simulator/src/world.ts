@@ -221,6 +221,16 @@ export class World {
     return this.shards.every(isSafe) && this.hasSpare(member);
   }
 
+  /** A member misses files, or somebody who is gone for good still votes as far as anybody knows. */
+  awaitsReplacement(): boolean {
+    const living = new Set(this.members.map(({ id }) => id));
+    return this.members.some((member) => {
+      const statuses = this.shards.map((shard) => member.replica(shard)?.status().raft);
+      const voters = statuses.flatMap((raft) => raft?.voters ?? []);
+      return member.bereft.size > 0 || voters.some((id) => !living.has(id));
+    });
+  }
+
   /** An operator recovers a shard from a member; who runs and is not `late` sees the map at once. */
   recover(shard: ShardId, from: SimMember, late: readonly SimMember[] = []): GenesisPlan {
     const statuses = this.members.flatMap((member) => member.replica(shard)?.status() ?? []);
