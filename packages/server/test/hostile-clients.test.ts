@@ -43,7 +43,43 @@ async function serves(): Promise<void> {
   expect(answer.status).toBe(200);
 }
 
+/** What a client reads that sends its whole body before it looks at the answer, as most of them do. */
+async function answerAfter(bodyBytes: number): Promise<string> {
+  const { hostname, port } = new URL(member.url);
+  const socket = connect(Number(port), hostname).on('error', () => undefined);
+  open.push(socket);
+  await once(socket, 'connect');
+  const type = 'content-type: application/json';
+  socket.write(
+    `POST /v1/kv/put HTTP/1.1\r\nhost: k\r\n${type}\r\ncontent-length: ${bodyBytes}\r\n\r\n`,
+  );
+  socket.pause();
+  const piece = Buffer.alloc(1 << 20, 'x');
+  for (let left = bodyBytes; left > 0; left -= piece.length) {
+    const chunk = piece.subarray(0, left);
+    await new Promise<void>((resolve, reject) => {
+      socket.write(chunk, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+  const answered = once(socket, 'data');
+  socket.resume();
+  const [answer] = (await answered) as [Buffer];
+  return answer.toString();
+}
+
 describe('a member goes on serving', () => {
+  it('after a body far over the limit, whose sender still reads why', async () => {
+    const answer = await answerAfter(12 << 20);
+    expect(answer).toMatch(/^HTTP\/1\.1 413 /);
+    expect(answer).toMatch(/KV_REQUEST_TOO_LARGE/);
+    await serves();
+  });
+
+  it('after a body too long even to be read off: its connection is closed', async () => {
+    await expect(answerAfter(100 << 20)).rejects.toThrow(/EPIPE|ECONNRESET/);
+    await serves();
+  });
+
   it('with thousands of half-open connections', async () => {
     await silentConnections(2000);
     await serves();

@@ -1,6 +1,7 @@
 import { InvariantError, isKvError, KvError } from '@kvorum/base';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { Host } from '../host.ts';
+import { discardBody } from './refused-body.ts';
 
 /** The body of every refused REST request. */
 export interface ErrorBody {
@@ -65,7 +66,12 @@ export function restMethod(request: FastifyRequest): string {
 
 /** The one error handler of the HTTP side. A bug stops the process: halting beats going on with a broken invariant. */
 export function errorHandler(host: Host) {
-  return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+  return async (
+    error: FastifyError,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<FastifyReply> => {
+    if (await discardBody(request.raw)) reply.removeHeader('connection');
     const known = isKvError(error) ? error : fromFramework(error, host);
     if (known !== undefined) {
       host.metrics.requests.count('rest', restMethod(request), known.code);
