@@ -81,6 +81,7 @@ export class EffectRunner {
         reachable: (reachable) => this.input({ kind: 'log-reachable', reachable }),
         known: (offset) => options.raft.accepted.lastOffset === offset,
         patient: options.patient,
+        broken: options.broken,
       },
       { clock, rng, limits },
     );

@@ -16,6 +16,8 @@ export interface FollowSink {
   readonly known: (offset: LogOffset) => boolean;
   /** Nobody waits for the next record: let some gather before the next read. */
   readonly patient: () => boolean;
+  /** Following broke on a bug: nothing more is delivered. */
+  readonly broken: (error: unknown) => void;
 }
 
 /**
@@ -53,7 +55,7 @@ export class LogFollower {
     this.stop();
     const controller = new AbortController();
     this.#current = controller;
-    this.#loop = this.#run(from, controller.signal);
+    this.#loop = this.#run(from, controller.signal).catch(this.#sink.broken);
   }
 
   stop(): void {
@@ -124,7 +126,7 @@ export class LogFollower {
   #gatherMs(entries: readonly LogEntry[]): number {
     const { followPauseMs } = this.#limits;
     const bytes = entries.reduce((sum, entry) => sum + entry.bytes.length, 0);
-    if (bytes >= TRICKLE_BYTES) return followPauseMs;
+    if (bytes >= TRICKLE_BYTES || followPauseMs === 0) return followPauseMs;
     const everyMs = followPauseMs * TRICKLE_PAUSES;
     return everyMs - (this.#clock.nowMs() % everyMs);
   }

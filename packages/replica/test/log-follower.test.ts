@@ -4,8 +4,6 @@ import { seededRng, VirtualClock } from '@kvorum/testkit';
 import { expect, it } from 'vitest';
 import { LogFollower } from '../src/log-follower.ts';
 
-const limits = { ...DEFAULT_LIMITS, followPauseMs: 25 };
-
 /** A log in which each read finds one record of this size at once. */
 function logOf(recordBytes: number, readAt: () => void): Pick<SharedLog, 'read'> {
   return {
@@ -18,7 +16,11 @@ function logOf(recordBytes: number, readAt: () => void): Pick<SharedLog, 'read'>
 }
 
 /** When a follower that nobody waits for reads, from a moment on at which its clock says `startMs`. */
-async function readTimes(recordBytes: number, startMs: number): Promise<readonly number[]> {
+async function readTimes(
+  recordBytes: number,
+  startMs: number,
+  followPauseMs = 25,
+): Promise<readonly number[]> {
   const clock = new VirtualClock();
   clock.advance(startMs);
   const times: number[] = [];
@@ -31,8 +33,11 @@ async function readTimes(recordBytes: number, startMs: number): Promise<readonly
       reachable: () => undefined,
       known: () => false,
       patient: () => true,
+      broken: (error) => {
+        throw error;
+      },
     },
-    { clock, rng: seededRng(1), limits },
+    { clock, rng: seededRng(1), limits: { ...DEFAULT_LIMITS, followPauseMs } },
   );
   follower.follow(0 as LogOffset);
   while (times.length < 4) {
@@ -51,4 +56,27 @@ it('reads again at moments that all replicas share while little comes', async ()
 
 it('reads again soon while much comes', async () => {
   expect(await readTimes(100_000, 1030)).toEqual([1030, 1055, 1080, 1105]);
+});
+
+it('reads again at once when it is told to let nothing gather', async () => {
+  expect(await readTimes(300, 1030, 0)).toEqual([1030, 1030, 1030, 1030]);
+});
+
+it('reports what breaks it', async () => {
+  const broken = await new Promise<unknown>((resolve) => {
+    const follower = new LogFollower(
+      { read: () => Promise.reject(new Error('planted')) },
+      {
+        entries: async () => undefined,
+        outOfRange: () => undefined,
+        reachable: () => undefined,
+        known: () => false,
+        patient: () => true,
+        broken: resolve,
+      },
+      { clock: new VirtualClock(), rng: seededRng(1), limits: DEFAULT_LIMITS },
+    );
+    follower.follow(0 as LogOffset);
+  });
+  expect(String(broken)).toMatch(/planted/);
 });
