@@ -1,3 +1,4 @@
+import process from 'node:process';
 import { type ShardId, shardId } from '@kvorum/base';
 import { seededRng } from '@kvorum/testkit';
 import { Audit } from './audit.ts';
@@ -71,14 +72,22 @@ const RESTART_MS = 12_000;
 /** One run: a cluster under faults, then healed; checked all the while and at the end. */
 export async function runSeed(seed: number, options: RunOptions = {}): Promise<RunResult> {
   const run = new Run(seed, options);
+  const unheard = (error: unknown): void => run.unheard(error);
+  process.on('unhandledRejection', unheard);
   try {
     await run.safety();
     await run.liveness();
   } catch (error) {
     // A broken invariant of the simulated code surfaces here: it is a finding, not the end of the campaign.
-    run.fail(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    run.fail(textOf(error));
+  } finally {
+    process.off('unhandledRejection', unheard);
   }
   return run.result();
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 class Run {
@@ -171,6 +180,10 @@ class Run {
 
   fail(problem: string): void {
     this.#problems.add('no-alarm', problem);
+  }
+
+  unheard(error: unknown): void {
+    this.#problems.add('failures-heard', textOf(error));
   }
 
   async safety(): Promise<void> {

@@ -40,6 +40,8 @@ export const INVARIANTS = {
   'move-ends': '13: a move ends, or is aborted, once a majority and the log work',
   bounds: '14: queues keep to their limits',
   'answered-once': '14: every call is answered exactly once',
+  'failures-heard':
+    '14: a failure is heard by whoever began the work: unheard it would end the process',
   'detect-and-halt': 'a replica whose history the log lost halts, and no other one',
   'no-alarm': 'no replica breaks or halts without a cause',
   liveness: 'once a majority and the log work, everything asked comes to its end',
