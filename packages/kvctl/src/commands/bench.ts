@@ -11,7 +11,7 @@ import { drawColumns } from '../table.ts';
 const KINDS = ['put', 'get', 'mixed'] as const;
 type Kind = (typeof KINDS)[number];
 
-interface Plan {
+export interface Plan {
   readonly kind: Kind;
   readonly operations: number;
   readonly concurrency: number;
@@ -35,7 +35,7 @@ interface BenchResult {
 
 const HELP = `
 Keys are PREFIX and a number, so that they spread over all shards. get and mixed read keys that a
-put run of the same size wrote.
+put run of the same size wrote. --timeout is the time for each operation, retries included.
 
 Examples:
   kvctl bench put -n 100000 --concurrency 1000
@@ -89,21 +89,28 @@ function rowsOf(result: BenchResult): string[][] {
   ];
 }
 
+/** The calls that are measured. */
+export interface Measured {
+  put(key: string, value: Uint8Array, options: { timeoutMs: number }): Promise<unknown>;
+  get(key: string, options: { timeoutMs: number }): Promise<unknown>;
+}
+
 /** A put, or a get, of the n-th key; `mixed` is one put to nine gets. */
-function operate(
-  client: KvorumClient,
-  plan: Plan,
+export function operate(
+  client: Measured,
+  plan: Pick<Plan, 'kind' | 'keys' | 'prefix'>,
   at: number,
-  value: Uint8Array,
+  { value, timeoutMs }: { readonly value: Uint8Array; readonly timeoutMs: number },
 ): Promise<unknown> {
   const key = `${plan.prefix}${at % plan.keys}`;
   const puts = plan.kind === 'put' || (plan.kind === 'mixed' && at % 10 === 0);
-  return puts ? client.put(key, value) : client.get(key);
+  return puts ? client.put(key, value, { timeoutMs }) : client.get(key, { timeoutMs });
 }
 
 async function run(client: KvorumClient, plan: Plan, context: Context): Promise<BenchResult> {
   const { io } = context;
   const value = new Uint8Array(plan.valueBytes).fill(0x78);
+  const { timeoutMs } = context.globals();
   const latencies: number[] = [];
   const errors: Record<string, number> = {};
   let next = 0;
@@ -114,7 +121,7 @@ async function run(client: KvorumClient, plan: Plan, context: Context): Promise<
       next += 1;
       const from = performance.now();
       try {
-        await operate(client, plan, at, value);
+        await operate(client, plan, at, { value, timeoutMs });
         latencies.push(performance.now() - from);
       } catch (error) {
         if (!isKvError(error)) throw error;
