@@ -28,10 +28,10 @@ export const CHANGING_CONFIG: Readonly<Record<string, unknown>> = {
 };
 
 const COMMAND_MS = 30_000;
-const CHANGE_MS = 300_000;
+const CHANGE_MS = 600_000;
 const POLL_MS = 250;
 const KILLS_APART_MS = 8000;
-const READY_MS = 20_000;
+const READY_MS = 60_000;
 
 /** A run of the command line, repeated while the cluster has no leader to do it. Errors: TypeError when it never succeeds. */
 async function kvctl(world: World, args: readonly string[]): Promise<string> {
@@ -86,8 +86,10 @@ interface Kills {
 async function underKills(world: World, kills: Kills, act: () => Promise<void>): Promise<void> {
   const ended = new AbortController();
   const killing = killOn(world, kills, ended.signal);
+  // Whatever fails first ends both; a rejection that nobody listens to would end the run without its report.
+  killing.catch(() => ended.abort());
   try {
-    await act();
+    await Promise.race([act(), killing.then(() => new Promise<never>(() => undefined))]);
   } finally {
     ended.abort();
     await killing;
@@ -96,16 +98,20 @@ async function underKills(world: World, kills: Kills, act: () => Promise<void>):
 
 async function killOn(world: World, kills: Kills, ended: AbortSignal): Promise<void> {
   const { rng, holdMs } = kills;
+  let apartMs = KILLS_APART_MS;
   while (!ended.aborted) {
-    await world.pause(drawMs(rng, 300, KILLS_APART_MS));
+    await world.pause(drawMs(rng, 300, apartMs));
     const victims = await kills.victims();
     if (ended.aborted || victims.length === 0) continue;
     const victim = pick(rng, victims);
     await world.killMember(victim);
     await world.pause(drawMs(rng, 50, holdMs));
+    const startedMs = nowMs();
     await world.startMember(victim);
     // Whoever is killed again before it serves gets nowhere; whether it ever does is told elsewhere.
     await world.members.ready(victim, READY_MS).catch(() => undefined);
+    // On a busy machine everything takes longer, also what a newcomer does once it serves.
+    apartMs = Math.max(KILLS_APART_MS, 2 * (nowMs() - startedMs));
   }
 }
 

@@ -15,7 +15,7 @@ interface MemberLine {
   readonly name: string;
 }
 
-const START_MS = 90_000;
+const START_MS = 180_000;
 const POLL_MS = 50;
 
 /** What a process is meant to do right now: the end of one that is meant to run is a crash. */
