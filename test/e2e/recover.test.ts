@@ -44,10 +44,10 @@ describe.skipIf(kafka.kind === 'unavailable')('a topic deleted and made anew', (
     return output;
   }
 
-  async function haltedCount(): Promise<number> {
+  async function haltedCount(of = '0'): Promise<number> {
     const all = await client.status();
     return all.filter(({ status }) =>
-      status?.replicas.some(({ shard, halted }) => shard === '0' && halted !== undefined),
+      status?.replicas.some(({ shard, halted }) => shard === of && halted !== undefined),
     ).length;
   }
 
@@ -78,5 +78,24 @@ describe.skipIf(kafka.kind === 'unavailable')('a topic deleted and made anew', (
     expect((await client.get('after'))?.modRevision).toBeGreaterThan(before + 1_000_000_000);
     expect(await topics.end(`${topic}.g1`)).toBeGreaterThan(2);
     expect(await topics.end(topic)).toBeLessThan(5);
+  });
+
+  it('goes on also when it is that of the meta shard, with a member that was away', async () => {
+    await topics.recreate(`${topicPrefix}raft-log-meta`);
+    await expect.poll(() => haltedCount('meta'), WAIT).toBe(3);
+    await client.put('meanwhile', 'the others go on');
+    await cluster.kill(AWAY);
+    const shown = await kvctl('shard', 'recover', 'meta');
+    const command = /^To do it: kvctl (.*)$/m.exec(shown)?.[1];
+    expect(command).toMatch(/^shard recover meta --from m[12] --yes$/);
+    expect(await kvctl(...(command ?? '').split(' '))).toContain('in generation 1 of its log');
+    await cluster.restart(AWAY);
+    expect(await kvctl('--timeout', '60s', 'member', 'update', 'm3', '--zone', 'z')).toContain(
+      'm3',
+    );
+    await expect
+      .poll(() => kvctl('shard', 'recover', 'meta'), WAIT)
+      .toContain('nothing to recover');
+    expect(await kvctl('--timeout', '60s', 'status', '--wait')).toContain('3 of 3 members up');
   });
 });

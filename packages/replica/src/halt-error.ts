@@ -1,4 +1,4 @@
-import { formatId, KvError, META_SHARD, type MemberId, type ShardId } from '@kvorum/base';
+import { formatId, KvError, type MemberId, type ShardId } from '@kvorum/base';
 import type { HaltReport } from '@kvorum/raft';
 
 /** Reasons in which this member failed, not the log. */
@@ -13,9 +13,7 @@ export function haltText({ reason, detail }: Pick<HaltReport, 'reason' | 'detail
 }
 
 function wayOn(shard: ShardId): string {
-  return shard === META_SHARD
-    ? 'kvctl status   # which replicas and why; then docs/operations.md on halted shards'
-    : `kvctl shard recover ${shard}   # shows every replica and how to go on; docs/operations.md on halted shards`;
+  return `kvctl shard recover ${shard}   # shows every replica and how to go on; docs/operations.md on halted shards`;
 }
 
 /** The answer of a halted replica. */

@@ -35,6 +35,31 @@ describe('members', () => {
     expect(cluster.member('m4').host.members.map(({ name }) => name)).toEqual(['m4', 'm5']);
   }, 60_000);
 
+  it('join although the log of the meta group no longer reaches back to its begin', async () => {
+    const limits = {
+      'limits.durableMs': 20,
+      'limits.truncateMs': 20,
+      'limits.truncateSlackRecords': 1,
+      'limits.truncateSlackBytes': 1,
+      'limits.truncateSlackMs': 1,
+    };
+    await cluster.found(['m1', 'm2', 'm3'], limits);
+    const { admin } = cluster.member('m1').host;
+    const startOf = (): number =>
+      Math.max(
+        ...cluster.members.map(
+          ({ host }) => host.replica(META_SHARD)?.status().truncation.before ?? 0,
+        ),
+      );
+    for (let i = 0; startOf() < 3; i += 1) {
+      await admin.change({ kind: 'update', member: 'm2', zone: `z${i}` });
+    }
+    const { peer, client } = await cluster.addressOf('m4');
+    await admin.change({ kind: 'add', member: 'm4', peer, client });
+    await cluster.start('m4', { join: true, ...limits });
+    await cluster.until(() => haveVoters('m1', 'm2', 'm3', 'm4'));
+  }, 60_000);
+
   it('that were removed while they were down are told so when they come back', async () => {
     await cluster.found(['m1', 'm2', 'm3']);
     await cluster.stop('m3');

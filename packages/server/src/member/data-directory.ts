@@ -84,7 +84,7 @@ function readIdentity(path: string): IdentityFile | undefined {
 }
 
 /** Written aside, synced and renamed: after a crash the file is whole or absent. */
-function writeAside(path: string, value: object): void {
+export function writeAside(path: string, value: object): void {
   const aside = `${path}.new`;
   const file = openSync(aside, 'w', 0o600);
   try {

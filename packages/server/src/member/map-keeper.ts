@@ -29,6 +29,8 @@ export interface MapKeeperParts {
   readonly signal: AbortSignal;
   /** The map has this member's disk. */
   readonly registered: () => void;
+  /** Another member holds a state of this generation of the meta group's log. */
+  readonly learnMeta: (generation: number) => Promise<void>;
   /** Another member has a newer map than this one. */
   readonly outdated: (map: ShardMap) => void;
 }
@@ -72,14 +74,15 @@ export class MapKeeper {
 
   /** No heartbeats come from the meta group: perhaps this member is none any more. A member that was removed hears so here. */
   async #askOthers(): Promise<void> {
-    const { peers, map: current, self, outdated } = this.#parts;
+    const { peers, map: current, self, outdated, learnMeta } = this.#parts;
     const map = current();
     for (const { id } of map.members) {
       const member = memberIdOf(id);
       if (member === self || !peers.isReachable(member)) continue;
       const signal = AbortSignal.timeout(ASK_MS);
       const answer = await peers.request(member, encodeMapQuestion(), { signal }).catch(() => null);
-      const found = parseMapAnswer(answer).map;
+      const { map: found, metaGeneration } = parseMapAnswer(answer);
+      await learnMeta(metaGeneration);
       if (found !== undefined && found.version > map.version) outdated(found);
     }
   }

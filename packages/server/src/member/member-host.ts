@@ -28,6 +28,7 @@ import {
   encodeMovesQuestion,
   encodeTransfer,
   type ForwardedRequest,
+  holdMsOf,
   parsePeerRequest,
 } from '../router/forward.ts';
 import { votersOf } from '../router/place.ts';
@@ -38,6 +39,7 @@ import { type Cluster, clusterOfMap, findMember, memberIdOf, memberInfos } from 
 import { MapEditor } from './map-editor.ts';
 import { MemberAdmin } from './member-admin.ts';
 import { ownMemberships } from './memberships.ts';
+import type { MetaGroup } from './meta-group.ts';
 import { HeldShards } from './placement.ts';
 import { readinessChecks } from './readiness.ts';
 import { RemoteLeaders } from './remote-leaders.ts';
@@ -55,12 +57,6 @@ const TRANSFER_TIMEOUT_MS = 10_000;
 const HOLD_TIMEOUT_MS = 1000;
 const MOVES_TIMEOUT_MS = 1000;
 
-/** Of an answer to a transfer or a hold; a member of an older version names none. */
-function holdMsOf(answer: unknown): number {
-  const found = typeof answer === 'object' && answer !== null && 'holdMs' in answer;
-  return found && typeof answer.holdMs === 'number' ? answer.holdMs : 0;
-}
-
 export interface MemberHostParts {
   readonly cluster: Cluster;
   readonly version: string;
@@ -69,6 +65,7 @@ export interface MemberHostParts {
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
   readonly replicas: ReplicaSet;
+  readonly metaGroup: MetaGroup;
   /** This member's disk is not registered in the shard map yet. */
   readonly isFresh: () => boolean;
 }
@@ -91,6 +88,7 @@ export class MemberHost implements Host {
   readonly served: ServedWatches;
   readonly mapEditor: MapEditor;
   readonly recovery: ShardRecovery;
+  readonly metaGroup: MetaGroup;
   readonly admin: MemberAdmin;
   readonly mover: SlotMover;
   readonly slotLoads: SlotLoads;
@@ -123,6 +121,7 @@ export class MemberHost implements Host {
     this.logger = parts.logger;
     this.metrics = parts.metrics;
     this.#isFresh = parts.isFresh;
+    this.metaGroup = parts.metaGroup;
     this.held = new HeldShards(parts.clock, parts.limits.transferHoldMs);
     const peers: ConstructorParameters<typeof Router>[0]['peers'] = {
       request: (to, payload, options) => this.#transport().request(to, payload, options),
@@ -163,6 +162,7 @@ export class MemberHost implements Host {
       peers,
       map: () => this.map(),
       editor: this.mapEditor,
+      metaGroup: this.metaGroup,
       logger: this.logger,
     });
     this.mover = createSlotMover({
@@ -405,7 +405,9 @@ export class MemberHost implements Host {
     const parsed = parsePeerRequest(payload);
     if (!parsed.ok) return { error: plainError(parsed.error) };
     const request = parsed.value;
-    if (request.kind === 'map') return { map: this.#map ?? null, fresh: this.#isFresh() };
+    if (request.kind === 'map') {
+      return { map: this.#map ?? null, fresh: this.#isFresh(), meta: this.metaGroup.account };
+    }
     if (!this.isMember(from)) {
       const text = `member ${formatId(from)} is not in the shard map of this cluster`;
       return { error: plainError(new KvError('KV_UNAVAILABLE', text)) };
@@ -416,6 +418,7 @@ export class MemberHost implements Host {
       return this.#replicas.get(request.shard)?.answer(from, request.payload);
     }
     if (request.kind === 'halts') return haltsAnswer(this.#replicas);
+    if (request.kind === 'meta') return answered(this.metaGroup.serve(request.step));
     if (request.kind === 'hold') return { holdMs: this.held.hold(request.shard) };
     if (request.kind === 'moves') return this.drivenMoves();
     if (request.kind === 'slot-load') return this.slotLoads.account();

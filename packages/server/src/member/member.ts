@@ -1,4 +1,4 @@
-import { isKvError, KvError, META_SHARD } from '@kvorum/base';
+import { isKvError, KvError, META_SHARD, type MemberId } from '@kvorum/base';
 import type { KafkaElection } from '@kvorum/log-kafka';
 import { openPeerTransport, type TcpPeerTransport } from '@kvorum/peer-tcp';
 import type { PeerMessages, PeerTransport, SharedLogs, StateStores } from '@kvorum/ports';
@@ -20,6 +20,7 @@ import { deriveMetaUid, freshLeaderId } from './identity.ts';
 import { startLoadBalancing } from './leader-load.ts';
 import { MapKeeper } from './map-keeper.ts';
 import { MemberHost } from './member-host.ts';
+import { MetaGroup } from './meta-group.ts';
 import { MixedMessages } from './mixed-messages.ts';
 import { whenReachable } from './open-log.ts';
 import { openedShards } from './opened-shards.ts';
@@ -29,7 +30,7 @@ import { awaitPermission } from './permission.ts';
 import { startPlacement } from './placement.ts';
 import { ReplicaManager } from './replica-manager.ts';
 import { ReplicaSet } from './replica-set.ts';
-import { scaleByConfig } from './reshard.ts';
+import { startScaling } from './reshard.ts';
 import { ShardMapSource } from './shard-map-source.ts';
 import { CopiedOffsets, SnapshotCopies } from './snapshot-copies.ts';
 import { SpaceQuota } from './space-quota.ts';
@@ -38,7 +39,6 @@ import { systemClock, systemRng } from './system.ts';
 const GRACE_MS = 5000;
 const TRANSFER_MS = 2500;
 const VERIFY_MS = 60_000;
-const SCALE_RETRY_MS = 5000;
 
 export interface MemberOptions {
   readonly config: KvdConfig;
@@ -108,6 +108,8 @@ class RunningMember implements Member {
   readonly #cleanups: (() => void | Promise<void>)[] = [];
   readonly #abort = new AbortController();
   readonly #leaderId: ReturnType<typeof freshLeaderId>;
+  readonly #metaGroup: MetaGroup;
+  #newestMap: ShardMap | undefined;
   /** Its disk is not registered in the map yet. */
   #fresh: boolean;
   /** Every disk is new, or this member is alone: nobody's vote can be lost. */
@@ -133,6 +135,14 @@ class RunningMember implements Member {
       directory: this.#data.replicas,
       tuning: { compression: config.store.compression === 'snappy' },
     });
+    this.#metaGroup = new MetaGroup({
+      self: this.#cluster.self.id,
+      uid: deriveMetaUid(this.#cluster.id),
+      path: this.#data.path,
+      replicas: this.#replicas,
+      logger,
+      signal: this.#abort.signal,
+    });
     this.host = new MemberHost({
       cluster: this.#cluster,
       version: options.version,
@@ -141,6 +151,7 @@ class RunningMember implements Member {
       logger,
       metrics: this.#metrics,
       replicas: this.#replicas,
+      metaGroup: this.#metaGroup,
       isFresh: () => this.#fresh,
     });
     this.expelled = new Promise((resolve) => {
@@ -188,6 +199,7 @@ class RunningMember implements Member {
     const meta = await this.#openMeta(manager);
     this.host.setStarting('waiting for the shard map: needs a majority of the members');
     const source = new ShardMapSource(meta, systemClock, this.#logger);
+    this.#metaGroup.onReopened((replica) => source.use(replica));
     const map = await source.first(
       () => firstMap(config, this.#cluster, systemRng),
       this.#abort.signal,
@@ -200,26 +212,10 @@ class RunningMember implements Member {
     this.#startTasks(messages);
     this.#keepMap(peers);
     this.#balanceLoad(peers);
-    this.#scaleByConfig();
+    const { mapEditor: editor, self } = this.host;
+    const { signal } = this.#abort;
+    startScaling({ editor, self, shards: config.shards, logger: this.#logger, signal });
     this.#logger.info({ shards: config.shards, client: this.clientAddress }, 'member serves');
-  }
-
-  /** In the background: the meta group may have no leader yet. */
-  #scaleByConfig(): void {
-    const { shards } = this.#options.config;
-    scaleByConfig(this.host.mapEditor, this.#cluster.self.id, shards).then(
-      (begun) => {
-        if (begun !== undefined)
-          this.#logger.info({ shards, ...begun }, 'scaling by configuration');
-      },
-      (error: unknown) => {
-        if (this.#abort.signal.aborted) return;
-        this.#logger.warn({ err: error }, 'the number of shards was not looked at; trying again');
-        systemClock.setTimer(SCALE_RETRY_MS, () => {
-          if (!this.#abort.signal.aborted) this.#scaleByConfig();
-        });
-      },
-    );
   }
 
   #startManager(
@@ -290,23 +286,22 @@ class RunningMember implements Member {
   }
 
   #openMeta(manager: ReplicaManager): Promise<Replica> {
-    const { map } = this.#place;
-    const entry = map === undefined ? undefined : shardEntryOf(map, META_SHARD);
-    const initialVoters =
-      map === undefined || entry === undefined
-        ? this.#cluster.members.map((member) => member.id)
-        : initialVotersOf(map, entry).map(memberIdOf);
-    return manager.open({
-      shard: META_SHARD,
-      uid: deriveMetaUid(this.#cluster.id),
-      generation: 0,
-      initialVoters,
-      preferenceRank: Math.max(0, initialVoters.indexOf(this.#cluster.self.id)),
-    });
+    const voters = (): readonly MemberId[] => {
+      const map = this.#newestMap ?? this.#place.map;
+      const entry = map === undefined ? undefined : shardEntryOf(map, META_SHARD);
+      if (map === undefined || entry === undefined) {
+        return this.#cluster.members.map((member) => member.id);
+      }
+      // A later generation begins with those that are wanted now.
+      const { generation } = this.#metaGroup.account;
+      return (generation === 0 ? initialVotersOf(map, entry) : entry.voters).map(memberIdOf);
+    };
+    return this.#metaGroup.open({ manager, voters });
   }
 
   /** Every map, the first one too: whom to talk to, which replicas to have, and whether this member is still one. */
   #onMap(map: ShardMap, manager: ReplicaManager): void {
+    this.#newestMap = map;
     this.host.setMap(map);
     this.#peers?.setPeers(peerAddresses(this.host.cluster));
     manager.follow(map);
@@ -364,6 +359,7 @@ class RunningMember implements Member {
         this.#fresh = false;
         confirmDirectory(this.#data);
       },
+      learnMeta: (generation) => this.#metaGroup.learn(generation),
       outdated: (map) => {
         try {
           checkStanding(map, this.#data);

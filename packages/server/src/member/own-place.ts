@@ -12,6 +12,7 @@ import { splitAddress } from '../config/address.ts';
 import type { KvdConfig, MemberConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
 import { encodeMapQuestion } from '../router/forward.ts';
+import { parseMetaAccount } from '../router/meta-steps.ts';
 import { type Cluster, clusterOfMap, describeCluster } from './cluster.ts';
 import {
   type DataDirectory,
@@ -20,6 +21,7 @@ import {
   savedMap,
   saveMap,
 } from './data-directory.ts';
+import { readMetaGeneration, saveMetaGeneration } from './meta-generation.ts';
 import { peerTls } from './peer-options.ts';
 import { pause, systemClock, systemRng } from './system.ts';
 
@@ -41,6 +43,8 @@ interface PeerAnswer {
   readonly map: ShardMap | undefined;
   /** The peer's own disk is not registered yet. */
   readonly fresh: boolean;
+  /** Of the meta group's log, of which the peer holds a state. */
+  readonly metaGeneration: number;
 }
 
 /**
@@ -62,7 +66,13 @@ export async function findOwnPlace(
   const found = await askForPlace(config, cluster, { logger, signal });
   const id = found === undefined ? cluster.self.id : memberId(BigInt(`0x${found.entry.id}`));
   const directory = openDataDirectory(config.dataDir, { ...owner, member: id }, systemRng);
-  if (found !== undefined) saveMap(directory.path, found.map);
+  if (found !== undefined) {
+    const { map, metaGeneration: generation } = found;
+    saveMap(directory.path, map);
+    if (generation > readMetaGeneration(directory.path).generation) {
+      saveMetaGeneration(directory.path, { generation });
+    }
+  }
   return placeOf(directory, cluster, found?.map);
 }
 
@@ -101,17 +111,27 @@ function newest(answers: readonly PeerAnswer[]): ShardMap | undefined {
   return answers.flatMap(({ map }) => map ?? []).sort((a, b) => b.version - a.version)[0];
 }
 
+interface FoundPlace {
+  readonly entry: MemberEntry;
+  readonly map: ShardMap;
+  readonly metaGeneration: number;
+}
+
 /** This member's entry in the map of a cluster that exists; undefined when it is to found a new one. */
 async function askForPlace(
   config: KvdConfig,
   cluster: Cluster,
   { logger, signal }: { readonly logger: Logger; readonly signal: AbortSignal },
-): Promise<{ readonly entry: MemberEntry; readonly map: ShardMap } | undefined> {
+): Promise<FoundPlace | undefined> {
   let nextLineMs = systemClock.nowMs();
   for (;;) {
-    const map = newest(await askPeers(config, cluster.id, signal));
+    const answers = await askPeers(config, cluster.id, signal);
+    const map = newest(answers);
     const entry = freshEntry(map, config.name);
-    if (map !== undefined && entry !== undefined) return { entry, map };
+    if (map !== undefined && entry !== undefined) {
+      const metaGeneration = Math.max(...answers.map((answer) => answer.metaGeneration));
+      return { entry, map, metaGeneration };
+    }
     if (signal.aborted) throw new KvError('KV_STOPPED');
     if (isFounder(config, map)) return undefined;
     const why = map === undefined ? 'no member answers' : notAMember(config).details.hint;
@@ -171,14 +191,20 @@ export async function askPeers(
   return settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
 }
 
+function begunGeneration(answer: object): number {
+  const account = 'meta' in answer ? parseMetaAccount(answer.meta) : undefined;
+  return account?.begun === true ? account.generation : 0;
+}
+
 /** Reads the answer to the question for the map; one of a member of an older version says nothing. */
-export function parseMapAnswer(answer: unknown): Pick<PeerAnswer, 'map' | 'fresh'> {
+export function parseMapAnswer(answer: unknown): Omit<PeerAnswer, 'from'> {
   if (typeof answer !== 'object' || answer === null || !('map' in answer)) {
-    return { map: undefined, fresh: false };
+    return { map: undefined, fresh: false, metaGeneration: 0 };
   }
   const map = parseShardMap(answer.map);
   return {
     map: map.ok ? map.value : undefined,
     fresh: 'fresh' in answer && answer.fresh === true,
+    metaGeneration: begunGeneration(answer),
   };
 }

@@ -20,7 +20,13 @@ import {
   type ReplicaStores,
   type SlotCounts,
 } from '@kvorum/replica';
-import { initialVotersOf, type ShardEntry, type ShardMap, shardEntryOf } from '@kvorum/shard';
+import {
+  type GenesisEntry,
+  initialVotersOf,
+  type ShardEntry,
+  type ShardMap,
+  shardEntryOf,
+} from '@kvorum/shard';
 import { autoCompactionPolicy } from '../config/auto-compaction.ts';
 import type { KvdConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
@@ -77,9 +83,8 @@ export interface ReplicaSpec {
   readonly slots?: ReplicaOptions['slots'];
 }
 
-function genesisOf({ genesis }: ShardEntry): GenesisPlan | undefined {
-  if (genesis === undefined) return undefined;
-  const { member, index, revision } = genesis;
+/** From the map's form, or a member's file. */
+export function genesisPlan({ member, index, revision }: GenesisEntry): GenesisPlan {
   return { member: memberIdOf(member), index: logIndex(index), revision };
 }
 
@@ -93,6 +98,7 @@ export class ReplicaManager {
   readonly #paces = createPaces();
   /** What is open, being opened or being closed. */
   readonly #hosted = new Map<ShardId, ReplicaSpec>();
+  readonly #closing = new Map<ShardId, Promise<void>>();
   readonly #onDisk: Set<string>;
   #map: ShardMap | undefined;
   #reconciling: Promise<void> | undefined;
@@ -116,6 +122,19 @@ export class ReplicaManager {
       this.#hosted.delete(shard);
       throw error;
     }
+  }
+
+  /** Closes a replica, if it is open; its rows stay. */
+  close(shard: ShardId): Promise<void> {
+    const replica = this.#parts.replicas.get(shard);
+    if (replica === undefined) return this.#closing.get(shard) ?? Promise.resolve();
+    this.#parts.replicas.remove(shard);
+    const closed = replica.stop().then(() => {
+      this.#hosted.delete(shard);
+      this.#closing.delete(shard);
+    });
+    this.#closing.set(shard, closed);
+    return closed;
   }
 
   /** Opens all that the map gives to this member; resolves when it is open. Errors: those of the first that does not open. */
@@ -187,7 +206,7 @@ export class ReplicaManager {
       shard: entry.id,
       uid,
       generation: entry.generation,
-      genesis: genesisOf(entry),
+      genesis: entry.genesis === undefined ? undefined : genesisPlan(entry.genesis),
       initialVoters: initialVotersOf(map, entry).map(memberIdOf),
       preferenceRank: rank < 0 ? entry.voters.length : rank,
       slots: slotSpaceOf(map.rules, entry.startsEmpty === true),

@@ -16,9 +16,11 @@ import {
   slotWeights,
 } from '@kvorum/shard';
 import type { MoveInfo, ReshardParams } from '@kvorum/wire';
+import type { Logger } from '../logger.ts';
 import type { MapEditor } from './map-editor.ts';
-import { systemRng } from './system.ts';
+import { systemClock, systemRng } from './system.ts';
 
+const SCALE_RETRY_MS = 5000;
 const newUid = (): string => toHex(systemRng.bytes(16));
 
 function planOf(map: ShardMap, params: ReshardParams, weight: SlotWeight | undefined): MovePlan {
@@ -98,7 +100,7 @@ export function moveInfos(
  * The number of shards of a member's configuration counts when it is another one than at the member's last start: so a change there
  * is carried out once, whichever member is restarted first, and a number that was set at run time stays.
  */
-export async function scaleByConfig(
+async function scaleByConfig(
   editor: MapEditor,
   self: MemberId,
   shards: number,
@@ -123,6 +125,34 @@ export async function scaleByConfig(
     );
   });
   return found;
+}
+
+export interface ScalingParts {
+  readonly editor: MapEditor;
+  readonly self: MemberId;
+  /** As configured. */
+  readonly shards: number;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** {@link scaleByConfig} in the background, until it came about: the meta group may have no leader yet. */
+export function startScaling({ editor, self, shards, logger, signal }: ScalingParts): void {
+  const look = (): void => {
+    scaleByConfig(editor, self, shards).then(
+      (begun) => {
+        if (begun !== undefined) logger.info({ shards, ...begun }, 'scaling by configuration');
+      },
+      (error: unknown) => {
+        if (signal.aborted) return;
+        logger.warn({ err: error }, 'the number of shards was not looked at; trying again');
+        systemClock.setTimer(SCALE_RETRY_MS, () => {
+          if (!signal.aborted) look();
+        });
+      },
+    );
+  };
+  look();
 }
 
 /** Ids of the members of a map, but one. */

@@ -1,4 +1,4 @@
-import { KvError, type Revision, tryUtf8, utf8 } from '@kvorum/base';
+import { type ErrorCode, isKvError, KvError, type Revision, tryUtf8, utf8 } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
 import type { CommandResult, Replica } from '@kvorum/replica';
 import { parseShardMap, SHARD_MAP_KEY, type ShardMap } from '@kvorum/shard';
@@ -8,6 +8,8 @@ import { pause } from './system.ts';
 const POLL_MS = 50;
 const WRITE_TIMEOUT_MS = 5000;
 const WAITING_LOG_MS = 5000;
+const FOLLOW_RETRY_MS = 1000;
+const NOT_NOW: readonly ErrorCode[] = ['KV_NOT_LEADER', 'KV_NO_LEADER', 'KV_STOPPED'];
 
 interface Found {
   readonly map: ShardMap | undefined;
@@ -37,7 +39,7 @@ export function decodeShardMap(value: Uint8Array): {
  * created by the meta shard's leader at the cluster's first start, then watched.
  */
 export class ShardMapSource {
-  readonly #meta: Replica;
+  #meta: Replica;
   readonly #clock: Clock;
   readonly #logger: Logger;
 
@@ -47,6 +49,11 @@ export class ShardMapSource {
     this.#logger = logger;
   }
 
+  /** The meta shard goes on in another replica; the one before is closed. */
+  use(meta: Replica): void {
+    this.#meta = meta;
+  }
+
   /**
    * Waits until there is a map, creating it when this member leads the meta shard.
    * Errors: KV_HALTED when the meta shard halts; KV_CORRUPT; KV_STOPPED on abort.
@@ -54,7 +61,7 @@ export class ShardMapSource {
   async first(create: () => ShardMap, signal: AbortSignal): Promise<ShardMap> {
     let nextLineMs = this.#clock.nowMs() + WAITING_LOG_MS;
     for (;;) {
-      const { map } = await this.#read();
+      const map = await this.#readOrWait();
       if (map !== undefined) return map;
       this.#checkHalted();
       if (signal.aborted) throw new KvError('KV_STOPPED');
@@ -64,6 +71,16 @@ export class ShardMapSource {
         this.#logger.info('waiting for a majority of members to create the shard map');
       }
       await pause(POLL_MS, signal);
+    }
+  }
+
+  /** A replica that installs a snapshot, or goes to another generation of its log, answers nobody for a while. */
+  async #readOrWait(): Promise<ShardMap | undefined> {
+    try {
+      return (await this.#read()).map;
+    } catch (error) {
+      if (isKvError(error) && NOT_NOW.includes(error.code)) return undefined;
+      throw error;
     }
   }
 
@@ -150,7 +167,7 @@ export class ShardMapSource {
       start().catch((error: unknown) => {
         if (stopped) return;
         this.#logger.warn({ err: error }, 'cannot follow the shard map; trying again');
-        this.#clock.setTimer(WAITING_LOG_MS, run);
+        this.#clock.setTimer(FOLLOW_RETRY_MS, run);
       });
     };
     run();

@@ -1,5 +1,6 @@
 import { isShardId, KvError, META_SHARD, type MemberId, type ShardId } from '@kvorum/base';
 import type { PeerTransport } from '@kvorum/ports';
+import { quorumSize } from '@kvorum/raft';
 import {
   chooseReplica,
   lossesBy,
@@ -16,11 +17,18 @@ import {
   type ShardMap,
   shardEntryOf,
 } from '@kvorum/shard';
-import type { RecoverParams, RecoveryReplica, RecoveryView } from '@kvorum/wire';
+import {
+  errorFromPlain,
+  type RecoverParams,
+  type RecoveryReplica,
+  type RecoveryView,
+} from '@kvorum/wire';
 import type { Logger } from '../logger.ts';
-import { encodeReplicaRequest } from '../router/forward.ts';
+import { encodeMetaStep, encodeReplicaRequest } from '../router/forward.ts';
+import { type MetaAccount, type MetaStep, parseMetaAccount } from '../router/meta-steps.ts';
 import { memberIdOf } from './cluster.ts';
 import type { MapEditor } from './map-editor.ts';
+import type { MetaGroup } from './meta-group.ts';
 import type { ReplicaSet } from './replica-set.ts';
 
 /** The question reads a whole replica for its digest. */
@@ -35,6 +43,7 @@ export interface ShardRecoveryParts {
   readonly peers: Pick<PeerTransport, 'request'>;
   readonly map: () => ShardMap;
   readonly editor: MapEditor;
+  readonly metaGroup: Pick<MetaGroup, 'serve'>;
   readonly logger: Logger;
 }
 
@@ -44,7 +53,7 @@ type Answer =
 
 /**
  * Lets a shard whose log is lost go on: from the state of one replica, in the next generation of the log. The map says which; every
- * member then does its part by itself, also one that was away.
+ * member then does its part by itself, also one that was away. Of the meta shard, which holds the map, a majority of its voters says it.
  */
 export class ShardRecovery {
   readonly #parts: ShardRecoveryParts;
@@ -56,7 +65,7 @@ export class ShardRecovery {
   /** Errors: KV_NOT_FOUND; KV_INVALID_ARGUMENT when it cannot be done, with why; KV_TIMEOUT when the meta group takes no edit. */
   async recover(params: RecoverParams): Promise<RecoveryView> {
     const map = this.#parts.map();
-    const entry = dataShard(map, params.shard);
+    const entry = await this.#entryOf(map, params.shard);
     const answers = await this.#ask(map, entry);
     const found: Recoverable[] = answers.flatMap(({ member, report }) =>
       report === undefined ? [] : [{ member: member.name, report }],
@@ -64,7 +73,8 @@ export class ShardRecovery {
     const choice = chooseReplica(found, entry.voters.length);
     const from = params.from === undefined ? choice?.member : nameOf(map, params.from);
     const chosen = found.find(({ member }) => member === from);
-    const refused = refusalOf(entry, found, chosen, from);
+    const silent = answers.filter(({ report }) => report === undefined).length;
+    const refused = refusalOf(entry, found, chosen, from) ?? minorityRefusal(entry, silent);
     const view: RecoveryView = {
       shard: entry.id,
       generation: entry.generation,
@@ -81,6 +91,33 @@ export class ShardRecovery {
     return { ...view, ...(await this.#apply(entry, chosen, found)) };
   }
 
+  /** The meta shard's generation does not stand in the map: its members know it. */
+  async #entryOf(map: ShardMap, shard: string): Promise<ShardEntry> {
+    const entry = isShardId(shard) ? shardEntryOf(map, shard) : undefined;
+    if (entry === undefined) throw new KvError('KV_NOT_FOUND', `no shard ${shard}`);
+    if (shard !== META_SHARD) return entry;
+    const accounts = await Promise.all(
+      map.members.map(({ id }) => this.#metaStep(id, { step: 'ask' }).catch(() => undefined)),
+    );
+    const generation = Math.max(0, ...accounts.map((account) => account?.generation ?? 0));
+    return { ...entry, generation };
+  }
+
+  /** Errors: KV_UNAVAILABLE for a member that does not answer, or not with an account; what it refuses with. */
+  async #metaStep(member: string, step: MetaStep): Promise<MetaAccount> {
+    const { metaGroup, peers, self } = this.#parts;
+    const id = memberIdOf(member);
+    if (id === self) return metaGroup.serve(step);
+    const signal = AbortSignal.timeout(ASK_TIMEOUT_MS);
+    const answer: unknown = await peers.request(id, encodeMetaStep(step), { signal });
+    const account = parseMetaAccount(answer);
+    if (account !== undefined) return account;
+    if (typeof answer === 'object' && answer !== null && 'error' in answer) {
+      throw errorFromPlain(answer.error);
+    }
+    throw new KvError('KV_UNAVAILABLE', `member ${member} is of an older version`);
+  }
+
   async #apply(
     entry: ShardEntry,
     chosen: Recoverable,
@@ -89,6 +126,7 @@ export class ShardRecovery {
     const { editor, logger } = this.#parts;
     const { index } = chosen.report;
     const revision = Math.max(...found.map(({ report }) => report.revision)) + REVISION_BUMP;
+    if (entry.id === META_SHARD) return this.#applyToMeta(entry, chosen, revision);
     await editor.update((map) => {
       const member = memberNamed(map, chosen.member)?.id;
       if (member === undefined) throw new KvError('KV_NOT_FOUND', `no member ${chosen.member}`);
@@ -104,6 +142,44 @@ export class ShardRecovery {
     });
     const generation = entry.generation + 1;
     logger.warn({ shard: entry.id, generation, from: chosen.member }, 'shard is recovered');
+    return { applied: true, generation, revision };
+  }
+
+  /**
+   * First everybody leaves the generation before, on disk: once a majority of the voters has, nothing can be decided there any more. Only
+   * then the chosen one begins the next generation; should two operators have chosen differently, the first genesis in the log counts.
+   */
+  async #applyToMeta(
+    entry: ShardEntry,
+    chosen: Recoverable,
+    revision: number,
+  ): Promise<Pick<RecoveryView, 'applied' | 'generation' | 'revision'>> {
+    const map = this.#parts.map();
+    const generation = entry.generation + 1;
+    const member = memberNamed(map, chosen.member)?.id;
+    if (member === undefined) throw new KvError('KV_NOT_FOUND', `no member ${chosen.member}`);
+    const asked = map.members.map(async ({ id }) => {
+      const account = await this.#metaStep(id, { step: 'leave', generation });
+      return account.generation === generation ? id : undefined;
+    });
+    const settled = await Promise.allSettled(asked);
+    const left = settled.map((one) => (one.status === 'fulfilled' ? one.value : undefined));
+    const count = entry.voters.filter((id) => left.includes(id)).length;
+    const needed = quorumSize(entry.voters.length);
+    if (count < needed || !left.includes(member)) {
+      const [failed] = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+      const why = failed instanceof Error ? `: ${failed.message}` : '';
+      const text = `${count} of ${entry.voters.length} voters left generation ${entry.generation}, and ${needed} have to, ${chosen.member} among them${why}`;
+      throw new KvError('KV_UNAVAILABLE', text, {
+        details: { shard: META_SHARD, hint: 'give the command again once they answer' },
+      });
+    }
+    const genesis = { member, index: chosen.report.index, revision };
+    await this.#metaStep(member, { step: 'begin', generation, genesis });
+    this.#parts.logger.warn(
+      { shard: META_SHARD, generation, from: chosen.member },
+      'shard is recovered',
+    );
     return { applied: true, generation, revision };
   }
 
@@ -138,17 +214,6 @@ export class ShardRecovery {
   }
 }
 
-function dataShard(map: ShardMap, shard: string): ShardEntry {
-  if (shard === META_SHARD) {
-    const hint = 'restore the cluster from its copies: docs/operations.md, "A shard is halted"';
-    const why = 'the meta shard holds the map that a recovery is written to';
-    throw new KvError('KV_INVALID_ARGUMENT', why, { details: { shard, hint } });
-  }
-  const entry = isShardId(shard) ? shardEntryOf(map, shard) : undefined;
-  if (entry === undefined) throw new KvError('KV_NOT_FOUND', `no shard ${shard}`);
-  return entry;
-}
-
 function nameOf(map: ShardMap, nameOrId: string): string {
   const member = memberNamed(map, nameOrId);
   if (member !== undefined) return member.name;
@@ -168,6 +233,12 @@ function refusalOf(
   }
   if (from === undefined) return `no replica of shard ${entry.id} answers`;
   return chosen === undefined ? `${from} does not answer with its replica` : undefined;
+}
+
+/** Of the meta shard: nobody else keeps two halves of the members from deciding each for itself. */
+function minorityRefusal({ id, voters }: ShardEntry, silent: number): string | undefined {
+  if (id !== META_SHARD || voters.length - silent >= quorumSize(voters.length)) return undefined;
+  return `${silent} of the ${voters.length} voters of shard ${id} do not answer: they may go on without the others`;
 }
 
 function replicaView(answer: Answer): RecoveryReplica {

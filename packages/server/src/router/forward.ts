@@ -14,6 +14,7 @@ import {
 } from '@kvorum/base';
 import { type CommandResult, parseSlotRequest, type SlotRequest } from '@kvorum/replica';
 import { errorFromPlain, parseKvRequest, plainError } from '@kvorum/wire';
+import { type MetaStep, parseMetaStep } from './meta-steps.ts';
 import { isWatchMessage, parseWatchMessage, type WatchMessage } from './watch-messages.ts';
 
 /** A client's request on its way to the member that leads its shard. */
@@ -47,6 +48,8 @@ export type PeerRequest =
   | { readonly kind: 'memberships' }
   | { readonly kind: 'slots'; readonly request: SlotRequest }
   | { readonly kind: 'moves' }
+  /** A step of a recovery of the meta group. */
+  | { readonly kind: 'meta'; readonly step: MetaStep }
   /** Load and size by slot, as the asked member counts them. */
   | { readonly kind: 'slot-load' }
   /** A page of the log of a shard that the asking member has no replica of; `params` of the control method. */
@@ -101,6 +104,10 @@ export function encodeMapQuestion(): unknown {
   return { kind: 'map' };
 }
 
+export function encodeMetaStep(step: MetaStep): unknown {
+  return { kind: 'meta', ...step };
+}
+
 export function encodeMembershipsQuestion(): unknown {
   return { kind: 'memberships' };
 }
@@ -151,6 +158,10 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
     default:
   }
   if (kind === 'log') return ok({ kind, params: from['params'] });
+  if (kind === 'meta') {
+    const step = parseMetaStep(from);
+    return step === undefined ? malformed('step') : ok({ kind, step });
+  }
   if (isWatchMessage(kind)) {
     const message = parseWatchMessage(from);
     return message.ok ? ok({ kind: 'watch', message: message.value }) : message;
@@ -200,6 +211,12 @@ function parseForwarded(
 
 export function encodeForwardAnswer(result: CommandResult): unknown {
   return result.ok ? { response: result.response } : { error: plainError(result.error) };
+}
+
+/** Of an answer to a transfer or a hold; a member of an older version names none. */
+export function holdMsOf(answer: unknown): number {
+  const found = typeof answer === 'object' && answer !== null && 'holdMs' in answer;
+  return found && typeof answer.holdMs === 'number' ? answer.holdMs : 0;
 }
 
 /** An answer to another member; a refusal travels as plain data. */

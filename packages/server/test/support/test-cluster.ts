@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { utf8 } from '@kvorum/base';
 import { openLocalLogs } from '@kvorum/log-local';
+import type { LogEntry, LogSpec, SharedLogs } from '@kvorum/ports';
 import { createLogger, loadConfig, type Member, startMember } from '@kvorum/server';
 import { temporaryDirectory } from './one-member.ts';
 
@@ -22,12 +23,40 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
+function breakable(logs: SharedLogs, broken: ReadonlyMap<string, number>): SharedLogs {
+  return {
+    open: async (spec, options) => {
+      const log = await logs.open(spec, options);
+      const garbled = ({ offset, bytes }: LogEntry): LogEntry => {
+        const isGone = offset >= (broken.get(log.name) ?? Number.POSITIVE_INFINITY);
+        return { offset, bytes: isGone ? utf8('?') : bytes };
+      };
+      return {
+        name: log.name,
+        append: (record) => log.append(record),
+        bounds: () => log.bounds(),
+        truncate: (before) => log.truncate(before),
+        close: () => log.close(),
+        read: async (...range) => {
+          const found = await log.read(...range);
+          if (found.kind !== 'records') return found;
+          return { ...found, entries: found.entries.map(garbled) };
+        },
+      };
+    },
+    verify: () => logs.verify(),
+    close: () => logs.close(),
+  };
+}
+
 /** Members of one cluster in one process, on one embedded log. */
 export class TestCluster {
   readonly directory = temporaryDirectory();
   readonly running = new Map<string, Member>();
   readonly addresses: Address[] = [];
   #logs: Promise<Logs> | undefined;
+  /** Name of a log → first offset from which everybody reads garbage. */
+  readonly #broken = new Map<string, number>();
 
   async addressOf(name: string): Promise<Address> {
     const known = this.addresses.find((one) => one.name === name);
@@ -75,7 +104,7 @@ export class TestCluster {
       config,
       version: '0.0.0-test',
       logger: createLogger(config),
-      logs: logs.forMember(),
+      logs: breakable(logs.forMember(), this.#broken),
       logWhere: logDirectory,
       signal,
     });
@@ -118,6 +147,14 @@ export class TestCluster {
       if (Date.now() > endMs) throw new Error(`it never held: ${holds.toString()}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
+  }
+
+  /** Whoever reads what is appended to the log from now on, or what was last, halts. */
+  async breakLog(spec: LogSpec): Promise<void> {
+    const log = await (await this.#logs)?.forMember().open(spec, { create: false });
+    const bounds = await log?.bounds();
+    if (log === undefined || bounds === undefined || 'kind' in bounds) throw new Error('no log');
+    this.#broken.set(log.name, bounds.end);
   }
 
   /** Names of the voters of a shard, as its leader has them. */
