@@ -12,6 +12,8 @@ export default defineConfig({
           include: ['packages/*/test/**/*.test.ts', 'test/{repo,docs}/**/*.test.ts'],
           exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
           testTimeout: 20_000,
+          // The default leaves one processor idle: half of two.
+          maxWorkers: '100%',
         },
       },
       {
@@ -27,6 +29,8 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,
+          sequence: { groupOrder: 1 },
+          globalSetup: ['test/shared-kafka.ts'],
         },
       },
     ],

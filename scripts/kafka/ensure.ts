@@ -19,18 +19,30 @@ export interface UnavailableKafka {
   readonly reasons: readonly string[];
 }
 
+/** Brokers that somebody else started and stops: the user's own, then those of the whole test run (test/shared-kafka.ts). */
+const GIVEN = 'KAFKA_BROKERS';
+export const SHARED_BROKERS = 'KVORUM_SHARED_BROKERS';
+
+export interface EnsureKafkaOptions {
+  /** How many to start where none are given; default 3. */
+  readonly brokers?: number;
+  /** The caller kills or freezes brokers: it gets its own, never those that a test run shares. */
+  readonly faults?: boolean;
+}
+
 /**
- * A real Kafka for tests and benchmarks: KAFKA_BROKERS, else local brokers through Java and Maven, else Docker containers. With
- * KVORUM_REQUIRE_KAFKA=1 none of them is an error.
+ * A real Kafka for tests and benchmarks: KAFKA_BROKERS, else what the test run shares, else local brokers through Java and Maven, else
+ * Docker containers. With KVORUM_REQUIRE_KAFKA=1 none of them is an error.
  */
 export async function ensureKafka(
-  options: { readonly brokers?: number } = {},
+  options: EnsureKafkaOptions = {},
 ): Promise<AvailableKafka | UnavailableKafka> {
   const count = options.brokers ?? 3;
-  const given = process.env['KAFKA_BROKERS'];
-  if (given !== undefined && given !== '') {
+  for (const variable of options.faults === true ? [GIVEN] : [GIVEN, SHARED_BROKERS]) {
+    const given = process.env[variable];
+    if (given === undefined || given === '') continue;
     const brokers = given.split(',').map((broker) => broker.trim());
-    const source = `KAFKA_BROKERS=${given}`;
+    const source = `${variable}=${given}`;
     return {
       kind: 'available',
       source,

@@ -12,7 +12,7 @@ import { Workload } from './workload.ts';
  * Members that hold their elections over Kafka and cannot reach each other at all: every peer address of the configuration is one
  * where nobody listens.
  */
-const kafka = await ensureKafka();
+const kafka = await ensureKafka({ faults: true });
 if (kafka.kind === 'unavailable') {
   process.stderr.write(`SKIPPED elections over Kafka: ${kafka.reasons.join('; ')}\n`);
 }

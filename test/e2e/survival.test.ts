@@ -11,7 +11,7 @@ import { IMPATIENT_MS, Workload } from './workload.ts';
  * Real processes on real brokers, killed and stopped under load (issue: it must survive). One cluster for all scenarios: what one
  * leaves behind is the next one's start.
  */
-const kafka = await ensureKafka();
+const kafka = await ensureKafka({ faults: true });
 if (kafka.kind === 'unavailable') {
   process.stderr.write(`SKIPPED survival tests, no Kafka: ${kafka.reasons.join('; ')}\n`);
 }

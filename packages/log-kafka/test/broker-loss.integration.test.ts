@@ -5,7 +5,7 @@ import kafkajs from 'kafkajs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { freshPrefix, kafkaForTests } from './kafka.ts';
 
-const kafka = await kafkaForTests();
+const kafka = await kafkaForTests({ faults: true });
 const faults = kafka?.faults;
 const SPEC = { shard: shardId(0), generation: 0 };
 const never = new AbortController().signal;

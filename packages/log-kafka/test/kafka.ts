@@ -2,8 +2,10 @@ import { afterAll } from 'vitest';
 import { type AvailableKafka, ensureKafka } from '../../../scripts/kafka/index.ts';
 
 /** The real Kafka of a test file; undefined (and a loud warning) when this machine has none. */
-export async function kafkaForTests(): Promise<AvailableKafka | undefined> {
-  const kafka = await ensureKafka();
+export async function kafkaForTests(
+  options: { readonly faults?: boolean } = {},
+): Promise<AvailableKafka | undefined> {
+  const kafka = await ensureKafka(options);
   if (kafka.kind === 'unavailable') {
     console.warn(`\n!!! SKIPPED, no real Kafka: ${kafka.reasons.join('; ')}\n`);
     return undefined;
