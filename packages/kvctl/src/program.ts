@@ -67,8 +67,7 @@ export function buildProgram(io: Io, trailing: readonly string[]): Command {
   addReshard(shard, context);
   addRecover(shard, context);
   addLeader(program, context);
-  addLog(program, context);
-  addLogExclude(program, context);
+  addLogExclude(addLog(program, context), context);
   addAudit(program, context);
   addStatus(program, context);
   addBackup(program, context);

@@ -15,6 +15,7 @@ import type { Command } from 'commander';
 import { type Context, flag } from '../context.ts';
 import { InputError, IoError } from '../exit.ts';
 import { askJson, type MemberCall } from '../member-http.ts';
+import { bytesText } from './rows.ts';
 
 const PROGRESS_MS = 2000;
 
@@ -87,15 +88,9 @@ export function reporter(context: Context): (progress: Progress) => void {
     const nowMs = performance.now();
     if (!done && nowMs - lastMs < PROGRESS_MS) return;
     lastMs = nowMs;
-    const amount = step === 'replaying' ? `${bytes} records` : sizeText(bytes);
+    const amount = step === 'replaying' ? `${bytes} records` : bytesText(bytes);
     context.io.err(`shard ${shard}: ${step}${bytes > 0 ? ` ${amount}` : ''}${done ? '' : ' …'}\n`);
   };
-}
-
-export function sizeText(bytes: number): string {
-  return bytes < 1024 * 1024
-    ? `${Math.ceil(bytes / 1024)} kB`
-    : `${(bytes / 1024 / 1024).toFixed(1)} MB`;
 }
 
 /** The backup that is named; else the newest. Errors: KV_BACKUP; InputError when there is none. */

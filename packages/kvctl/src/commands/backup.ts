@@ -1,4 +1,10 @@
-import { type BackupManifest, listBackups, saveBackup, verifyBackup } from '@kvorum/backup';
+import {
+  type BackupManifest,
+  listBackups,
+  manifestName,
+  saveBackup,
+  verifyBackup,
+} from '@kvorum/backup';
 import { META_SHARD } from '@kvorum/base';
 import type { SnapshotStore } from '@kvorum/ports';
 import { shardsWithSlots } from '@kvorum/shard';
@@ -14,12 +20,11 @@ import {
   quietMap,
   reporter,
   type StoreFlags,
-  sizeText,
   wantsJson,
   withScratch,
   withStore,
 } from './backup-context.ts';
-import { printRows } from './rows.ts';
+import { bytesText, printRows } from './rows.ts';
 
 const HELP = `
 STORE is a directory (a path, or dir:///path) or s3://bucket/prefix. Credentials for S3 come from
@@ -90,14 +95,14 @@ async function attempt(
     progress: reporter(context),
   });
   if ((await quietMap(caller)).version === map.version) return saved;
-  await store.removeDocument(`${saved.name}.manifest.json`);
+  await store.removeDocument(manifestName(saved.name));
   await Promise.all(saved.files.map((file) => store.remove(file)));
   return undefined;
 }
 
 function describe(manifest: BackupManifest): string {
   const { files, bytes, revision } = manifest;
-  return `${files.length} copies, ${sizeText(bytes)}, revision ${revision}`;
+  return `${files.length} copies, ${bytesText(bytes)}, revision ${revision}`;
 }
 
 /** A scheduled copy's name ends with the time, milliseconds. */
@@ -120,14 +125,14 @@ async function list(context: Context, where: string, flags: StoreFlags): Promise
       one.finishedAt,
       one.clusterId,
       String(one.revision),
-      sizeText(one.bytes),
+      bytesText(one.bytes),
     ]),
     ...copies.map((copy) => [
       `shard ${copy.shard}: ${copy.name}`,
       copiedAt(copy.name),
       '-',
       '-',
-      sizeText(copy.bytes),
+      bytesText(copy.bytes),
     ]),
   ];
   const head = ['BACKUP', 'FINISHED', 'CLUSTER', 'REVISION', 'SIZE'];

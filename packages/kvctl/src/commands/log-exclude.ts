@@ -2,10 +2,8 @@ import type { Command } from 'commander';
 import { type Context, flag } from '../context.ts';
 import { jsonLine } from '../output.ts';
 
-/** Adds `log exclude`, into the group of commands about the log when there is one. */
-export function addLogExclude(program: Command, context: Context): void {
-  const group = program.commands.find((command) => command.name() === 'log');
-  const command = (group ?? program.command('log').description('The shared log'))
+export function addLogExclude(log: Command, context: Context): void {
+  const command = log
     .command('exclude')
     .argument('<member>', 'name or id')
     .description(

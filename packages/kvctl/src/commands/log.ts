@@ -20,8 +20,11 @@ interface LogFlags {
 
 const TIME_HELP = 'TIME is 10m, 2h30m ago as 150m, or 2026-11-21T09:00:00Z.';
 
-/** `kvctl log tail` and `kvctl log dump`: the records of a shard's log, decoded by a member. */
-export function addLog(program: Command, context: Context): void {
+/**
+ * `kvctl log tail` and `kvctl log dump`: the records of a shard's log, decoded by a member. Returns the command `log`, for those that stand
+ * elsewhere.
+ */
+export function addLog(program: Command, context: Context): Command {
   const log = program.command('log').description("Read a shard's log");
   const tail = log
     .command('tail')
@@ -57,6 +60,7 @@ export function addLog(program: Command, context: Context): void {
     const options = { follow: false, to, limit: Number.POSITIVE_INFINITY };
     return run(context, begin ?? paramsOf(shard, flags), options);
   });
+  return log;
 }
 
 function paramsOf(shard: string, flags: LogFlags): LogParams {

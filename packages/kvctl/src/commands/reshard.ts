@@ -3,12 +3,11 @@ import type { Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
 import { Unfinished } from '../exit.ts';
 import { jsonLine } from '../output.ts';
-import { printRows } from './rows.ts';
+import { bytesText, printRows } from './rows.ts';
 import { type Progress, progressOf } from './shard-status.ts';
+import { askUntil } from './until.ts';
 
-const POLL_MS = 250;
-
-const megabytes = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MB`;
+const WHAT_IS_LEFT = 'kvctl shard status   # what is left';
 
 function copiedOf({ phase, next, sourceRevision }: MoveInfo): string {
   if (phase !== 'copying' || next === undefined || sourceRevision === undefined) return '';
@@ -30,7 +29,7 @@ function printMoves(context: Context, moves: readonly MoveInfo[]): void {
     String(move.attempt),
     copiedOf(move),
     move.copiedRows === undefined ? '' : `${move.copiedRows} rows`,
-    move.copiedBytes === undefined ? '' : megabytes(move.copiedBytes),
+    move.copiedBytes === undefined ? '' : bytesText(move.copiedBytes),
   ]);
   const head = ['MOVE', 'FROM', 'TO', 'SLOTS', 'PHASE', 'ATTEMPT', 'COPIED', 'ROWS', 'BYTES'];
   printRows(context, head, rows, moves);
@@ -51,13 +50,15 @@ async function begin(
   else context.io.out(`${moves.length} moves done\n`);
 }
 
-/** Returns when no slots move any more; asks again and again, since a member may go away meanwhile. */
+/** Returns when no slots move any more. Errors: {@link Unfinished} when a --timeout that was given is over. */
 async function waitForMoves(context: Context): Promise<void> {
-  await context.withClient(async (client) => {
-    while ((await client.moves(context.call())).length > 0) {
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
-  });
+  const count = ({ length }: readonly MoveInfo[]): string | undefined =>
+    length === 0 ? undefined : `${length} ${length === 1 ? 'move' : 'moves'} under way`;
+  const left = await context.withClient((client) =>
+    askUntil(context, () => client.moves(context.call()), count, { silent: true }),
+  );
+  const unfinished = count(left);
+  if (unfinished !== undefined) throw new Unfinished(unfinished, WHAT_IS_LEFT);
 }
 
 /** The commands that change how many shards there are, and where slots live. */
@@ -114,21 +115,14 @@ async function showStatus(context: Context, wait: boolean): Promise<void> {
   }
 }
 
-/** Tells what it waits for whenever that changes. Errors: {@link Unfinished} when a --timeout that was given is over. */
+/** Errors: {@link Unfinished} when a --timeout that was given is over. */
 async function untilSettled(client: KvorumClient, context: Context): Promise<Progress> {
-  const { timeoutGiven, timeoutMs } = context.globals();
-  const untilMs = timeoutGiven ? performance.now() + timeoutMs : Number.POSITIVE_INFINITY;
-  let told = '';
-  for (;;) {
-    const progress = await progressOf(client, context.call);
-    const [first, ...others] = progress.pending;
-    if (first === undefined) return progress;
-    const line = `waiting: ${first}${others.length === 0 ? '' : ` (and ${others.length} more)`}`;
-    if (line !== told) context.io.err(`${line}\n`);
-    told = line;
-    if (performance.now() >= untilMs) {
-      throw new Unfinished(progress.pending.join('; '), 'kvctl shard status   # what is left');
-    }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
+  const progress = await askUntil(
+    context,
+    () => progressOf(client, context.call),
+    ({ pending: [first, ...others] }) =>
+      first === undefined || others.length === 0 ? first : `${first} (and ${others.length} more)`,
+  );
+  if (progress.pending.length === 0) return progress;
+  throw new Unfinished(progress.pending.join('; '), WHAT_IS_LEFT);
 }

@@ -6,12 +6,12 @@ import { type Colour, painter } from '../io.ts';
 import { jsonLine } from '../output.ts';
 import { drawColumns, drawTable } from '../table.ts';
 import { jsonOfStatus, reasonOf } from './cluster.ts';
+import { askUntil } from './until.ts';
 
 type Paint = ReturnType<typeof painter>;
 
 /** A replica that misses more records of its leader is not fit to do without another one. */
 const LAG_MAX = 256;
-const POLL_MS = 250;
 
 interface Column {
   readonly title: string;
@@ -138,7 +138,9 @@ export function addStatus(program: Command, context: Context): void {
   flag(command, '--wait', 'return when every member is up and no replica is far behind');
   command.action(async (flags: { readonly wait?: boolean }) => {
     const { members, names } =
-      flags.wait === true ? await untilWell(context) : await askAll(context);
+      flags.wait === true
+        ? await askUntil(context, () => askAll(context), troubleOf)
+        : await askAll(context);
     const [first] = members;
     if (first?.error !== undefined && members.every(({ state }) => state === 'down')) {
       throw first.error;
@@ -180,21 +182,4 @@ function troubleOf({ members, names }: Everybody): string | undefined {
     if (leader.index - index > LAG_MAX) return `a replica of shard ${shard} is behind`;
   }
   return undefined;
-}
-
-/** Asks until all is well; gives what there is when a --timeout that was given is over. */
-async function untilWell(context: Context): Promise<Everybody> {
-  const { timeoutGiven, timeoutMs } = context.globals();
-  const untilMs = timeoutGiven ? performance.now() + timeoutMs : Number.POSITIVE_INFINITY;
-  let told: string | undefined;
-  for (;;) {
-    const found = await askAll(context);
-    const trouble = troubleOf(found);
-    if (trouble === undefined || performance.now() >= untilMs || context.io.signal.aborted) {
-      return found;
-    }
-    if (trouble !== told) context.io.err(`waiting: ${trouble}\n`);
-    told = trouble;
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
 }

@@ -1,6 +1,6 @@
 import { err, formatId, isKvError, KvError, ok, type Result } from '@kvorum/base';
 import type { ReplicaPort, ReplicaStatus } from '@kvorum/replica';
-import type { ShardMap } from '@kvorum/shard';
+import { type ShardMap, slotSpansOf } from '@kvorum/shard';
 import {
   CONTROL_METHODS,
   type ControlMethod,
@@ -23,7 +23,7 @@ import {
 import type { Host } from '../host.ts';
 import { reshard } from '../member/reshard.ts';
 import { logPageElsewhere, notHere, shardsElsewhere } from '../router/elsewhere.ts';
-import { slotRangesOf, votersOf } from '../router/place.ts';
+import { votersOf } from '../router/place.ts';
 import { logPage } from './log-page.ts';
 
 /** A replica's status in the form of the native protocol. */
@@ -97,7 +97,7 @@ function infoOf(map: ShardMap, { shard, raft, revision }: ReplicaStatus): ShardI
   const wanted = votersOf(map, shard);
   return {
     shard,
-    slots: slotRangesOf(map, shard),
+    slots: slotSpansOf(map, shard),
     // The map of a young cluster has no entry of the meta group.
     voters: wanted.length === 0 ? raft.voters.map(formatId) : wanted,
     ...(raft.leader === undefined ? {} : { leader: formatId(raft.leader) }),

@@ -1,10 +1,10 @@
-import { formatId, isShardId, KvError, META_SHARD, type MemberId } from '@kvorum/base';
-import { shardEntryOf } from '@kvorum/shard';
+import { formatId, isShardId, KvError, type MemberId } from '@kvorum/base';
+import { shardEntryOf, slotSpansOf } from '@kvorum/shard';
 import { errorFromPlain, type LogPage, parseLogPage, type ShardInfo } from '@kvorum/wire';
 import type { Host } from '../host.ts';
 import { type MembershipAccount, parseMemberships } from '../member/memberships.ts';
 import { encodeLogQuestion, encodeMembershipsQuestion } from './forward.ts';
-import { slotRangesOf, votersOf } from './place.ts';
+import { votersOf } from './place.ts';
 
 const ASK_MS = 1000;
 /** A page waits up to a second for records. */
@@ -69,7 +69,7 @@ export async function shardsElsewhere(host: Host): Promise<readonly ShardInfo[]>
     const leader = told?.leader ?? leaders[id];
     return {
       shard: id,
-      slots: id === META_SHARD ? [] : slotRangesOf(map, id),
+      slots: slotSpansOf(map, id),
       voters: votersOf(map, id),
       ...(leader === undefined ? {} : { leader }),
       term: told?.term ?? 0,

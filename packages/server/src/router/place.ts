@@ -1,5 +1,5 @@
 import type { KvRequest, ShardId } from '@kvorum/base';
-import { routeRequest, type ShardMap, shardOfKey, shardsOfRange } from '@kvorum/shard';
+import { routeRequest, type ShardMap, shardOfKey } from '@kvorum/shard';
 
 /** The shard that serves a key. */
 export function shardOf(map: ShardMap, key: Uint8Array): ShardId {
@@ -17,20 +17,6 @@ export function placeRequest(map: ShardMap, request: KvRequest): readonly ShardI
     case 'refused':
       throw route.error;
   }
-}
-
-/** The shards that may hold keys of a range. */
-export function placeRange(
-  map: ShardMap,
-  key: Uint8Array,
-  rangeEnd: Uint8Array | undefined,
-): readonly ShardId[] {
-  return shardsOfRange(map, key, rangeEnd);
-}
-
-/** Slot ranges of a shard as [from, to]. */
-export function slotRangesOf(map: ShardMap, shard: string): readonly (readonly [number, number])[] {
-  return map.slots.filter((range) => range.shard === shard).map(({ from, to }) => [from, to]);
 }
 
 /** Hex ids of a shard's voters, best leader first. */

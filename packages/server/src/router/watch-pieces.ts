@@ -1,6 +1,5 @@
 import { KvError, type WatchRequest } from '@kvorum/base';
-import { type ShardMap, type SlotSpan, shardOfSlot, slotOfRange } from '@kvorum/shard';
-import { slotRangesOf } from './place.ts';
+import { type ShardMap, type SlotSpan, shardOfSlot, slotOfRange, slotSpansOf } from '@kvorum/shard';
 import type { WatchPosition } from './resume-token.ts';
 
 /** A part of a watch: of one shard, from one place of its timeline. */
@@ -23,7 +22,7 @@ export function nameOfPiece({ shard, slots }: WatchPiece): string {
 function slotsOfName(map: ShardMap, name: string): readonly SlotSpan[] {
   const [shard = '', text] = name.split(':');
   // Tokens of the version before name shards alone.
-  if (text === undefined) return slotRangesOf(map, shard);
+  if (text === undefined) return slotSpansOf(map, shard);
   return text.split(',').map((span): SlotSpan => {
     const [from = Number.NaN, to = Number.NaN] = span.split('-').map(Number);
     if (Number.isInteger(from) && Number.isInteger(to)) return [from, to];
