@@ -112,8 +112,8 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
   /**
    * Place → first revision not yet received: give it as `revisions` to another watch to go on from
    * here, once everything before it has been consumed. A place is a shard with slots of it
-   * (`2:0-4095`), so that it means the same when they live elsewhere; only where a watch is about
-   * one slot, as one key is, it is the shard alone. It is missing until its stream stands.
+   * (`2:0-4095`), so that it means the same when they live elsewhere. It is missing until its
+   * stream stands.
    */
   resumeAt(): Readonly<Record<string, number>> {
     return Object.fromEntries(

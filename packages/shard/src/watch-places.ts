@@ -41,11 +41,9 @@ export function piecesOfRange(
 
 /**
  * How a place is called where somebody keeps it to go on from later: `2:0-4095,8192-8200`, with its slots, since by then they may be
- * elsewhere. A watch of one slot needs no more than the shard's name.
+ * elsewhere.
  */
 export function nameOfPlace({ shard, slots }: ShardSlots): string {
-  const [first] = slots;
-  if (slots.length === 1 && first !== undefined && first[0] === first[1]) return shard;
   return `${shard}:${slots.map(([from, to]) => `${from}-${to}`).join(',')}`;
 }
 

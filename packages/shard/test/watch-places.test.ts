@@ -33,7 +33,23 @@ const textOf = (places: readonly WatchPlace[]): readonly string[] =>
 it('names a place by its slots, so that it means the same when they live elsewhere', () => {
   expect(all(founded(2)).map(nameOfPlace)).toEqual(['0:0-8191', '1:8192-16383']);
   expect(all(founded(1)).map(nameOfPlace)).toEqual(['0:0-16383']);
-  expect(nameOfPlace({ shard: shardId(3), slots: [[5, 5]] })).toBe('3');
+});
+
+it('goes on with a watch of all slots where a shard has but one of them', () => {
+  const from = founded(2);
+  const slots = [
+    { from: 0, to: 4, shard: shardId(0) },
+    { from: 5, to: 5, shard: shardId(2) },
+    { from: 6, to: 8191, shard: shardId(0) },
+    { from: 8192, to: 16383, shard: shardId(1) },
+  ];
+  const map = { ...from, slots, shardsMade: 3 };
+  const positions = new Map(all(map).map((place, at) => [nameOfPlace(place), 10 + at]));
+  expect(textOf(placesOfWatch(map, all(map), positions, undefined))).toEqual([
+    '0:0-4,6-8191 from 10',
+    '2:5-5 from 11',
+    '1:8192-16383 from 12',
+  ]);
 });
 
 it('goes on where each slot stood after a split', () => {

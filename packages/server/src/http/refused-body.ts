@@ -10,7 +10,8 @@ const DISCARDED_BYTES_MAX = 32 * 1024 * 1024;
  */
 export function discardBody(body: IncomingMessage): Promise<boolean> {
   if (body.complete) return Promise.resolve(true);
-  if (Number(body.headers['content-length'] ?? 0) > DISCARDED_BYTES_MAX) return Promise.resolve(false);
+  if (Number(body.headers['content-length'] ?? 0) > DISCARDED_BYTES_MAX)
+    return Promise.resolve(false);
   return new Promise((resolve) => {
     let bytes = 0;
     const count = (chunk: Buffer): void => {

@@ -1,11 +1,23 @@
-import { KvError, shardId, type WatchEvent, type WatchRequest } from '@kvorum/base';
+import { EMPTY_BYTES, KvError, type WatchEvent, type WatchRequest } from '@kvorum/base';
 import type { WatchHandle, WatchSink } from '@kvorum/replica';
+import {
+  nameOfPlace,
+  ownersOfSlots,
+  piecesOfRange,
+  placesOfWatch,
+  slotOfRange,
+  type WatchPlace,
+} from '@kvorum/shard';
 import type { Host } from '../host.ts';
 import { encodeResumeToken, type WatchPosition } from './resume-token.ts';
-import { nameOfPiece, placedAnew, type WatchPiece, watchPieces } from './watch-pieces.ts';
 
 /** Before a part is placed anew whose slots are on the move. */
 const MOVED_MS = 50;
+
+/** What it needs of the member. */
+type WatchedHost = Pick<Host, 'clock' | 'map'> & {
+  readonly watches: Pick<Host['watches'], 'watch'>;
+};
 
 /** What a watch over one or more shards tells its consumer. */
 export interface MultiWatchSink {
@@ -20,11 +32,13 @@ export interface MultiWatchSink {
 
 /**
  * Watches a range on all shards that hold a part of it, wherever their replicas are. Each shard's events come in its order; between shards
- * there is none. The resume token holds one revision per shard, or per part of one whose slots came from several.
+ * there is none. The resume token holds one revision per shard and its slots, or per part of them that came from elsewhere.
  */
 export class MultiWatch {
-  readonly #host: Host;
+  readonly #host: WatchedHost;
   readonly #request: WatchRequest;
+  /** As one of a key is: then no shard needs to be told which slots it is about. */
+  readonly #isOfOneSlot: boolean;
   readonly #sink: MultiWatchSink;
   readonly #position = new Map<string, number>();
   readonly #handles = new Map<string, WatchHandle>();
@@ -33,8 +47,9 @@ export class MultiWatch {
   #isCreated = false;
   #ended = false;
 
+  /** Errors: KV_CROSS_SHARD for a start revision over several shards; KV_INVALID_ARGUMENT for a position that is none. */
   constructor(
-    host: Host,
+    host: WatchedHost,
     request: WatchRequest,
     resume: WatchPosition | undefined,
     sink: MultiWatchSink,
@@ -42,28 +57,37 @@ export class MultiWatch {
     this.#host = host;
     this.#request = request;
     this.#sink = sink;
-    const pieces = watchPieces(host.map(), request, resume);
-    if (pieces.length > 1 && (request.startRevision ?? 0) > 0) {
+    const { key, rangeEnd, startRevision = 0 } = request;
+    const map = host.map();
+    this.#isOfOneSlot = slotOfRange(key, rangeEnd ?? EMPTY_BYTES, map.rules) !== undefined;
+    const start = startRevision > 0 ? startRevision : undefined;
+    const pieces = piecesOfRange(map, key, rangeEnd);
+    const places = placesOfWatch(map, pieces, resume ?? new Map(), start);
+    if (places.length > 1 && start !== undefined) {
       throw new KvError('KV_CROSS_SHARD', 'every shard has revisions of its own', {
         details: { hint: 'resume with a token instead of startRevision' },
       });
     }
-    for (const piece of pieces) this.#pending.add(nameOfPiece(piece));
-    for (const piece of pieces) this.#open(piece);
+    this.#openAll(places);
   }
 
-  #open(piece: WatchPiece): void {
-    const { shard, slots, start } = piece;
-    const name = nameOfPiece(piece);
-    if (start > 0) this.#position.set(name, start);
-    const request = { ...this.#request, startRevision: start };
-    const scoped = slots === undefined ? request : { ...request, slots };
-    const handle = this.#host.watches.watch(shardId(shard), scoped, this.#pieceSink(piece, name));
+  #openAll(places: readonly WatchPlace[]): void {
+    for (const place of places) this.#pending.add(nameOfPlace(place));
+    for (const place of places) this.#open(place);
+  }
+
+  #open(place: WatchPlace): void {
+    const { shard, slots, start } = place;
+    const name = nameOfPlace(place);
+    if (start !== undefined) this.#position.set(name, start);
+    const request = { ...this.#request, startRevision: start ?? 0 };
+    const scoped = this.#isOfOneSlot ? request : { ...request, slots };
+    const handle = this.#host.watches.watch(shard, scoped, this.#placeSink(place, name));
     if (this.#ended) handle.cancel();
     else this.#handles.set(name, handle);
   }
 
-  #pieceSink(piece: WatchPiece, name: string): WatchSink {
+  #placeSink(place: WatchPlace, name: string): WatchSink {
     return {
       created: (revision) => {
         if (!this.#position.has(name)) this.#position.set(name, revision + 1);
@@ -72,26 +96,25 @@ export class MultiWatch {
         this.#isCreated = true;
         this.#sink.created(encodeResumeToken(this.#position));
       },
-      events: (events, revision) => this.#onEvents(piece.shard, name, events, revision),
+      events: (events, revision) => this.#onEvents(place.shard, name, events, revision),
       cancelled: (error) => {
-        if (error.code === 'KV_WRONG_SHARD') this.#moved(piece, name);
+        if (error.code === 'KV_WRONG_SHARD') this.#moved(place, name);
         else this.#end(error);
       },
     };
   }
 
   /** Its slots are on the move: they go on where they are by then, from where this part of the watch stood. */
-  #moved(piece: WatchPiece, name: string): void {
+  #moved(place: WatchPlace, name: string): void {
     this.#handles.delete(name);
-    const start = this.#position.get(name) ?? piece.start;
+    const start = this.#position.get(name) ?? place.start;
     this.#host.clock.setTimer(MOVED_MS, () => {
       if (this.#ended) return;
       this.#position.delete(name);
       this.#pending.delete(name);
       try {
-        const next = placedAnew(this.#host.map(), this.#request, { ...piece, start });
-        for (const one of next) this.#pending.add(nameOfPiece(one));
-        for (const one of next) this.#open(one);
+        const next = ownersOfSlots(this.#host.map(), place.slots);
+        this.#openAll(next.map((piece) => ({ ...piece, start })));
       } catch (error) {
         this.#end(error instanceof KvError ? error : new KvError('KV_UNAVAILABLE'));
       }

@@ -1,8 +1,8 @@
 import { err, KvError, ok, type Result } from '@kvorum/base';
 
 /**
- * Where a watch over several shards stands: per shard the next revision to deliver. Opaque for clients: base64url of
- * JSON `{"v":1,"s":{"<shard>":<revision>}}`.
+ * Where a watch over several shards stands: per place (as `nameOfPlace` of @kvorum/shard calls it; in tokens of the version before, per
+ * shard) the next revision to deliver. Opaque for clients: base64url of JSON `{"v":1,"s":{"<place>":<revision>}}`.
  */
 export type WatchPosition = ReadonlyMap<string, number>;
 
