@@ -12,17 +12,10 @@ import {
   S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { isKvError, KvError, type ShardId } from '@kvorum/base';
-import type { SnapshotInfo, SnapshotStore } from '@kvorum/ports';
-import {
-  checkName,
-  failed,
-  isName,
-  parseSeal,
-  SEAL_SUFFIX,
-  sealText,
-  sortedShards,
-} from './store-names.ts';
+import { isKvError, KvError } from '@kvorum/base';
+import type { SnapshotStore } from '@kvorum/ports';
+import { type Listed, type ObjectStore, sealedStore, type Written } from './sealed-store.ts';
+import { failed } from './store-names.ts';
 
 /** What S3 takes as a part at least, but for the last; ten thousand parts an object: copies up to 80 GB. */
 const PART_BYTES = 8 * 1024 * 1024;
@@ -41,14 +34,14 @@ export interface S3StoreOptions {
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string };
 }
 
-/** Copies in an S3 bucket: `<prefix><shard>/<name>` with its seal beside it, documents directly under the prefix. */
+/** Copies in an S3 bucket, under the prefix. */
 export function openS3Store(options: S3StoreOptions): SnapshotStore {
-  return new S3Store(options);
+  return sealedStore(new S3Objects(options));
 }
 
 const HINT = 'check the bucket, the endpoint and the credentials (AWS_ACCESS_KEY_ID, …)';
 
-class S3Store implements SnapshotStore {
+class S3Objects implements ObjectStore {
   readonly where: string;
   readonly #options: S3StoreOptions;
   readonly #client: S3Client;
@@ -68,50 +61,30 @@ class S3Store implements SnapshotStore {
     });
   }
 
-  async save(
-    shard: ShardId,
-    name: string,
-    content: AsyncIterable<Uint8Array>,
-  ): Promise<SnapshotInfo> {
-    const key = this.#key(shard, name);
-    // Its seal first: what is being replaced must not be taken for the new content.
-    await this.#delete(`${key}${SEAL_SUFFIX}`);
-    const { bytes, sha256 } = await this.#upload(key, content);
-    const info = { shard, name, bytes, sha256 };
-    await this.#put(`${key}${SEAL_SUFFIX}`, Buffer.from(sealText(info)));
-    return info;
+  async list(folder: string): Promise<Listed> {
+    const under = this.#key(folder === '' ? '' : `${folder}/`);
+    const objects: string[] = [];
+    const folders: string[] = [];
+    let token: string | undefined;
+    do {
+      const page = await this.#page(under, token);
+      const names = (page.Contents ?? []).flatMap(({ Key }) => Key ?? []);
+      objects.push(...names.map((key) => key.slice(under.length)));
+      const prefixes = (page.CommonPrefixes ?? []).flatMap(({ Prefix }) => Prefix ?? []);
+      folders.push(...prefixes.map((key) => key.slice(under.length, -1)));
+      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+    } while (token !== undefined);
+    return { objects, folders };
   }
 
-  async list(shard: ShardId): Promise<readonly SnapshotInfo[]> {
-    const under = `${this.#options.prefix}${shard}/`;
-    const names = (await this.#keys(under)).keys.map((key) => key.slice(under.length));
-    const sealed = names.filter((name) => isName(name) && names.includes(`${name}${SEAL_SUFFIX}`));
-    const infos: SnapshotInfo[] = [];
-    for (const name of sealed.sort()) {
-      const text = await this.#text(`${this.#key(shard, name)}${SEAL_SUFFIX}`);
-      if (text !== undefined) infos.push(parseSeal(shard, name, text));
-    }
-    return infos;
-  }
-
-  async shards(): Promise<readonly ShardId[]> {
-    const { prefix } = this.#options;
-    const { folders } = await this.#keys(prefix);
-    const found: ShardId[] = [];
-    for (const shard of sortedShards(folders.map((key) => key.slice(prefix.length, -1)))) {
-      if ((await this.list(shard)).length > 0) found.push(shard);
-    }
-    return found;
-  }
-
-  async *load(info: SnapshotInfo): AsyncIterable<Uint8Array> {
-    const key = this.#key(info.shard, info.name);
+  async *read(name: string, bytes: number): AsyncGenerator<Uint8Array> {
+    const key = this.#key(name);
     try {
       const { Body, ContentLength } = await this.#client.send(
         new GetObjectCommand({ Bucket: this.#options.bucket, Key: key }),
       );
-      if (ContentLength !== undefined && ContentLength !== info.bytes) {
-        const sizes = `${ContentLength} bytes, but ${info.bytes} were written`;
+      if (ContentLength !== undefined && ContentLength !== bytes) {
+        const sizes = `${ContentLength} bytes, but ${bytes} were written`;
         throw new KvError('KV_BACKUP', `${this.where}: ${key}: ${sizes}`);
       }
       const stream = Body as AsyncIterable<Uint8Array> | undefined;
@@ -121,59 +94,16 @@ class S3Store implements SnapshotStore {
     }
   }
 
-  async remove(info: SnapshotInfo): Promise<void> {
-    const key = this.#key(info.shard, info.name);
-    await this.#delete(`${key}${SEAL_SUFFIX}`);
-    await this.#delete(key);
-  }
-
-  async writeDocument(name: string, text: string): Promise<void> {
-    await this.#put(`${this.#options.prefix}${checkName(name)}`, Buffer.from(text));
-  }
-
-  readDocument(name: string): Promise<string | undefined> {
-    return this.#text(`${this.#options.prefix}${checkName(name)}`);
-  }
-
-  async documents(): Promise<readonly string[]> {
-    const { prefix } = this.#options;
-    const { keys } = await this.#keys(prefix);
-    return keys
-      .map((key) => key.slice(prefix.length))
-      .filter(isName)
-      .sort();
-  }
-
-  async removeDocument(name: string): Promise<void> {
-    await this.#delete(`${this.#options.prefix}${checkName(name)}`);
-  }
-
   async close(): Promise<void> {
     this.#client.destroy();
   }
 
-  #key(shard: ShardId, name: string): string {
-    return `${this.#options.prefix}${shard}/${checkName(name)}`;
+  #key(name: string): string {
+    return `${this.#options.prefix}${name}`;
   }
 
   #failure(what: string, error: unknown): KvError {
     return isKvError(error) ? error : failed(`${this.where}: ${what}`, error, HINT);
-  }
-
-  /** Objects and folders directly under a prefix. */
-  async #keys(
-    prefix: string,
-  ): Promise<{ readonly keys: readonly string[]; readonly folders: readonly string[] }> {
-    const keys: string[] = [];
-    const folders: string[] = [];
-    let token: string | undefined;
-    do {
-      const page = await this.#page(prefix, token);
-      keys.push(...(page.Contents ?? []).flatMap(({ Key }) => Key ?? []));
-      folders.push(...(page.CommonPrefixes ?? []).flatMap(({ Prefix }) => Prefix ?? []));
-      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
-    } while (token !== undefined);
-    return { keys, folders };
   }
 
   async #page(prefix: string, token: string | undefined): Promise<ListObjectsV2CommandOutput> {
@@ -191,7 +121,8 @@ class S3Store implements SnapshotStore {
     }
   }
 
-  async #text(key: string): Promise<string | undefined> {
+  async readText(name: string): Promise<string | undefined> {
+    const key = this.#key(name);
     try {
       const { Body } = await this.#client.send(
         new GetObjectCommand({ Bucket: this.#options.bucket, Key: key }),
@@ -213,7 +144,8 @@ class S3Store implements SnapshotStore {
     }
   }
 
-  async #delete(key: string): Promise<void> {
+  async remove(name: string): Promise<void> {
+    const key = this.#key(name);
     try {
       await this.#client.send(new DeleteObjectCommand({ Bucket: this.#options.bucket, Key: key }));
     } catch (error) {
@@ -223,10 +155,8 @@ class S3Store implements SnapshotStore {
   }
 
   /** Holds one part in memory. Errors of `content` pass through as they are. */
-  async #upload(
-    key: string,
-    content: AsyncIterable<Uint8Array>,
-  ): Promise<{ readonly bytes: number; readonly sha256: string }> {
+  async write(name: string, content: AsyncIterable<Uint8Array>): Promise<Written> {
+    const key = this.#key(name);
     const hash = createHash('sha256');
     const parts = inParts(content, hash);
     const first = await parts.next();
