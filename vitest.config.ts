@@ -12,6 +12,8 @@ export default defineConfig({
           include: ['packages/*/test/**/*.test.ts', 'test/{repo,docs}/**/*.test.ts'],
           exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
           testTimeout: 20_000,
+          // Members and clusters are started in hooks.
+          hookTimeout: 60_000,
           // The default leaves one processor idle: half of two.
           maxWorkers: '100%',
         },
