@@ -103,18 +103,31 @@ function headerOf(source: SnapshotSource, options: SnapshotOptions): SnapshotHea
   };
 }
 
-/** The parts of a copy as they arrive. Errors: KV_CORRUPT when it is damaged or ends early. */
-export async function* decodeSnapshot(
+interface DecodedPiece {
+  readonly piece: Uint8Array;
+  /** That end with it. */
+  readonly parts: readonly SnapshotPart[];
+}
+
+/** Errors: KV_CORRUPT when the copy is damaged or ends early. */
+async function* decoded(
   content: AsyncIterable<Uint8Array>,
-): AsyncGenerator<SnapshotPart, void, undefined> {
+): AsyncGenerator<DecodedPiece, void, undefined> {
   const decoder = new SnapshotDecoder(createHash('sha256'));
   for await (const piece of content) {
     const parts = decoder.push(piece);
     if (!parts.ok) throw parts.error;
-    yield* parts.value;
+    yield { piece, parts: parts.value };
   }
   const end = decoder.end();
   if (!end.ok) throw end.error;
+}
+
+/** The parts of a copy as they arrive. Errors: KV_CORRUPT when it is damaged or ends early. */
+export async function* decodeSnapshot(
+  content: AsyncIterable<Uint8Array>,
+): AsyncGenerator<SnapshotPart, void, undefined> {
+  for await (const { parts } of decoded(content)) yield* parts;
 }
 
 /** Passes a copy through, checked: whoever stores it stores nothing that is damaged or cut off. */
@@ -122,13 +135,8 @@ export async function* checkedSnapshot(
   content: AsyncIterable<Uint8Array>,
   seen: (part: SnapshotPart) => void,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const decoder = new SnapshotDecoder(createHash('sha256'));
-  for await (const piece of content) {
-    const parts = decoder.push(piece);
-    if (!parts.ok) throw parts.error;
-    for (const part of parts.value) seen(part);
+  for await (const { piece, parts } of decoded(content)) {
+    for (const part of parts) seen(part);
     yield piece;
   }
-  const end = decoder.end();
-  if (!end.ok) throw end.error;
 }

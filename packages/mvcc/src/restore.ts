@@ -4,6 +4,8 @@ import type { StoredRow } from './reading.ts';
 import {
   headRange,
   isRow,
+  ROW_PREV_AT,
+  ROW_SUB_AT,
   rowHeadBytes,
   rowHeadStoreKey,
   rowIsTombstone,
@@ -28,10 +30,8 @@ export const HEADS: { readonly gte: Uint8Array; readonly lt: Uint8Array } = head
 /** So many revisions one record can hand out (a count of 32 bits). */
 const REVISION_STEP_MAX = 0xffff_ffff;
 
-const SUB_AT = 11;
 const LEASE_AT = 31;
 const LEASE_END = 39;
-const PREV_AT = 40;
 const PREV_END = 52;
 
 /** The key of a revision row, as a view. */
@@ -49,9 +49,9 @@ export function userKeyOfRow(row: Uint8Array): Uint8Array {
 export function restoredRow(row: Uint8Array, sub: number): StoredRow {
   assert(isRow(row) && !rowIsTombstone(row), 'only live rows are restored');
   const out = copyBytes(row);
-  writeU32(out, SUB_AT, sub);
+  writeU32(out, ROW_SUB_AT, sub);
   out.fill(0, LEASE_AT, LEASE_END);
-  out.fill(0, PREV_AT, PREV_END);
+  out.fill(0, ROW_PREV_AT, PREV_END);
   return [rowStoreKey(out), out];
 }
 

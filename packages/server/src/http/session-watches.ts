@@ -1,8 +1,8 @@
-import { isShardId, KvError, META_SHARD, type ShardId } from '@kvorum/base';
+import { KvError } from '@kvorum/base';
 import type { WatchHandle, WatchSink } from '@kvorum/replica';
-import { shardEntryOf } from '@kvorum/shard';
 import { FRAME, packFrame, plainError } from '@kvorum/wire';
 import type { Host } from '../host.ts';
+import { dataShardOf } from '../router/place.ts';
 import { plainEvent } from '../router/plain-event.ts';
 import { parseWatchRequest } from './watch-request.ts';
 
@@ -43,7 +43,7 @@ export class SessionWatches {
       this.#connection.protocolError(request.error);
       return;
     }
-    const known = this.#shardOf(shard);
+    const known = dataShardOf(this.#host.map(), shard);
     const { key, rangeEnd } = request.value;
     const refusal = this.#refusal(shard, known === undefined, key, rangeEnd);
     if (known === undefined || refusal !== undefined) {
@@ -54,12 +54,6 @@ export class SessionWatches {
     this.#open.set(watchId, watch);
     watch.handle = this.#host.watches.watch(known, request.value, this.#sink(watchId, watch));
     if (this.#open.get(watchId) !== watch) watch.handle.cancel();
-  }
-
-  /** Of those that clients may address: the meta shard holds no client keys. */
-  #shardOf(shard: string): ShardId | undefined {
-    const isData = isShardId(shard) && shard !== META_SHARD;
-    return isData && shardEntryOf(this.#host.map(), shard) !== undefined ? shard : undefined;
   }
 
   #refusal(

@@ -1,17 +1,14 @@
 import type { Duplex } from 'node:stream';
 import {
   err,
-  isShardId,
   KvError,
   type KvRequest,
-  META_SHARD,
   type Origin,
   originOf,
   type Result,
   type SessionTag,
 } from '@kvorum/base';
 import type { ReplicaPort } from '@kvorum/replica';
-import { shardEntryOf } from '@kvorum/shard';
 import {
   CLIENT_PROTOCOL_VERSION,
   type ClientFrame,
@@ -27,6 +24,7 @@ import {
 } from '@kvorum/wire';
 import type { RawData, WebSocket } from 'ws';
 import type { Host } from '../host.ts';
+import { dataShardOf } from '../router/place.ts';
 import { isReadOnly, requestBytes, requestKeysIn } from '../router/request-facts.ts';
 import { handleControl } from './control.ts';
 import {
@@ -386,8 +384,7 @@ export class Session {
 
   /** A shard that the map does not have, or one whose replicas are on other members. */
   #notHere(shard: string): KvError {
-    const isData = isShardId(shard) && shard !== META_SHARD;
-    const isElsewhere = isData && shardEntryOf(this.#host.map(), shard) !== undefined;
+    const isElsewhere = dataShardOf(this.#host.map(), shard) !== undefined;
     return isElsewhere ? this.#notLeader(shard) : this.#wrongShard(shard);
   }
 

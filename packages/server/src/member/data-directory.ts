@@ -9,9 +9,10 @@ import {
   writeSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type ClusterId, formatId, KvError, type MemberId, memberId, toHex } from '@kvorum/base';
+import { type ClusterId, formatId, KvError, type MemberId, toHex } from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
 import { parseShardMap, type ShardMap } from '@kvorum/shard';
+import { memberIdOf } from './cluster.ts';
 
 /** Version of the directory's layout; a newer one is refused. */
 export const DATA_FORMAT = 1;
@@ -153,7 +154,7 @@ export function openDataDirectory(
   checkOwner(path, identity, cluster, owner.name);
   return {
     path,
-    memberId: memberId(BigInt(`0x${identity.memberId}`)),
+    memberId: memberIdOf(identity.memberId),
     diskId: identity.diskId,
     confirmed: identity.confirmed ?? true,
     replicas: join(path, 'replicas'),
@@ -170,7 +171,7 @@ export function memberOf(
   const identity = readIdentity(join(path, IDENTITY_FILE));
   if (identity === undefined) return undefined;
   checkOwner(path, identity, formatId(owner.cluster), owner.name);
-  return memberId(BigInt(`0x${identity.memberId}`));
+  return memberIdOf(identity.memberId);
 }
 
 /** Notes that the shard map has this disk as the member's. */

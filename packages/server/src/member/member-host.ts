@@ -10,18 +10,13 @@ import {
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { Replica, ReplicaPort, SlotMover } from '@kvorum/replica';
 import { type ShardMap, shardEntryOf, wrongDisk } from '@kvorum/shard';
-import {
-  errorFromPlain,
-  type MemberInfo,
-  type MoveInfo,
-  parseMoves,
-  plainError,
-} from '@kvorum/wire';
+import { type MemberInfo, type MoveInfo, parseMoves, plainError } from '@kvorum/wire';
 import type { Host, ReadinessCheck } from '../host.ts';
 import { logPage } from '../http/log-page.ts';
 import type { Logger } from '../logger.ts';
 import type { MemberMetrics } from '../metrics.ts';
 import {
+  accepted,
   answered,
   encodeForwardAnswer,
   encodeHold,
@@ -141,7 +136,7 @@ export class MemberHost implements Host {
       peers,
       map: () => this.map(),
       replica: (shard) => this.#replicas.get(shard),
-      leaderOf: (shard) => this.#replicas.leaderOf(shard) ?? this.#remote.of(shard),
+      leaderOf: (shard) => this.#leaderOf(shard),
       isHalted: (shard) => this.#replicas.haltOf(shard) !== undefined,
       isInstalling: (shard) => this.#replicas.isInstalling(shard),
       shardHalt: (shard) => this.#halts.of(shard),
@@ -173,7 +168,7 @@ export class MemberHost implements Host {
       replicas: this.#replicas,
       peers,
       map: () => this.#map,
-      leaderOf: (shard) => this.#replicas.leaderOf(shard) ?? this.#remote.of(shard),
+      leaderOf: (shard) => this.#leaderOf(shard),
       mapEditor: this.mapEditor,
     });
     this.slotLoads = this.#countSlots(peers);
@@ -293,7 +288,7 @@ export class MemberHost implements Host {
 
   holders(shard: string): readonly MemberId[] {
     const map = this.map();
-    const leader = this.#replicas.leaderOf(shard) ?? this.#remote.of(shard);
+    const leader = this.#leaderOf(shard);
     const voters = votersOf(map, shard).map(memberIdOf);
     const ordered = leader === undefined ? voters : [leader, ...voters];
     return [...new Set(ordered)].filter((member) => member !== this.self);
@@ -312,6 +307,11 @@ export class MemberHost implements Host {
   /** Begins to ask other members who leads the shards that are not here; returns how to stop. */
   watchRemoteLeaders(): () => void {
     return this.#remote.start();
+  }
+
+  /** Of a shard that is here or elsewhere, as far as it is known. */
+  #leaderOf(shard: string): MemberId | undefined {
+    return this.#replicas.leaderOf(shard) ?? this.#remote.of(shard);
   }
 
   leads(shard: string): boolean {
@@ -351,16 +351,12 @@ export class MemberHost implements Host {
     const replica = this.#replicas.get(shard);
     if (!isShardId(shard) || shardEntryOf(this.map(), shard) === undefined)
       throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
-    const leader = this.#replicas.leaderOf(shard) ?? this.#remote.of(shard);
+    const leader = this.#leaderOf(shard);
     if (leader === undefined) throw new KvError('KV_NO_LEADER', undefined, { details: { shard } });
     if (leader === this.self && replica !== undefined) return this.#handOver(replica, target);
     const signal = AbortSignal.timeout(TRANSFER_TIMEOUT_MS);
-    const answer = await this.#transport().request(leader, encodeTransfer(shard, member), {
-      signal,
-    });
-    if (typeof answer === 'object' && answer !== null && 'error' in answer)
-      throw errorFromPlain(answer.error);
-    return holdMsOf(answer);
+    const question = encodeTransfer(shard, member);
+    return holdMsOf(accepted(await this.#transport().request(leader, question, { signal })));
   }
 
   /** Tells the target first, or its even spreading could send the shard back before it knows. */

@@ -22,7 +22,7 @@ import { MapKeeper } from './map-keeper.ts';
 import { MemberHost } from './member-host.ts';
 import { MetaGroup } from './meta-group.ts';
 import { MixedMessages } from './mixed-messages.ts';
-import { whenReachable } from './open-log.ts';
+import { type WaitForLogOptions, whenReachable } from './open-log.ts';
 import { openedShards } from './opened-shards.ts';
 import { checkStanding, findOwnPlace, type OwnPlace } from './own-place.ts';
 import { peerAddresses, peerOptions } from './peer-options.ts';
@@ -264,7 +264,7 @@ class RunningMember implements Member {
 
   /** What carries votes and heartbeats: the topics of Kafka, if that is configured, or the members' own connections. */
   async #openElection(peers: PeerTransport): Promise<PeerMessages> {
-    const { config, logger, logWhere: where, openElection } = this.#options;
+    const { config, openElection } = this.#options;
     if (openElection === undefined) return peers;
     const open = (): Promise<KafkaElection> =>
       openElection({
@@ -273,16 +273,21 @@ class RunningMember implements Member {
         limits: config.limits,
         metrics: this.#metrics.election,
       });
-    const { startupTimeoutMs } = config.log;
-    const { signal } = this.#abort;
-    const waiting = { clock: systemClock, logger, startupTimeoutMs, where, signal };
-    const election = await whenReachable(open, {}, waiting);
+    const election = await whenReachable(open, {}, this.#waiting());
     this.#election = election;
     this.#cleanups.push(() => election.close());
     this.#metrics.electionAnswered(() => election.isAnswered);
     const messages = new MixedMessages(election, peers);
     this.#wireMessages(messages);
     return messages;
+  }
+
+  /** How long to wait for what lives where the log does. */
+  #waiting(): WaitForLogOptions {
+    const { config, logWhere: where } = this.#options;
+    const { startupTimeoutMs } = config.log;
+    const { signal } = this.#abort;
+    return { clock: systemClock, logger: this.#logger, startupTimeoutMs, where, signal };
   }
 
   #openMeta(manager: ReplicaManager): Promise<Replica> {
@@ -306,7 +311,11 @@ class RunningMember implements Member {
     this.#peers?.setPeers(peerAddresses(this.host.cluster));
     manager.follow(map);
     saveMap(this.#data.path, map);
-    if (this.#mayReplaceDisk && this.#fresh) return;
+    if (!this.#mayReplaceDisk || !this.#fresh) this.#checkStanding(map);
+  }
+
+  /** Ends this member when a map does not have it, or has it with another disk. */
+  #checkStanding(map: ShardMap): void {
     try {
       checkStanding(map, this.#data);
     } catch (error) {
@@ -326,15 +335,11 @@ class RunningMember implements Member {
   /** An empty disk may belong to a member that has voted: it takes part only when that cannot matter, or the others say so. */
   async #awaitPermission(): Promise<void> {
     if (!this.#fresh || this.#place.map !== undefined) return;
-    const { config, logs, logWhere: where } = this.#options;
-    const logger = this.#logger;
-    const { startupTimeoutMs } = config.log;
-    const signal = this.#abort.signal;
-    const waiting = { logs, clock: systemClock, logger, startupTimeoutMs, where, signal };
+    const { config, logs } = this.#options;
     const verdict = await awaitPermission({
       config,
       cluster: this.#cluster,
-      waiting,
+      waiting: { logs, ...this.#waiting() },
       starting: (what) => this.host.setStarting(what),
     });
     this.#mayReplaceDisk = verdict.mayReplaceDisk;
@@ -360,13 +365,7 @@ class RunningMember implements Member {
         confirmDirectory(this.#data);
       },
       learnMeta: (generation) => this.#metaGroup.learn(generation),
-      outdated: (map) => {
-        try {
-          checkStanding(map, this.#data);
-        } catch (error) {
-          if (isKvError(error)) this.#expel(error);
-        }
-      },
+      outdated: (map) => this.#checkStanding(map),
     });
     keeper.run().catch((error: unknown) => {
       this.#logger.error({ err: error }, 'the shard map is no longer kept by this member');

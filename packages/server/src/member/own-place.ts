@@ -13,7 +13,7 @@ import type { KvdConfig, MemberConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
 import { encodeMapQuestion } from '../router/forward.ts';
 import { parseMetaAccount } from '../router/meta-steps.ts';
-import { type Cluster, clusterOfMap, describeCluster } from './cluster.ts';
+import { type Cluster, clusterOfMap, describeCluster, memberIdOf } from './cluster.ts';
 import {
   type DataDirectory,
   memberOf,
@@ -64,7 +64,7 @@ export async function findOwnPlace(
   const known = memberOf(config.dataDir, owner);
   if (known !== undefined) return usedPlace(config, cluster, known);
   const found = await askForPlace(config, cluster, { logger, signal });
-  const id = found === undefined ? cluster.self.id : memberId(BigInt(`0x${found.entry.id}`));
+  const id = found === undefined ? cluster.self.id : memberIdOf(found.entry.id);
   const directory = openDataDirectory(config.dataDir, { ...owner, member: id }, systemRng);
   if (found !== undefined) {
     const { map, metaGeneration: generation } = found;
@@ -107,7 +107,7 @@ export function checkStanding(map: ShardMap, { memberId: self, diskId }: DataDir
 }
 
 /** The map of highest version among the answers. */
-function newest(answers: readonly PeerAnswer[]): ShardMap | undefined {
+export function newest(answers: readonly PeerAnswer[]): ShardMap | undefined {
   return answers.flatMap(({ map }) => map ?? []).sort((a, b) => b.version - a.version)[0];
 }
 

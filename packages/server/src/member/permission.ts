@@ -3,7 +3,7 @@ import type { ShardMap } from '@kvorum/shard';
 import type { KvdConfig } from '../config/schema.ts';
 import type { Cluster } from './cluster.ts';
 import { type OpenLogOptions, openLogWhenReachable } from './open-log.ts';
-import { askPeers } from './own-place.ts';
+import { askPeers, newest } from './own-place.ts';
 import { pause } from './system.ts';
 
 const RETRY_MS = 500;
@@ -33,7 +33,7 @@ export async function awaitPermission({
       const bounds = await log.bounds();
       if (!('kind' in bounds) && bounds.end === 0) return { mayReplaceDisk: false };
       const answers = await askPeers(config, cluster.id, signal);
-      const [map] = answers.flatMap((one) => one.map ?? []).sort((a, b) => b.version - a.version);
+      const map = newest(answers);
       if (map !== undefined) return { map, mayReplaceDisk: false };
       const others = config.members.filter(({ name }) => name !== config.name);
       const fresh = answers.filter((answer) => answer.fresh).map(({ from }) => from);

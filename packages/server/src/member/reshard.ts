@@ -1,4 +1,4 @@
-import { fromHex, KvError, type MemberId, memberId, toHex } from '@kvorum/base';
+import { KvError, type MemberId, toHex } from '@kvorum/base';
 import type { SlotMoveProgress } from '@kvorum/replica';
 import {
   abortMove,
@@ -17,6 +17,7 @@ import {
 } from '@kvorum/shard';
 import type { MoveInfo, ReshardParams } from '@kvorum/wire';
 import type { Logger } from '../logger.ts';
+import { memberIdOf } from './cluster.ts';
 import type { MapEditor } from './map-editor.ts';
 import { systemClock, systemRng } from './system.ts';
 
@@ -42,6 +43,15 @@ interface ReshardParts {
   readonly shardsMax: number;
   /** Load and size by slot, which tell what to move. */
   readonly figures: () => Promise<readonly SlotFigures[]>;
+}
+
+/** Every move under an id of its own. */
+function begun(map: ShardMap, plan: MovePlan): ShardMap {
+  return beginMoves(
+    map,
+    plan,
+    plan.moves.map(() => toHex(systemRng.bytes(8))),
+  );
 }
 
 function abortAll(map: ShardMap): ShardMap | undefined {
@@ -71,8 +81,7 @@ export async function reshard(
     if (params.action === 'abort') return abortAll(current);
     const plan = planOf(current, params, weight);
     if (plan.moves.length === 0) return undefined;
-    const ids = plan.moves.map(() => toHex(systemRng.bytes(8)));
-    return beginMoves(current, plan, ids);
+    return begun(current, plan);
   });
   return moveInfos(map, new Map());
 }
@@ -107,7 +116,7 @@ async function scaleByConfig(
 ): Promise<{ readonly before: number; readonly begun: number } | undefined> {
   let found: { before: number; begun: number } | undefined;
   await editor.update((map) => {
-    const entry = map.members.find(({ id }) => memberId(BigInt(`0x${id}`)) === self);
+    const entry = map.members.find(({ id }) => memberIdOf(id) === self);
     if (entry === undefined || entry.shards === shards) return undefined;
     const before = entry.shards ?? shardsWithSlots(map).length;
     const members = map.members.map((one) => (one === entry ? { ...one, shards } : one));
@@ -118,11 +127,7 @@ async function scaleByConfig(
     // Another member's restart has begun it, or an operator.
     if (plan.moves.length === 0 || movesOf(map).length > 0) return noted;
     found = { before, begun: plan.moves.length };
-    return beginMoves(
-      noted,
-      plan,
-      plan.moves.map(() => toHex(systemRng.bytes(8))),
-    );
+    return begun(noted, plan);
   });
   return found;
 }
@@ -157,8 +162,5 @@ export function startScaling({ editor, self, shards, logger, signal }: ScalingPa
 
 /** Ids of the members of a map, but one. */
 export function otherMembers(map: ShardMap, self: MemberId): readonly MemberId[] {
-  return map.members
-    .filter(({ id }) => fromHex(id) !== undefined)
-    .map(({ id }) => memberId(BigInt(`0x${id}`)))
-    .filter((id) => id !== self);
+  return map.members.map(({ id }) => memberIdOf(id)).filter((id) => id !== self);
 }

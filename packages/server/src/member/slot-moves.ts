@@ -1,12 +1,12 @@
-import { fromHex, isKvError, KvError, type MemberId, memberId, type ShardId } from '@kvorum/base';
+import { isKvError, KvError, type MemberId, type ShardId } from '@kvorum/base';
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import { type ReplicaOptions, SlotMover, type SlotRequest } from '@kvorum/replica';
 import { type ShardMap, SLOT_COUNT, slotOf, slotOfRange } from '@kvorum/shard';
-import { errorFromPlain } from '@kvorum/wire';
 import type { KvdConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
-import { encodeSlotRequest } from '../router/forward.ts';
+import { accepted, encodeSlotRequest } from '../router/forward.ts';
 import { votersOf } from '../router/place.ts';
+import { memberIdOf } from './cluster.ts';
 import type { MapEditor } from './map-editor.ts';
 import type { ReplicaSet } from './replica-set.ts';
 
@@ -59,12 +59,7 @@ export function createSlotMover(parts: SlotMovesParts): SlotMover {
 function candidates({ leaderOf, map }: SlotMovesParts, shard: ShardId): readonly MemberId[] {
   const known = leaderOf(shard);
   const current = map();
-  const voters =
-    current === undefined
-      ? []
-      : votersOf(current, shard)
-          .filter((id) => fromHex(id) !== undefined)
-          .map((id) => memberId(BigInt(`0x${id}`)));
+  const voters = current === undefined ? [] : votersOf(current, shard).map(memberIdOf);
   return [...new Set(known === undefined ? voters : [known, ...voters])];
 }
 
@@ -103,8 +98,5 @@ async function askMember(
     const text = error instanceof Error ? error.message : String(error);
     throw new KvError('KV_UNAVAILABLE', text, { cause: error });
   }
-  if (typeof answer === 'object' && answer !== null && 'error' in answer) {
-    throw errorFromPlain(answer.error);
-  }
-  return answer;
+  return accepted(answer);
 }

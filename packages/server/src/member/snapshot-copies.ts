@@ -52,11 +52,6 @@ export interface CopyStatus {
   readonly copyError?: string;
 }
 
-interface LastCopy {
-  readonly name: string;
-  readonly atMs: number;
-}
-
 /** `g<generation>-<index>-<wall clock ms>`: sorts by the position in the log. */
 function nameOf(generation: number, index: number, atMs: number): string {
   const digits = (value: number, width: number): string => String(value).padStart(width, '0');
@@ -66,18 +61,14 @@ function nameOf(generation: number, index: number, atMs: number): string {
 const takenMs = (copy: SnapshotInfo): number => Number(/-(\d{14})$/.exec(copy.name)?.[1] ?? 0);
 const isScheduled = (copy: SnapshotInfo): boolean => /^g\d{6}-\d{16}-\d{14}$/.test(copy.name);
 
-/** From the name of its log, `….g<n>`; the first one has none. */
-const generationOf = (replica: Replica): number =>
-  Number(/\.g(\d+)$/.exec(replica.status().logName)?.[1] ?? 0);
-
 /**
  * Keeps copies of shards outside the members: whoever leads a shard writes one every `intervalMs`, when there is something new, and
  * removes all but the newest `keep`. One at a time, so that copying never takes more than a part of the member.
  */
 export class SnapshotCopies {
   readonly #parts: SnapshotCopiesParts;
-  /** Of the shards this member leads, as far as it has looked. */
-  readonly #last = new Map<ShardId, LastCopy | undefined>();
+  /** When the newest copy was made, of the shards this member leads, as far as it has looked; undefined = there is none. */
+  readonly #lastMs = new Map<ShardId, number | undefined>();
   readonly #retryAtMs = new Map<ShardId, number>();
   readonly #index = new Map<ShardId, number>();
   readonly #errors = new Map<ShardId, string>();
@@ -92,10 +83,10 @@ export class SnapshotCopies {
 
   /** Nothing for a shard that this member does not lead, or has not looked after yet. */
   status(shard: ShardId): CopyStatus {
-    const last = this.#last.get(shard);
+    const lastMs = this.#lastMs.get(shard);
     const copyError = this.#errors.get(shard);
     return {
-      ...(last === undefined ? {} : { copiedAt: new Date(last.atMs).toISOString() }),
+      ...(lastMs === undefined ? {} : { copiedAt: new Date(lastMs).toISOString() }),
       ...(copyError === undefined ? {} : { copyError }),
     };
   }
@@ -121,9 +112,9 @@ export class SnapshotCopies {
     const led = this.#parts.led();
     const shards = new Set(led.map((replica) => replica.shard));
     // Somebody else may have copied what was led elsewhere meanwhile: looked up again.
-    for (const shard of this.#last.keys()) {
+    for (const shard of this.#lastMs.keys()) {
       if (shards.has(shard)) continue;
-      this.#last.delete(shard);
+      this.#lastMs.delete(shard);
       this.#errors.delete(shard);
       this.#parts.copied.forget(shard);
     }
@@ -155,27 +146,27 @@ export class SnapshotCopies {
     const { shard } = replica;
     this.#store ??= await this.#parts.open();
     const store = this.#store;
-    if (!this.#last.has(shard)) this.#last.set(shard, await this.#find(store, replica));
-    const last = this.#last.get(shard);
-    if (last !== undefined) metrics.last(shard, last.atMs);
+    if (!this.#lastMs.has(shard)) this.#lastMs.set(shard, await this.#find(store, replica));
+    const lastMs = this.#lastMs.get(shard);
+    if (lastMs !== undefined) metrics.last(shard, lastMs);
     const atMs = clock.wallMs();
-    if (last !== undefined && atMs - last.atMs < intervalMs) return;
+    if (lastMs !== undefined && atMs - lastMs < intervalMs) return;
     const { appliedIndex } = replica.status();
-    if (last !== undefined && this.#index.get(shard) === appliedIndex) return;
+    if (lastMs !== undefined && this.#index.get(shard) === appliedIndex) return;
     const info = await this.#copy(store, replica, atMs);
-    this.#last.set(shard, { name: info.name, atMs });
+    this.#lastMs.set(shard, atMs);
     metrics.copied(shard, info.bytes, atMs);
     await this.#retain(store, shard);
   }
 
-  async #find(store: SnapshotStore, replica: Replica): Promise<LastCopy | undefined> {
+  async #find(store: SnapshotStore, replica: Replica): Promise<number | undefined> {
     const { shard } = replica;
     const newest = (await store.list(shard)).filter(isScheduled).at(-1);
     if (newest === undefined) return undefined;
     const { clusterId, generation, position } = await readHeader(store, newest);
     if (clusterId === this.#parts.clusterId) {
-      if (generation === generationOf(replica)) this.#parts.copied.set(shard, position.offset);
-      return { name: newest.name, atMs: takenMs(newest) };
+      if (generation === replica.log.generation) this.#parts.copied.set(shard, position.offset);
+      return takenMs(newest);
     }
     const [found, own] = [formatId(clusterId), formatId(this.#parts.clusterId)];
     throw new KvError('KV_BACKUP', `${store.where} has copies of cluster ${found}, not ${own}`, {

@@ -1,9 +1,9 @@
 import { formatId, isShardId, KvError, type MemberId } from '@kvorum/base';
 import { shardEntryOf, slotSpansOf } from '@kvorum/shard';
-import { errorFromPlain, type LogPage, parseLogPage, type ShardInfo } from '@kvorum/wire';
+import { type LogPage, parseLogPage, type ShardInfo } from '@kvorum/wire';
 import type { Host } from '../host.ts';
 import { type MembershipAccount, parseMemberships } from '../member/memberships.ts';
-import { encodeLogQuestion, encodeMembershipsQuestion } from './forward.ts';
+import { accepted, encodeLogQuestion, encodeMembershipsQuestion } from './forward.ts';
 import { votersOf } from './place.ts';
 
 const ASK_MS = 1000;
@@ -23,11 +23,7 @@ export function notHere(host: Host, shard: string): KvError {
 }
 
 async function ask(host: Host, member: MemberId, params: unknown): Promise<LogPage> {
-  const answer = await host.ask(member, encodeLogQuestion(params), LOG_MS);
-  if (typeof answer === 'object' && answer !== null && 'error' in answer) {
-    throw errorFromPlain(answer.error);
-  }
-  const page = parseLogPage(answer);
+  const page = parseLogPage(accepted(await host.ask(member, encodeLogQuestion(params), LOG_MS)));
   if (!page.ok) throw page.error;
   return page.value;
 }

@@ -229,6 +229,14 @@ export async function answered(work: Promise<unknown>): Promise<unknown> {
   }
 }
 
+/** What another member answered by {@link answered}. Errors: its refusal. */
+export function accepted(answer: unknown): unknown {
+  if (typeof answer === 'object' && answer !== null && 'error' in answer) {
+    throw errorFromPlain(answer.error);
+  }
+  return answer;
+}
+
 const RESPONSE_OPS = ['range', 'put', 'delete-range', 'txn', 'compact'];
 
 /** Above every depth that validation lets through. */

@@ -1,5 +1,5 @@
-import type { KvRequest, ShardId } from '@kvorum/base';
-import { routeRequest, type ShardMap, shardOfKey } from '@kvorum/shard';
+import { isShardId, type KvRequest, META_SHARD, type ShardId } from '@kvorum/base';
+import { routeRequest, type ShardMap, shardEntryOf, shardOfKey } from '@kvorum/shard';
 
 /** The shard that serves a key. */
 export function shardOf(map: ShardMap, key: Uint8Array): ShardId {
@@ -17,6 +17,12 @@ export function placeRequest(map: ShardMap, request: KvRequest): readonly ShardI
     case 'refused':
       throw route.error;
   }
+}
+
+/** A shard of the map that clients may address: the meta shard holds no client keys. Undefined for any other text. */
+export function dataShardOf(map: ShardMap, text: string): ShardId | undefined {
+  const isData = isShardId(text) && text !== META_SHARD;
+  return isData && shardEntryOf(map, text) !== undefined ? text : undefined;
 }
 
 /** Hex ids of a shard's voters, best leader first. */

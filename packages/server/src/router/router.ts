@@ -2,7 +2,6 @@ import {
   type CompactRequest,
   errorSpec,
   isKvError,
-  isShardId,
   KvError,
   type KvRequest,
   type KvResponse,
@@ -18,11 +17,11 @@ import {
 import { isSerializable } from '@kvorum/mvcc';
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { CommandResult, ReplicaPort } from '@kvorum/replica';
-import { type ShardMap, shardEntryOf } from '@kvorum/shard';
+import type { ShardMap } from '@kvorum/shard';
 import { pause } from '../member/system.ts';
 import { encodeForward, type ForwardedRequest, parseForwardAnswer } from './forward.ts';
 import { mergeRanges } from './merge.ts';
-import { placeRequest, shardOf } from './place.ts';
+import { dataShardOf, placeRequest, shardOf } from './place.ts';
 import { isReadOnly, requestBytes } from './request-facts.ts';
 
 /** How long past its deadline an answer is waited for before the router gives up on its own. */
@@ -123,11 +122,11 @@ export class Router {
   #shardsOf(request: KvRequest, options: RouteOptions): readonly ShardId[] {
     const { shard } = options;
     if (shard === undefined) return placeRequest(this.#parts.map(), request);
-    const known = isShardId(shard) && shardEntryOf(this.#parts.map(), shard) !== undefined;
-    if (!known || shard === META_SHARD) {
+    const known = dataShardOf(this.#parts.map(), shard);
+    if (known === undefined) {
       throw new KvError('KV_NOT_FOUND', `no shard ${shard}`, { details: { shard } });
     }
-    return [shard];
+    return [known];
   }
 
   async #fanOut(
