@@ -66,14 +66,23 @@ export function flag(
 /** The longest that a timer of Node waits; a longer one would fire at once. */
 const DURATION_MS_MAX = 2 ** 31 - 1;
 
+const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+const DURATION = /^\d+(\.\d+)?$|^(\d+(\.\d+)?(ms|s|m|h))+$/;
+
+/** Milliseconds of `250ms`, `5s`, `2h30m` or plain seconds; undefined for any other text. */
+export function durationOf(text: string): number | undefined {
+  if (!DURATION.test(text)) return undefined;
+  let ms = 0;
+  for (const [, count, unit = 's'] of text.matchAll(/([\d.]+)(ms|s|m|h)?/g)) {
+    ms += Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  }
+  return ms;
+}
+
 /** Reads `250ms`, `5s`, `2m` or plain seconds; milliseconds. */
 export function parseDuration(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m)?$/.exec(text);
-  const value = Number(match?.[1]);
-  if (match === null || value <= 0) {
-    throw new InputError(`"${text}" is not a duration`, 'write 500ms, 5s or 2m');
-  }
-  const ms = value * { ms: 1, s: 1000, m: 60_000 }[(match[2] ?? 's') as 'ms' | 's' | 'm'];
+  const ms = durationOf(text) ?? 0;
+  if (!(ms > 0)) throw new InputError(`"${text}" is not a duration`, 'write 500ms, 5s or 2m');
   if (ms <= DURATION_MS_MAX) return ms;
   throw new InputError(`"${text}" is too long a duration`, 'the longest is 35791m, 24 days');
 }

@@ -16,6 +16,7 @@ export {
 } from './leader-placement.ts';
 export {
   changeMembers,
+  knownMember,
   type MemberChange,
   memberNamed,
   moveReplica,

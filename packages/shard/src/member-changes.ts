@@ -31,15 +31,18 @@ export function memberNamed(map: ShardMap, nameOrId: string): MemberEntry | unde
   return found.find(({ state }) => state !== 'leaving') ?? found[0];
 }
 
-function required(map: ShardMap, nameOrId: string): MemberEntry {
+/** The same for a member that must be there. Errors: KV_NOT_FOUND that names those that are. */
+export function knownMember(map: ShardMap, nameOrId: string): MemberEntry {
   const member = memberNamed(map, nameOrId);
   if (member !== undefined) return member;
   const names = map.members.map(({ name }) => name).join(', ');
-  throw new KvError('KV_NOT_FOUND', `no member ${nameOrId} (members: ${names})`);
+  throw new KvError('KV_NOT_FOUND', `no member ${nameOrId} (members: ${names})`, {
+    details: { hint: 'kvctl member list' },
+  });
 }
 
 function staying(map: ShardMap, nameOrId: string): MemberEntry {
-  const member = required(map, nameOrId);
+  const member = knownMember(map, nameOrId);
   if (member.state === 'leaving') throw refuse(`member ${member.name} is being removed already`);
   return member;
 }
@@ -93,7 +96,7 @@ function add(map: ShardMap, member: MemberEntry): ShardMap | undefined {
 }
 
 function remove(map: ShardMap, nameOrId: string): ShardMap | undefined {
-  const member = required(map, nameOrId);
+  const member = knownMember(map, nameOrId);
   if (member.state === 'leaving') return undefined;
   if (map.members.filter(({ state }) => state !== 'leaving').length === 1) {
     throw refuse(`${member.name} is the last member`, 'add another one first');
@@ -105,7 +108,7 @@ function replace(
   map: ShardMap,
   { member: nameOrId, by }: Extract<MemberChange, { kind: 'replace' }>,
 ): ShardMap | undefined {
-  const old = required(map, nameOrId);
+  const old = knownMember(map, nameOrId);
   if (old.id === by.id) throw refuse(`${old.name} cannot replace itself`);
   const isKnown = map.members.some(({ id }) => id === by.id);
   if (old.state === 'leaving') {
@@ -162,7 +165,7 @@ function exclude(
   map: ShardMap,
   { member: nameOrId, cancel }: Extract<MemberChange, { kind: 'exclude' }>,
 ): ShardMap | undefined {
-  const { logExcluded, ...member } = required(map, nameOrId);
+  const { logExcluded, ...member } = knownMember(map, nameOrId);
   if ((logExcluded === true) === !cancel) return undefined;
   if (cancel) return replaced(map, member);
   const next = replaced(map, { ...member, logExcluded: true });
@@ -199,7 +202,7 @@ export function moveReplica(
 ): ShardMap | undefined {
   const entry = shardEntryOf(map, shard);
   if (entry === undefined) throw new KvError('KV_NOT_FOUND', `no shard ${shard}`);
-  const [source, target] = [required(map, from), staying(map, to)];
+  const [source, target] = [knownMember(map, from), staying(map, to)];
   const names = entry.voters.map((id) => memberNamed(map, id)?.name ?? id).join(', ');
   const has = (member: MemberEntry): boolean => entry.voters.includes(member.id);
   if (!has(source)) {

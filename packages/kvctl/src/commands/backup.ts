@@ -137,6 +137,7 @@ async function list(context: Context, where: string, flags: StoreFlags): Promise
   ];
   const head = ['BACKUP', 'FINISHED', 'CLUSTER', 'REVISION', 'SIZE'];
   if (wantsJson(context, flags)) context.io.out(jsonLine({ backups, copies }));
+  else if (rows.length === 0) context.io.err(`no backups and no copies in ${where}\n`);
   else printRows(context, head, rows, undefined);
 }
 

@@ -1,10 +1,11 @@
 import { utf8 } from '@kvorum/base';
 import type { KvorumClient, LogChange, LogPage, LogParams, LogRecordInfo } from '@kvorum/client';
 import { type Command, Option } from 'commander';
-import { type Context, flag, parseCount, parseDuration } from '../context.ts';
+import { type Context, durationOf, flag, parseCount } from '../context.ts';
 import { InputError } from '../exit.ts';
 import { bytesField, jsonLine, shown } from '../output.ts';
 import { drawColumns } from '../table.ts';
+import { memberNames } from './cluster.ts';
 
 const LAST_DEFAULT = 10;
 const WAIT_MS = 900;
@@ -18,7 +19,7 @@ interface LogFlags {
   readonly values?: boolean;
 }
 
-const TIME_HELP = 'TIME is 10m, 2h30m ago as 150m, or 2026-11-21T09:00:00Z.';
+const TIME_HELP = 'TIME is so long ago (10m, 2h30m) or a moment (2026-11-21T09:00:00Z).';
 
 /**
  * `kvctl log tail` and `kvctl log dump`: the records of a shard's log, decoded by a member. Returns the command `log`, for those that stand
@@ -32,7 +33,7 @@ export function addLog(program: Command, context: Context): Command {
     .description('Print the last records and follow')
     .addHelpText(
       'after',
-      `\nGoes on until interrupted or until --count records came. ${TIME_HELP}`,
+      `\nGoes on until interrupted or until --count records came.\n${TIME_HELP}`,
     );
   flag(tail, '--from <offset>', 'begin at this offset');
   flag(tail, '--since <time>', 'begin with records of that time');
@@ -78,14 +79,11 @@ function paramsOf(shard: string, flags: LogFlags): LogParams {
 
 /** So long ago, or a moment. */
 function parseTime(text: string): number {
-  if (/^\d+(\.\d+)?(ms|s|m|h)?$/.test(text)) {
-    const hours = /^(\d+(?:\.\d+)?)h$/.exec(text);
-    const agoMs = hours === null ? parseDuration(text) : Number(hours[1]) * 3_600_000;
-    return Math.max(0, Math.round(Date.now() - agoMs));
-  }
+  const agoMs = durationOf(text);
+  if (agoMs !== undefined) return Math.max(0, Math.round(Date.now() - agoMs));
   const moment = Date.parse(text);
   if (Number.isNaN(moment)) {
-    throw new InputError(`"${text}" is no time`, 'write 10m (ago) or 2026-11-21T09:00:00Z');
+    throw new InputError(`"${text}" is no time`, 'write 10m, 2h30m (ago) or 2026-11-21T09:00:00Z');
   }
   return moment;
 }
@@ -100,15 +98,26 @@ async function run(context: Context, params: LogParams, extent: Extent): Promise
   const { to = Number.POSITIVE_INFINITY } = extent;
   await context.withClient(async (client) => {
     let left = extent.limit;
+    const print = await printer(context, client);
     for await (const page of pages(context, client, params, extent.follow)) {
       for (const record of page.records) {
         if (left <= 0 || record.offset >= to) return;
-        context.io.out(printRecord(context, page, record));
+        context.io.out(print(page, record));
         left -= 1;
       }
       if (left <= 0) return;
     }
   });
+}
+
+/** Makes JSON of a record, or text with the names of members. */
+async function printer(
+  context: Context,
+  client: KvorumClient,
+): Promise<(page: LogPage, record: LogRecordInfo) => string> {
+  if (context.globals().format === 'json') return (page, record) => jsonLine(jsonOf(page, record));
+  const names = await memberNames(client, context);
+  return (_page, record) => recordText(record, names);
 }
 
 /** Page after page: up to the end that was there first, or on and on. */
@@ -135,9 +144,9 @@ async function* pages(
 
 const timeText = (timeMs: number): string => new Date(timeMs).toISOString();
 
-/** One line for the record and one for each change, or a line of JSON. */
-function printRecord(context: Context, page: LogPage, record: LogRecordInfo): string {
-  if (context.globals().format === 'json') return jsonLine(jsonOf(page, record));
+/** One line for the record and one for each change. Members that are gone have no name any more, only their id. */
+function recordText(record: LogRecordInfo, names: ReadonlyMap<string, string>): string {
+  const named = (ids: readonly string[]): string => ids.map((id) => names.get(id) ?? id).join(',');
   if (record.unreadable !== undefined && record.kind === '') {
     return `${record.offset} unreadable: ${record.unreadable}\n`;
   }
@@ -146,15 +155,15 @@ function printRecord(context: Context, page: LogPage, record: LogRecordInfo): st
     record.offset,
     timeText(record.timeMs),
     record.kind,
-    `term ${record.term} leader ${record.leader} seq ${record.seq}`,
+    `term ${record.term} leader ${named([record.leader])} seq ${record.seq}`,
     `${record.verdict}${reason === undefined ? '' : ` (${reason})`}`,
     ...(revisions === 0 ? [] : [`revisions ${baseRevision + 1}-${baseRevision + revisions}`]),
     ...(compactRevision === undefined ? [] : [`compacted ${compactRevision}`]),
     ...(compactedBy === undefined ? [] : [`by ${compactedBy}`]),
-    ...(record.voters === undefined ? [] : [`voters ${record.voters.join(',')}`]),
+    ...(record.voters === undefined ? [] : [`voters ${named(record.voters)}`]),
     ...(record.learners === undefined || record.learners.length === 0
       ? []
-      : [`learners ${record.learners.join(',')}`]),
+      : [`learners ${named(record.learners)}`]),
     ...(record.unreadable === undefined ? [] : [`unreadable: ${record.unreadable}`]),
   ];
   return `${words.join(' ')}\n${(record.changes ?? []).map(printChange).join('')}`;
@@ -215,7 +224,7 @@ export function addAudit(program: Command, context: Context): void {
     .addHelpText(
       'after',
       `\nThe key may be written as --key KEY too. Reads the log as far back as it reaches, and says
-where it begins. ${TIME_HELP}`,
+where it begins.\n${TIME_HELP}`,
     );
   command.addOption(new Option(`${AUDIT_KEY_FLAG} <key>`).hideHelp());
   flag(command, '--since <time>', 'only changes since then');

@@ -54,6 +54,10 @@ function viewText(view: RecoveryView, from: string | undefined): string {
   const chosen = from ?? choice?.member;
   const lines = [`Shard ${shard}, generation ${view.generation} of its log`];
   lines.push(drawTable(HEAD, view.replicas.map(replicaRow)).trimEnd());
+  if (view.replicas.some(({ leads }) => leads === true) && refused !== undefined) {
+    // Nothing is wrong: no replica has to be chosen.
+    return `${lines.join('\n')}\n${refused}\n`;
+  }
   if (choice !== undefined) lines.push(`Suggested: ${choice.member} (${choice.why})`);
   if (chosen !== undefined && losses.length > 0) {
     lines.push(`Lost when the shard goes on from ${chosen}:`, ...losses.map(lossLine));

@@ -15,9 +15,9 @@ function copiedOf({ phase, next, sourceRevision }: MoveInfo): string {
   return `${Math.min(100, Math.floor((100 * next) / (sourceRevision + 1)))}%`;
 }
 
-function printMoves(context: Context, moves: readonly MoveInfo[]): void {
+function printMoves(context: Context, moves: readonly MoveInfo[], none: string): void {
   if (moves.length === 0 && context.globals().format !== 'json') {
-    context.io.out('no slots are moving\n');
+    context.io.out(`${none}\n`);
     return;
   }
   const rows = moves.map((move) => [
@@ -42,7 +42,8 @@ async function begin(
 ): Promise<void> {
   const moves = await context.withClient((client) => client.reshard(params, context.call()));
   if (flags.wait !== true || moves.length === 0) {
-    printMoves(context, moves);
+    const isAbort = params.action === 'abort';
+    printMoves(context, moves, isAbort ? 'no slots are moving' : 'no slots have to move');
     return;
   }
   await waitForMoves(context);
@@ -73,7 +74,7 @@ export function addReshard(shard: Command, context: Context): void {
     .action((text: string, flags: { wait?: boolean }) =>
       begin(context, { action: 'scale', shards: parseCount(text) }, flags),
     );
-  command('split', 'Move half of a shard into a new one')
+  command('split', 'Move half of the load of a shard, or of its size, into a new one')
     .argument('<shard>')
     .action((id: string, flags: { wait?: boolean }) =>
       begin(context, { action: 'split', shard: id }, flags),
@@ -84,7 +85,7 @@ export function addReshard(shard: Command, context: Context): void {
     .action((from: string, to: string, flags: { wait?: boolean }) =>
       begin(context, { action: 'merge', shard: from, to }, flags),
     );
-  command('rebalance', 'Spread the slots evenly over the shards there are').action(
+  command('rebalance', 'Even out the load and the size of the shards there are').action(
     (flags: { wait?: boolean }) => begin(context, { action: 'rebalance' }, flags),
   );
   command(
@@ -107,7 +108,7 @@ async function showStatus(context: Context, wait: boolean): Promise<void> {
     context.io.out(jsonLine({ settled: pending.length === 0, pending, moves }));
     return;
   }
-  if (moves.length > 0) printMoves(context, moves);
+  if (moves.length > 0) printMoves(context, moves, '');
   if (pending.length > 0) context.io.out(pending.map((line) => `${line}\n`).join(''));
   else {
     const count = shards.filter(({ slots }) => slots.length > 0).length;

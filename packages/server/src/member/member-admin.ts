@@ -1,6 +1,7 @@
 import { formatId, isShardId, KvError, memberId } from '@kvorum/base';
 import {
   changeMembers,
+  knownMember,
   type MemberChange,
   type MemberEntry,
   memberNamed,
@@ -32,9 +33,12 @@ function freshId(): string {
 }
 
 function checkAddress(address: string, what: string): string {
-  const { port } = splitAddress(address.replace(/^https?:\/\//, ''));
-  if (Number.isInteger(port) && port > 0 && port <= 65_535) return address;
-  throw new KvError('KV_INVALID_ARGUMENT', `${what} must be host:port: ${address}`);
+  try {
+    if (splitAddress(address.replace(/^https?:\/\//, '')).port > 0) return address;
+  } catch {
+    // no address at all: refused likewise
+  }
+  throw new KvError('KV_INVALID_ARGUMENT', `${what} must be host:port, not "${address}"`);
 }
 
 /** Changes the members in the shard map on behalf of an operator; what follows from it the members drive by themselves. */
@@ -117,8 +121,7 @@ export class MemberAdmin {
   /** A member of the map, a new one at given addresses, or the same one with an empty disk. */
   #successor(map: ShardMap, params: MemberChangeParams, newId: string): MemberEntry {
     const { member, by, peer, client, zone } = params;
-    const old = memberNamed(map, member);
-    if (old === undefined) throw new KvError('KV_NOT_FOUND', `no member ${member}`);
+    const old = knownMember(map, member);
     const known = by === undefined ? undefined : memberNamed(map, by);
     if (known !== undefined && known.id !== old.id) return known;
     if (by !== undefined && by !== old.name && (peer === undefined || client === undefined)) {

@@ -10,8 +10,8 @@ import {
   type RecoveryReport,
 } from '@kvorum/replica';
 import {
+  knownMember,
   type MemberEntry,
-  memberNamed,
   recoverShard,
   type ShardEntry,
   type ShardMap,
@@ -71,7 +71,7 @@ export class ShardRecovery {
       report === undefined ? [] : [{ member: member.name, report }],
     );
     const choice = chooseReplica(found, entry.voters.length);
-    const from = params.from === undefined ? choice?.member : nameOf(map, params.from);
+    const from = params.from === undefined ? choice?.member : knownMember(map, params.from).name;
     const chosen = found.find(({ member }) => member === from);
     const silent = answers.filter(({ report }) => report === undefined).length;
     const refused = refusalOf(entry, found, chosen, from) ?? minorityRefusal(entry, silent);
@@ -128,8 +128,7 @@ export class ShardRecovery {
     const revision = Math.max(...found.map(({ report }) => report.revision)) + REVISION_BUMP;
     if (entry.id === META_SHARD) return this.#applyToMeta(entry, chosen, revision);
     await editor.update((map) => {
-      const member = memberNamed(map, chosen.member)?.id;
-      if (member === undefined) throw new KvError('KV_NOT_FOUND', `no member ${chosen.member}`);
+      const member = knownMember(map, chosen.member).id;
       const present = shardEntryOf(map, entry.id);
       const { generation: from } = entry;
       const genesis = { member, index, revision };
@@ -212,13 +211,6 @@ export class ShardRecovery {
       return { member, error: error instanceof Error ? error.message : String(error) };
     }
   }
-}
-
-function nameOf(map: ShardMap, nameOrId: string): string {
-  const member = memberNamed(map, nameOrId);
-  if (member !== undefined) return member.name;
-  const names = map.members.map(({ name }) => name).join(', ');
-  throw new KvError('KV_NOT_FOUND', `no member ${nameOrId} (members: ${names})`);
 }
 
 function refusalOf(
