@@ -155,8 +155,7 @@ export class ShardRecovery {
   ): Promise<Pick<RecoveryView, 'applied' | 'generation' | 'revision'>> {
     const map = this.#parts.map();
     const generation = entry.generation + 1;
-    const member = memberNamed(map, chosen.member)?.id;
-    if (member === undefined) throw new KvError('KV_NOT_FOUND', `no member ${chosen.member}`);
+    const member = knownMember(map, chosen.member).id;
     const asked = map.members.map(async ({ id }) => {
       const account = await this.#metaStep(id, { step: 'leave', generation });
       return account.generation === generation ? id : undefined;
