@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { connect, type KvorumClient } from '@kvorum/client';
 import type { Bench } from './bench.ts';
@@ -7,7 +6,7 @@ import { type Disturbance, type Disturbed, disturb, disturbedRow, IN_FLIGHT } fr
 import { metricsOf } from './member-metrics.ts';
 import { progress, type Started, sleep, waitUntil } from './processes.ts';
 import { REPO_ROOT } from './repo-root.ts';
-import { notMeasured, type RowResult } from './rows.ts';
+import type { RowResult } from './rows.ts';
 import type { Filled } from './systems.ts';
 
 const KVCTL = join(REPO_ROOT, 'packages/kvctl/dist/main.js');
@@ -171,12 +170,6 @@ export function duringCompactionRow(bench: Bench): Promise<RowResult> {
   });
 }
 
-/** Whether this build of kvctl can change the number of shards. */
-function canScale(): boolean {
-  const help = execFileSync(process.execPath, [KVCTL, 'shard', '--help'], { encoding: 'utf8' });
-  return /^ +scale /m.test(help);
-}
-
 function reshard(
   { bench, filled }: Place,
   shards: number,
@@ -202,12 +195,7 @@ function reshard(
   };
 }
 
-export async function duringReshardRow(bench: Bench): Promise<RowResult> {
-  if (!canScale()) {
-    const reason = 'this kvctl has no "shard scale"';
-    progress(`SKIPPED: during-reshard: ${reason}`);
-    return notMeasured('during-reshard', 'SKIPPED', reason);
-  }
+export function duringReshardRow(bench: Bench): Promise<RowResult> {
   return withPlace(bench, async (place) => {
     const runs: Disturbed = { quiet: [], during: [], seconds: [] };
     await disturb(bench, place.side, reshard(place, TARGET_SHARDS), runs);

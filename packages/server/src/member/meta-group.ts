@@ -38,7 +38,7 @@ export class MetaGroup {
   #known: MetaGeneration;
   #opening: MetaOpening | undefined;
   #opened: (replica: Replica) => void = () => undefined;
-  #reopening: Promise<void> | undefined;
+  #isReopening = false;
   #steps: Promise<unknown> = Promise.resolve();
 
   /** Errors: KV_DATA_DIR. */
@@ -116,8 +116,10 @@ export class MetaGroup {
     this.#known = next;
     logger.warn({ ...next, shard: META_SHARD }, 'the meta group goes to another generation');
     await manager.close(META_SHARD);
-    this.#reopening ??= this.#reopen().finally(() => {
-      this.#reopening = undefined;
+    if (this.#isReopening) return;
+    this.#isReopening = true;
+    void this.#reopen().finally(() => {
+      this.#isReopening = false;
     });
   }
 

@@ -165,7 +165,7 @@ export class ShardRecovery {
     const count = entry.voters.filter((id) => left.includes(id)).length;
     const needed = quorumSize(entry.voters.length);
     if (count < needed || !left.includes(member)) {
-      const [failed] = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+      const failed = settled.find((one) => one.status === 'rejected')?.reason as unknown;
       const why = failed instanceof Error ? `: ${failed.message}` : '';
       const text = `${count} of ${entry.voters.length} voters left generation ${entry.generation}, and ${needed} have to, ${chosen.member} among them${why}`;
       throw new KvError('KV_UNAVAILABLE', text, {
