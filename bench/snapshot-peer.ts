@@ -13,7 +13,7 @@ import {
 import { encodeMeta, headKey, initialMeta, META_KEY, revisionKey } from '@kvorum/mvcc';
 import { openPeerTransport, type TcpPeerTransport } from '@kvorum/peer-tcp';
 import type { StateStore, StateStores } from '@kvorum/ports';
-import { createPaces, SnapshotInstall, SnapshotSource } from '@kvorum/replica';
+import { createPaces, SNAPSHOT_FORM, SnapshotInstall, SnapshotSource } from '@kvorum/replica';
 import { systemClock, systemRng } from '@kvorum/server';
 import { openLevelStores } from '@kvorum/store-level';
 import type { PeerAnswer, PeerRequest, Spent } from './snapshot-peer-messages.ts';
@@ -101,11 +101,10 @@ class SnapshotPeer {
     return this.#transport.address.port;
   }
 
-  async fill(keys: number, valueBytes: number): Promise<number> {
+  async fill(keys: number, valueBytes: number): Promise<void> {
     const store = await this.#stores.open(STORE);
     await fill(store, keys, valueBytes);
     this.#store = store;
-    const storeBytes = await store.sizeBytes();
     this.#source = new SnapshotSource({
       options: {
         shardUid: SHARD_UID,
@@ -119,24 +118,32 @@ class SnapshotPeer {
       follows: () => true,
       isBegun: () => true,
       acceptedOffset: () => OFFSET,
-      storeBytes: () => storeBytes,
-      view: async () => ({ view: store.readView(), meta: { ...initialMeta(), offset: OFFSET } }),
+      image: async () => {
+        const { image, view } = await store.image();
+        await view.close();
+        return { image, meta: { ...initialMeta(), offset: OFFSET } };
+      },
       pinned: SILENT,
     });
-    return storeBytes;
   }
 
   /** Takes the whole copy and throws it away: what the source alone can give. */
   async drain(): Promise<number> {
     const source = this.#source;
-    const begin = { kind: 'snapshot-begin', shardUid: SHARD_UID, generation: 0, start: 0 };
+    const begin = {
+      kind: 'snapshot-begin',
+      form: SNAPSHOT_FORM,
+      shardUid: SHARD_UID,
+      generation: 0,
+      start: 0,
+    };
     const begun = await source?.answer(this.#self, begin);
     if (begun?.kind !== 'snapshot') throw new Error(`no snapshot but ${begun?.kind}`);
     let bytes = 0;
     for (let seq = 0; ; seq += 1) {
       const chunk = await source?.answer(this.#self, { kind: 'snapshot-chunk', id: begun.id, seq });
       if (chunk?.kind !== 'chunk') throw new Error(`no chunk but ${chunk?.kind}`);
-      bytes += chunk.rows.length;
+      bytes += chunk.bytes.length;
       if (chunk.done) break;
     }
     await source?.answer(this.#self, { kind: 'snapshot-end', id: begun.id });
@@ -161,6 +168,8 @@ class SnapshotPeer {
         place: {
           open: () => this.#stores.open(STORE),
           openSide: () => this.#stores.openSide(STORE),
+          receiveSide: (layout, note) => this.#stores.receiveSide(STORE, layout, note),
+          resumeSide: () => this.#stores.resumeSide(STORE),
           adoptSide: () => this.#stores.adoptSide(STORE),
           removeSide: () => this.#stores.removeSide(STORE),
         },

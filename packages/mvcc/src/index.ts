@@ -41,7 +41,6 @@ export {
   HARD_STATE_KEY,
   type Head,
   headKey,
-  INSTALL_KEY,
   isRow,
   MEMBERSHIP_KEY,
   META_KEY,

@@ -73,8 +73,6 @@ export const rowPrefixes: { readonly head: number; readonly revision: number } =
   head: PREFIX_HEAD,
   revision: PREFIX_REVISION,
 };
-/** How far a snapshot's install has come, in the side store it is put together in; never in a replica's own store. */
-export const INSTALL_KEY: Uint8Array = new Uint8Array([0x70]); // p
 /** Prefix of leases (`l`), their attachments (`a`), sessions (`s`) and transaction intents (`x`). */
 export const STATE_PREFIXES: {
   readonly attachment: number;

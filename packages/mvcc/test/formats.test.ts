@@ -24,7 +24,6 @@ import {
   encodeWriteSet,
   HARD_STATE_KEY,
   headKey,
-  INSTALL_KEY,
   initialMeta,
   MEMBERSHIP_KEY,
   META_KEY,
@@ -99,7 +98,7 @@ function expectGolden(name: string, bytes: Uint8Array): void {
 }
 
 it('every row of its own kind has a key of its own', () => {
-  const single = { COMPACTION_KEY, HARD_STATE_KEY, INSTALL_KEY, MEMBERSHIP_KEY, META_KEY };
+  const single = { COMPACTION_KEY, HARD_STATE_KEY, MEMBERSHIP_KEY, META_KEY };
   const keys = Object.values({ ...single, REVISION_TIMES_KEY, SHARD_TIME_KEY });
   const first = [
     ...keys.map((key) => key[0]),

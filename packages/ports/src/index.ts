@@ -15,10 +15,12 @@ export type { SnapshotInfo, SnapshotStore } from './snapshot-store.ts';
 export type {
   ReadView,
   ScanOptions,
+  SideImage,
   StateReader,
   StateStore,
   StateStores,
   StoreBatch,
+  StoreImage,
   StoreRange,
   StoreRow,
 } from './state-store.ts';

@@ -33,6 +33,34 @@ export interface StoreBatch {
 }
 
 /**
+ * A store as it was at one moment, as bytes that stores of the same kind make a store of again: a copy of it costs no more than moving the
+ * bytes. Until it is closed it keeps disk space that the store itself has given back.
+ */
+export interface StoreImage {
+  /** What the receiving stores must know before the first byte comes. */
+  readonly layout: Uint8Array;
+  readonly bytes: number;
+  /** Up to `length` bytes from `from` on; fewer only at the end. Rejects with KV_STOPPED once image or store is closed. */
+  read(from: number, length: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** A side store that an image is received into, front to back. */
+export interface SideImage {
+  /** Where the next byte belongs. */
+  readonly received: number;
+  /** As it was last saved. */
+  readonly note: Uint8Array;
+  /** Appends; one call at a time. What the image's layout leaves no room for is refused. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** What was written so far and this note survive a crash of the machine, both or neither. */
+  save(note: Uint8Array): Promise<void>;
+  /** The last byte is there: saves, and from now on `openSide` opens the store. */
+  complete(note: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
  * The ordered, durable store of one replica. The contract suite is `testkit/src/contract/state-store.ts`.
  *
  * A write is atomic: after a crash all of it is there or nothing. Without `sync` a crash of the process or of the machine may lose the
@@ -43,6 +71,8 @@ export interface StateStore extends StateReader {
   /** Resolves when everything written before this call survives a crash of the machine. */
   sync(): Promise<void>;
   readView(): ReadView;
+  /** An image and a view of one moment, with everything written before the call; each is closed for itself. Writes wait a little meanwhile. */
+  image(): Promise<{ readonly image: StoreImage; readonly view: ReadView }>;
   /**
    * Gives back the disk space of what was deleted from a range, at the cost of rewriting what is left in it. Reads and writes go on.
    * Rejects with KV_STOPPED when the store is closed.
@@ -61,8 +91,12 @@ export interface StateStore extends StateReader {
  */
 export interface StateStores {
   open(name: string): Promise<StateStore>;
-  /** Opens the side store of a name, as an interrupted process left it, else empty. */
+  /** Opens the side store of a name, as an interrupted process left it, else empty. An image in it must be complete. */
   openSide(name: string): Promise<StateStore>;
+  /** Begins the side store of a name anew, to be filled from an image of this layout. Errors: KV_CORRUPT, a layout of another kind of stores. */
+  receiveSide(name: string, layout: Uint8Array, note: Uint8Array): Promise<SideImage>;
+  /** Goes on with an image where it was last saved; undefined when there is none, or nothing whole of it. */
+  resumeSide(name: string): Promise<SideImage | undefined>;
   /**
    * Makes the side store of a name its store, in place of the former one, which is deleted. Both must be closed. After a crash at any
    * moment the next `open` finds the former store whole or the adopted one whole and synced; when this resolves, the adopted one.

@@ -47,6 +47,7 @@ export {
   type InstallStatus,
   SnapshotInstall,
 } from './snapshot-install.ts';
+export { SNAPSHOT_FORM } from './snapshot-messages.ts';
 export { SnapshotSource, type SnapshotSourceHost } from './snapshot-source.ts';
 export type { SnapshotView } from './snapshot-view.ts';
 export type { SpaceAccount } from './space.ts';

@@ -8,11 +8,10 @@ import type { StateMachine } from './state-machine.ts';
 
 export interface LogKeepingHost {
   readonly options: ReplicaOptions;
-  readonly machine: Pick<StateMachine, 'offset' | 'view'>;
+  readonly machine: Pick<StateMachine, 'offset' | 'image'>;
   readonly raft: () => RaftStatus;
   /** This replica follows its log and is neither halted nor stopped. */
   readonly follows: () => boolean;
-  readonly storeBytes: () => number;
   /** What the core is to tell its leader: synced up to `offset`; the log behind `pin` is needed. */
   readonly tell: (offset: LogOffset, pin: LogOffset | undefined) => void;
   readonly broken: (error: unknown) => void;
@@ -44,7 +43,7 @@ export class LogKeeping {
       ...host,
       acceptedOffset: () => raft().accepted.offset,
       isBegun: () => raft().accepted.generation === options.generation,
-      view: () => machine.view(),
+      image: () => machine.image(),
       pinned: tell,
     });
     this.#truncation = new LogTruncation(

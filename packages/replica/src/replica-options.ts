@@ -1,6 +1,6 @@
 import type { LeaderId, Limits, LogOffset, MemberId, ShardId } from '@kvorum/base';
 import type { SlotSpace } from '@kvorum/mvcc';
-import type { Clock, Rng, SharedLog, StateStore } from '@kvorum/ports';
+import type { Clock, Rng, SharedLog, SideImage, StateStore } from '@kvorum/ports';
 import type { ReplicaMetrics } from './api.ts';
 import type { AutoCompactionPolicy } from './auto-compaction.ts';
 import type { GenesisPlan } from './genesis-writer.ts';
@@ -31,6 +31,8 @@ export interface ShardTransport {
 export interface ReplicaPlace {
   readonly open: () => Promise<StateStore>;
   readonly openSide: () => Promise<StateStore>;
+  readonly receiveSide: (layout: Uint8Array, note: Uint8Array) => Promise<SideImage>;
+  readonly resumeSide: () => Promise<SideImage | undefined>;
   readonly adoptSide: () => Promise<void>;
   readonly removeSide: () => Promise<void>;
 }

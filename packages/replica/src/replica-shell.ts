@@ -123,7 +123,6 @@ export class ReplicaShell {
       machine,
       raft: () => this.#raft.status(),
       follows: () => this.#standing.follows,
-      storeBytes: () => this.#measure.bytes,
       tell: (offset, pin) => this.#runner.input({ kind: 'durable', offset, pin }),
       broken: (error) => this.#broken(error),
     });

@@ -66,6 +66,8 @@ export class ReplicaStores {
     return {
       open: () => this.#stores.open(name),
       openSide: () => this.#stores.openSide(name),
+      receiveSide: (layout, note) => this.#stores.receiveSide(name, layout, note),
+      resumeSide: () => this.#stores.resumeSide(name),
       adoptSide: () => this.#stores.adoptSide(name),
       removeSide: () => this.#stores.removeSide(name),
     };

@@ -7,7 +7,7 @@ import {
   type TxnRequest,
   type WatchRequest,
 } from '@kvorum/base';
-import { HARD_STATE_KEY, INSTALL_KEY } from '@kvorum/mvcc';
+import { HARD_STATE_KEY } from '@kvorum/mvcc';
 import type { StateStore } from '@kvorum/ports';
 import type { Membership } from '@kvorum/raft';
 import type {
@@ -231,7 +231,6 @@ class ReplicaLife implements Replica {
     const side = await place.openSide();
     await side.write(
       (batch) => {
-        batch.delete(INSTALL_KEY);
         if (hardRow !== undefined) batch.put(HARD_STATE_KEY, hardRow);
       },
       { sync: true },

@@ -1,20 +1,22 @@
 import { equalBytes, type LogOffset, type MemberId } from '@kvorum/base';
-import { decodeMeta, INSTALL_KEY, META_KEY } from '@kvorum/mvcc';
-import type { StateStore } from '@kvorum/ports';
+import { decodeMeta, HARD_STATE_KEY, META_KEY } from '@kvorum/mvcc';
+import type { SideImage } from '@kvorum/ports';
 import { decodeProgress, encodeProgress, type InstallProgress } from './install-progress.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import {
   parseSnapshotAnswer,
+  SNAPSHOT_FORM,
   type SnapshotAnswer,
   type SnapshotRequest,
 } from './snapshot-messages.ts';
-import { decodeRows } from './snapshot-rows.ts';
 
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 5000;
 /** A source that fails so often in a row is given up for another one. */
 const FAILURES_MAX = 5;
 const DIGEST_BYTES = 32;
+/** So often what has come is synced to the disk, and need not come again after a crash. */
+const SAVE_CHUNKS = 32;
 
 /** What an install needs of its replica. */
 export type InstallOptions = Pick<
@@ -46,8 +48,7 @@ export interface InstallStatus {
   /** Undefined while a source is looked for. */
   readonly source: MemberId | undefined;
   readonly receivedBytes: number;
-  readonly receivedRows: number;
-  /** About how many bytes there are in all; 0 = not known. */
+  /** How many bytes there are in all; 0 = not known. */
   readonly totalBytes: number;
   readonly attempts: number;
 }
@@ -57,11 +58,17 @@ class TransferFailure extends Error {
   override readonly name = 'TransferFailure';
 }
 
+interface Transfer {
+  readonly image: SideImage;
+  readonly progress: InstallProgress;
+}
+
 type Chunk = Extract<SnapshotAnswer, { kind: 'chunk' }>;
 
 /**
- * Brings a peer's snapshot into the side store: chunk by chunk, each checked, with how far it came in the same batch, so that a broken
- * connection or a crash goes on where it stood. When the source no longer holds the snapshot everything begins anew, here or elsewhere.
+ * Brings a peer's snapshot, the image of its store, into the side store: chunk by chunk, each checked, with how far it came saved beside it,
+ * so that after a broken connection or a crash it goes on from there. When the source no longer holds the snapshot everything begins anew,
+ * here or elsewhere.
  */
 export class SnapshotInstall {
   readonly #host: InstallHost;
@@ -70,10 +77,11 @@ export class SnapshotInstall {
   #wake: () => void = () => undefined;
   #abort: AbortController | undefined;
   #failures = 0;
+  /** Whose snapshot came to nothing: it is asked last. */
+  #shunned: MemberId | undefined;
   #status: InstallStatus = {
     source: undefined,
     receivedBytes: 0,
-    receivedRows: 0,
     totalBytes: 0,
     attempts: 0,
   };
@@ -109,80 +117,71 @@ export class SnapshotInstall {
 
   /** Whether the side store holds a whole snapshot afterwards. */
   async #attempt(): Promise<boolean> {
-    const { logger, place } = this.#options;
     this.#status = { ...this.#status, attempts: this.#status.attempts + 1 };
     try {
-      const side = await place.openSide();
-      try {
-        const left = await this.#left(side);
-        if (left !== undefined) return await this.#pull(side, left);
-      } finally {
-        await side.close();
-      }
-      await place.removeSide();
-      return await this.#fresh();
+      const transfer = (await this.#left()) ?? (await this.#begin());
+      if (transfer === undefined) return false;
+      await this.#finish(await this.#pull(transfer));
+      return true;
     } catch (error) {
       if (this.#stopped) return false;
       const reason = error instanceof Error ? error.message : String(error);
-      logger.warn({ reason, ...this.#plainStatus() }, 'snapshot install interrupted');
+      this.#options.logger.warn({ reason, ...this.#plainStatus() }, 'snapshot install interrupted');
       return false;
     }
   }
 
   /** What an earlier attempt left, unless it is of no more use. */
-  async #left(side: StateStore): Promise<InstallProgress | undefined> {
-    const [row, metaRow] = await side.getMany([INSTALL_KEY, META_KEY]);
-    const progress = decodeProgress(row);
-    if (progress === undefined || progress.offset + 1 < this.#host.start()) return undefined;
-    if (progress.done) return this.#isOfThisGeneration(metaRow) ? progress : undefined;
-    const wanted = this.#host.candidates().includes(progress.source);
-    return wanted && this.#failures < FAILURES_MAX ? progress : undefined;
+  async #left(): Promise<Transfer | undefined> {
+    const image = await this.#options.place.resumeSide();
+    if (image === undefined) return undefined;
+    const progress = decodeProgress(image.note);
+    const isWhole = progress?.bytes === image.received;
+    if (progress !== undefined && isWhole && this.#isOfUse(progress)) return { image, progress };
+    await image.close();
+    return undefined;
   }
 
-  /** The shard may have been recovered while a whole snapshot waited to be adopted. */
-  #isOfThisGeneration(metaRow: Uint8Array | undefined): boolean {
-    const meta = metaRow === undefined ? undefined : decodeMeta(metaRow);
-    return meta?.ok === true && meta.value.generation === this.#options.generation;
-  }
-
-  async #fresh(): Promise<boolean> {
-    this.#failures = 0;
-    const begun = await this.#begin();
-    if (begun === undefined || this.#stopped) return false;
-    const side = await this.#options.place.openSide();
-    try {
-      return await this.#pull(side, begun);
-    } finally {
-      await side.close();
-    }
+  #isOfUse({ done, offset, source }: InstallProgress): boolean {
+    if (offset + 1 < this.#host.start() || this.#failures >= FAILURES_MAX) return false;
+    return done || this.#host.candidates().includes(source);
   }
 
   /** Asks one candidate after the other; undefined when none gives a snapshot now. */
-  async #begin(): Promise<InstallProgress | undefined> {
-    const { shardUid, generation, logger } = this.#options;
+  async #begin(): Promise<Transfer | undefined> {
+    this.#failures = 0;
+    const { shardUid, generation, logger, place } = this.#options;
     const start = this.#host.start();
     const candidates = this.#host.candidates();
-    this.#status = { ...this.#status, source: undefined, receivedBytes: 0, receivedRows: 0 };
+    const inOrder = [...candidates].sort((a, b) => Number(this.#shuns(a)) - Number(this.#shuns(b)));
+    this.#status = { ...this.#status, source: undefined, receivedBytes: 0 };
+    const request = { kind: 'snapshot-begin', form: SNAPSHOT_FORM, shardUid, generation } as const;
     let behind = 0;
-    for (const source of candidates) {
+    for (const source of inOrder) {
       if (this.#stopped) return undefined;
-      const request = { kind: 'snapshot-begin', shardUid, generation, start } as const;
-      const answer = await this.#ask(source, request).catch(() => undefined);
+      const answer = await this.#ask(source, { ...request, start }).catch(() => undefined);
       if (answer?.kind === 'refused' && answer.why === 'behind') behind += 1;
       if (answer?.kind !== 'snapshot' || answer.offset + 1 < start) continue;
-      const { id, offset, bytes: totalBytes } = answer;
+      const { id, offset, bytes: totalBytes, layout } = answer;
       this.#status = { ...this.#status, source, totalBytes };
       logger.info({ ...this.#plainStatus(), offset, id }, 'snapshot install begins');
       const whole = new Uint8Array(DIGEST_BYTES);
-      return { source, id, offset, seq: 0, bytes: 0, rows: 0, done: false, whole };
+      const progress = { source, id, offset, seq: 0, bytes: 0, done: false, whole };
+      this.#shunned = source;
+      return { image: await place.receiveSide(layout, encodeProgress(progress)), progress };
     }
     if (behind === candidates.length && start === this.#host.start()) this.#host.lost();
     return undefined;
   }
 
+  #shuns(member: MemberId): boolean {
+    return member === this.#shunned;
+  }
+
   /** Receives what is missing. Throws TransferFailure when going on later may help. */
-  async #pull(side: StateStore, from: InstallProgress): Promise<boolean> {
+  async #pull({ image, progress: from }: Transfer): Promise<InstallProgress> {
     let progress = from;
+    let written = from;
     this.#show(progress);
     const { clock } = this.#options;
     let next = progress.done ? undefined : this.#fetch(progress);
@@ -193,30 +192,41 @@ export class SnapshotInstall {
         const chunk = await next;
         next = undefined;
         if (chunk === undefined) return this.#expired();
-        const whole = this.#check(progress, chunk);
-        const received = { ...progress, seq: progress.seq + 1, whole };
-        // The next one travels and is taken apart while this one is written.
+        const received = this.#received(progress, chunk);
+        // The next one travels and is checked while this one is written.
         if (!chunk.done) {
           next = this.#fetch(received);
           next.catch(() => undefined); // seen when it is awaited
         }
-        const stored = this.#store(side, received, chunk);
-        stored.written.catch(() => undefined); // seen when it is awaited; the one before it may fail first
         await writing;
-        writing = stored.written;
-        progress = stored.progress;
+        writing = this.#store(image, received, chunk.bytes).then(() => {
+          written = received;
+        });
+        writing.catch(() => undefined); // seen when it is awaited
+        progress = received;
         this.#failures = 0;
         this.#show(progress);
-        await this.#throttle(sinceMs, chunk.rows.length);
+        await this.#throttle(sinceMs, chunk.bytes.length);
       }
-    } finally {
       await writing;
+      return progress;
+    } catch (error) {
+      await writing.catch(() => undefined);
+      await this.#save(image, written);
+      throw error;
+    } finally {
+      await image.close();
     }
-    return this.#finish(side, progress);
+  }
+
+  /** The next attempt goes on from there, be it in another process. */
+  async #save(image: SideImage, written: InstallProgress): Promise<void> {
+    if (written.done || image.received !== written.bytes) return;
+    await image.save(encodeProgress(written)).catch(() => undefined); // then from an earlier one
   }
 
   /** The source gave the snapshot up: nothing of it can be used without its rest. */
-  #expired(): false {
+  #expired(): never {
     this.#failures = FAILURES_MAX;
     throw new TransferFailure('the source no longer holds the snapshot');
   }
@@ -234,51 +244,51 @@ export class SnapshotInstall {
     }
   }
 
-  /** Returns the digest over everything up to this chunk. */
-  #check(progress: InstallProgress, chunk: Chunk): Uint8Array {
+  /** How far it came with this chunk. Throws TransferFailure when it is not what was sent. */
+  #received(progress: InstallProgress, { seq, bytes, digest, whole, done }: Chunk): InstallProgress {
     const { sha256 } = this.#options;
-    const digest = sha256(chunk.rows);
-    const whole = sha256(progress.whole, digest);
-    if (equalBytes(digest, chunk.digest) && equalBytes(whole, chunk.whole)) return whole;
-    this.#failures += 1;
-    throw new TransferFailure(`chunk ${chunk.seq} does not match its checksum`);
+    const found = sha256(bytes);
+    if (!equalBytes(found, digest) || !equalBytes(sha256(progress.whole, found), whole)) {
+      this.#failures += 1;
+      throw new TransferFailure(`chunk ${seq} does not match its checksum`);
+    }
+    const reached = progress.bytes + bytes.length;
+    return { ...progress, seq: seq + 1, bytes: reached, done, whole };
   }
 
-  /** Writes in their order; `written` settles when this one is. Throws TransferFailure when the chunk cannot be read. */
-  #store(
-    side: StateStore,
-    received: InstallProgress,
-    chunk: Chunk,
-  ): { readonly progress: InstallProgress; readonly written: Promise<void> } {
-    const rows = decodeRows(chunk.rows);
-    if (rows === undefined) throw new TransferFailure(`chunk ${chunk.seq} does not decode`);
-    const progress = {
-      ...received,
-      bytes: received.bytes + chunk.rows.length,
-      rows: received.rows + rows.length,
-      done: chunk.done,
-    };
-    const written = side.write(
-      (batch) => {
-        for (const [key, value] of rows) batch.put(key, value);
-        batch.put(INSTALL_KEY, encodeProgress(progress));
-      },
-      { sync: false },
-    );
-    return { progress, written };
+  async #store(image: SideImage, received: InstallProgress, bytes: Uint8Array): Promise<void> {
+    await image.write(bytes);
+    if (received.done) await image.complete(encodeProgress(received));
+    else if (received.seq % SAVE_CHUNKS === 0) await image.save(encodeProgress(received));
   }
 
-  /** What arrived must be what was announced; then the source need not keep it any longer. */
-  async #finish(side: StateStore, { id, offset, source }: InstallProgress): Promise<boolean> {
-    const [row] = await side.getMany([META_KEY]);
-    const meta = row === undefined ? undefined : decodeMeta(row);
-    if (meta?.ok !== true || meta.value.offset !== offset) {
+  /**
+   * What arrived must be what was announced, of this generation: the shard may have been recovered meanwhile. The source's vote, which came
+   * with its store, goes at once. Then the source need not keep the snapshot any longer.
+   */
+  async #finish({ id, offset, source }: InstallProgress): Promise<void> {
+    if (!(await this.#isAsAnnounced(offset))) {
       this.#failures = FAILURES_MAX;
       throw new TransferFailure('the snapshot is not the one that was announced');
     }
     await this.#ask(source, { kind: 'snapshot-end', id }).catch(() => undefined);
     this.#options.logger.info(this.#plainStatus(), 'snapshot is complete');
-    return true;
+  }
+
+  async #isAsAnnounced(offset: LogOffset): Promise<boolean> {
+    const { generation, place } = this.#options;
+    this.#failures += 1; // unless it can be opened
+    const side = await place.openSide();
+    try {
+      const [row] = await side.getMany([META_KEY]);
+      const meta = row === undefined ? undefined : decodeMeta(row);
+      if (meta?.ok !== true || meta.value.offset !== offset) return false;
+      if (meta.value.generation !== generation) return false;
+      await side.write((batch) => batch.delete(HARD_STATE_KEY), { sync: true });
+      return true;
+    } finally {
+      await side.close();
+    }
   }
 
   async #ask(source: MemberId, request: SnapshotRequest): Promise<SnapshotAnswer | undefined> {
@@ -315,8 +325,8 @@ export class SnapshotInstall {
     });
   }
 
-  #show({ bytes, rows, source }: InstallProgress): void {
-    this.#status = { ...this.#status, source, receivedBytes: bytes, receivedRows: rows };
+  #show({ bytes, source }: InstallProgress): void {
+    this.#status = { ...this.#status, source, receivedBytes: bytes };
   }
 
   #plainStatus(): object {

@@ -1,17 +1,16 @@
 import { equalBytes, type LogOffset, logOffset, type MemberId, toHex } from '@kvorum/base';
-import { type EngineMeta, keyAfter } from '@kvorum/mvcc';
-import type { ReadView } from '@kvorum/ports';
+import type { EngineMeta } from '@kvorum/mvcc';
+import type { StoreImage } from '@kvorum/ports';
 import type { ReplicaOptions } from './replica-options.ts';
 import {
   parseSnapshotRequest,
+  SNAPSHOT_FORM,
   type SnapshotAnswer,
   type SnapshotRefusal,
   type SnapshotRequest,
 } from './snapshot-messages.ts';
-import { ALL_ROWS, encodeRows, isOwnRow } from './snapshot-rows.ts';
 
 const ID_BYTES = 16;
-const ROWS_MAX = 1_000_000;
 const DIGEST_BYTES = 32;
 
 export interface SnapshotSourceHost {
@@ -25,25 +24,19 @@ export interface SnapshotSourceHost {
   readonly acceptedOffset: () => LogOffset;
   /** Its state is one of this generation. */
   readonly isBegun: () => boolean;
-  readonly storeBytes: () => number;
-  readonly view: () => Promise<{ readonly view: ReadView; readonly meta: EngineMeta }>;
+  readonly image: () => Promise<{ readonly image: StoreImage; readonly meta: EngineMeta }>;
   /** `pin` is another one now. */
   readonly pinned: () => void;
-}
-
-/** Where a chunk begins. */
-interface Mark {
-  readonly from: Uint8Array;
-  readonly whole: Uint8Array;
 }
 
 interface Session {
   readonly id: string;
   readonly to: MemberId;
   readonly offset: LogOffset;
-  readonly view: ReadView;
-  /** Of every chunk that may be asked for: those sent, and the next. */
-  readonly marks: Mark[];
+  readonly image: StoreImage;
+  readonly chunkBytes: number;
+  /** `whole` before each chunk that may be asked for: those sent, and the next. */
+  readonly marks: Uint8Array[];
   expiresAtMs: number;
   sentBytes: number;
   /** Chunks are read one after the other. */
@@ -51,7 +44,7 @@ interface Session {
 }
 
 /**
- * Gives snapshots of this replica to others: each from one pinned view of the store, chunk by chunk as it is asked for. While a
+ * Gives snapshots of this replica to others: each from one pinned image of the store, chunk by chunk as it is asked for. While a
  * snapshot is on its way, and a while after, the log behind its position is pinned, so that who installed it can follow.
  */
 export class SnapshotSource {
@@ -118,11 +111,11 @@ export class SnapshotSource {
     const { clock, limits, logger, rng } = this.#host.options;
     this.#opening += 1;
     try {
-      const { view, meta } = await this.#host.view();
+      const { image, meta } = await this.#host.image();
       // Accepted but not applied yet, or stopped meanwhile.
       const isOther = meta.generation !== this.#host.options.generation;
       if (isOther || meta.offset + 1 < request.start || meta.offset < 0 || !this.#host.follows()) {
-        await view.close();
+        await image.close();
         return { kind: 'refused', why: 'busy' };
       }
       const id = toHex(rng.bytes(ID_BYTES));
@@ -130,15 +123,18 @@ export class SnapshotSource {
         id,
         to: from,
         offset: meta.offset,
-        view,
-        marks: [{ from: ALL_ROWS.gte, whole: new Uint8Array(DIGEST_BYTES) }],
+        image,
+        // With room for what is around it in a frame.
+        chunkBytes: Math.min(limits.snapshotChunkBytes, Math.floor(limits.peerFrameBytesMax / 2)),
+        marks: [new Uint8Array(DIGEST_BYTES)],
         expiresAtMs: clock.nowMs() + limits.snapshotIdleMs,
         sentBytes: 0,
         tail: Promise.resolve(),
       });
       this.#host.pinned();
       logger.info({ to: from.toString(16), offset: meta.offset, id }, 'snapshot begins to leave');
-      return { kind: 'snapshot', id, offset: meta.offset, bytes: this.#host.storeBytes() };
+      const { bytes, layout } = image;
+      return { kind: 'snapshot', id, offset: meta.offset, bytes, layout };
     } finally {
       this.#opening -= 1;
     }
@@ -148,7 +144,12 @@ export class SnapshotSource {
     from: MemberId,
     request: Extract<SnapshotRequest, { kind: 'snapshot-begin' }>,
   ): SnapshotRefusal | undefined {
-    const { generation, limits, shardUid } = this.#host.options;
+    const { generation, limits, logger, shardUid } = this.#host.options;
+    if (request.form !== SNAPSHOT_FORM) {
+      const fields = { to: from.toString(16), form: request.form };
+      logger.warn(fields, 'a member of another version asks for a snapshot in its own form: upgrade it');
+      return 'other-form';
+    }
     if (!equalBytes(request.shardUid, shardUid) || request.generation !== generation) {
       return 'wrong-shard';
     }
@@ -173,23 +174,17 @@ export class SnapshotSource {
   }
 
   async #read(session: Session, seq: number): Promise<SnapshotAnswer> {
-    const mark = session.marks[seq];
-    if (mark === undefined || !this.#sessions.has(session.id)) return { kind: 'expired' };
-    const { limits, sha256 } = this.#host.options;
-    const range = { gte: mark.from, lt: ALL_ROWS.lt };
-    // With room for one row of any size above it.
-    const bytesMax = Math.min(limits.snapshotChunkBytes, limits.peerFrameBytesMax / 4);
-    const options = { limit: ROWS_MAX, bytesMax };
-    const found = await session.view.scan(range, options);
-    const rows = encodeRows(found.filter(([key]) => !isOwnRow(key)));
-    const digest = sha256(rows);
-    const whole = sha256(mark.whole, digest);
-    const last = found.at(-1);
-    if (last !== undefined && seq === session.marks.length - 1) {
-      session.marks.push({ from: keyAfter(last[0]), whole });
-    }
-    session.sentBytes += rows.length;
-    return { kind: 'chunk', seq, rows, digest, whole, done: last === undefined };
+    const before = session.marks[seq];
+    if (before === undefined || !this.#sessions.has(session.id)) return { kind: 'expired' };
+    const { chunkBytes, image, marks } = session;
+    const { sha256 } = this.#host.options;
+    const bytes = await image.read(seq * chunkBytes, chunkBytes);
+    const digest = sha256(bytes);
+    const whole = sha256(before, digest);
+    const done = seq * chunkBytes + bytes.length === image.bytes;
+    if (!done && seq === marks.length - 1) marks.push(whole);
+    session.sentBytes += bytes.length;
+    return { kind: 'chunk', seq, bytes, digest, whole, done };
   }
 
   #end(id: string): void {
@@ -200,7 +195,7 @@ export class SnapshotSource {
     const untilMs = clock.nowMs() + limits.snapshotIdleMs;
     this.#lingering.push({ offset: session.offset, untilMs });
     logger.info({ id, bytes: session.sentBytes }, 'snapshot transfer over');
-    // A chunk that is being read needs the view to its end.
-    void session.tail.then(() => session.view.close()).catch(() => undefined);
+    // A chunk that is being read needs the image to its end.
+    void session.tail.then(() => session.image.close()).catch(() => undefined);
   }
 }

@@ -31,7 +31,7 @@ import {
   validate,
   type WriteSet,
 } from '@kvorum/mvcc';
-import type { Clock, ReadView, StateReader, StateStore } from '@kvorum/ports';
+import type { Clock, ReadView, StateReader, StateStore, StoreImage } from '@kvorum/ports';
 import { type AcceptedState, enterGeneration, type HistoryPoint } from '@kvorum/raft';
 import type { CommandResult, RestoreStep, SlotStatus } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
@@ -366,6 +366,19 @@ export class StateMachine {
     } catch (error) {
       await view.close();
       throw error;
+    }
+  }
+
+  /** As `view`, to be copied as it is. */
+  async image(): Promise<{ readonly image: StoreImage; readonly meta: EngineMeta }> {
+    const { image, view } = await this.#store.image();
+    try {
+      return { image, meta: await readMeta(view, this.#options.shard) };
+    } catch (error) {
+      await image.close();
+      throw error;
+    } finally {
+      await view.close();
     }
   }
 

@@ -1,4 +1,4 @@
-import type { Clock, SharedLog, StateStore, StoreBatch } from '@kvorum/ports';
+import type { Clock, SharedLog, SideImage, StateStore, StoreBatch } from '@kvorum/ports';
 import type { ReplicaPlace } from '@kvorum/replica';
 
 /** Time that a store call takes before and after it touches the data, in whole milliseconds. */
@@ -107,9 +107,23 @@ export class SimProcess {
       await act();
       this.#host.atEffect();
     };
+    const saved = (image: SideImage): SideImage => ({
+      get received() {
+        return image.received;
+      },
+      get note() {
+        return image.note;
+      },
+      write: (bytes) => this.seen(effect(() => image.write(bytes))),
+      save: (note) => this.seen(effect(() => image.save(note))),
+      complete: (note) => this.seen(effect(() => image.complete(note))),
+      close: () => image.close(),
+    });
     return {
       open: () => this.seen(inner.open()).then(wrap),
       openSide: () => this.seen(inner.openSide()).then(wrap),
+      receiveSide: (layout, note) => this.seen(inner.receiveSide(layout, note)).then(saved),
+      resumeSide: () => this.seen(inner.resumeSide()).then((image) => image && saved(image)),
       adoptSide: () => this.seen(effect(inner.adoptSide)),
       removeSide: () => this.seen(effect(inner.removeSide)),
     };
@@ -188,6 +202,7 @@ export class SimProcess {
       },
       sync: () => this.seen(slow('write', () => inner.sync())),
       readView: () => inner.readView(),
+      image: () => this.seen(inner.image()),
       reclaim: (range) => this.seen(inner.reclaim(range)),
       sizeBytes: () => this.seen(inner.sizeBytes()),
       close: () => inner.close(),

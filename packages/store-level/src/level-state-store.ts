@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assert, copyBytes, EMPTY_BYTES, KvError, utf8 } from '@kvorum/base';
 import type {
@@ -7,12 +7,16 @@ import type {
   StateReader,
   StateStore,
   StoreBatch,
+  StoreImage,
   StoreRange,
   StoreRow,
 } from '@kvorum/ports';
 import type { Level } from 'level';
 import { operationError } from './level-errors.ts';
+import { LevelStoreImage } from './level-image.ts';
+import { linkFiles, type Still } from './linked-files.ts';
 import { PendingRows, type RowChange, textOf } from './pending-rows.ts';
+import { imagesDirectory } from './store-directories.ts';
 import { syncWriteAheadLogs } from './synced-files.ts';
 
 type Db = Level<Uint8Array, Uint8Array>;
@@ -175,6 +179,10 @@ export class LevelStateStore implements StateStore {
   #lastWrite: Promise<void> = Promise.resolve();
   #writesUnderWay = 0;
   #reclaiming: Promise<void> = Promise.resolve();
+  /** Settles when no image is being taken. */
+  #imaging: Promise<unknown> = Promise.resolve();
+  readonly #images = new Set<LevelStoreImage>();
+  #lastImage = 0;
   #timer: NodeJS.Timeout | undefined;
   #failure: KvError | undefined;
   #closing: Promise<void> | undefined;
@@ -229,8 +237,50 @@ export class LevelStateStore implements StateStore {
     const takeSnapshot = (): LevelReader => new LevelReader(this.#db, this.#db.snapshot());
     const isQuiet =
       this.#writesUnderWay === 0 && this.#pending.isEmpty && this.#flushing.length === 0;
-    const reader = isQuiet ? Promise.resolve(takeSnapshot()) : this.#viewAfterWrites(takeSnapshot);
+    const reader = isQuiet
+      ? Promise.resolve(takeSnapshot())
+      : this.#still(async () => takeSnapshot());
     return new LevelReadView(reader, isOpen);
+  }
+
+  async image(): Promise<{ readonly image: StoreImage; readonly view: ReadView }> {
+    this.#checkOpen();
+    let reader: LevelReader | undefined;
+    const opening = this.#openImage(() => {
+      reader = new LevelReader(this.#db, this.#db.snapshot());
+    });
+    this.#imaging = Promise.allSettled([this.#imaging, opening]);
+    try {
+      const image = await opening;
+      assert(reader !== undefined, 'the snapshot was taken');
+      const isOpen = (): boolean => this.#closing === undefined;
+      return { image, view: new LevelReadView(Promise.resolve(reader), isOpen) };
+    } catch (error) {
+      await reader?.close();
+      this.#checkOpen();
+      throw error instanceof KvError ? error : operationError(error, 'read');
+    }
+  }
+
+  async #openImage(atMoment: () => void): Promise<LevelStoreImage> {
+    this.#lastImage += 1;
+    const directory = join(imagesDirectory(this.#db.location), String(this.#lastImage));
+    const still: Still = (step) =>
+      this.#still(() => {
+        atMoment();
+        return step();
+      });
+    try {
+      const layout = await linkFiles(this.#db.location, directory, still);
+      const image: LevelStoreImage = new LevelStoreImage(directory, layout, () =>
+        this.#images.delete(image),
+      );
+      this.#images.add(image);
+      return image;
+    } catch (error) {
+      await rm(directory, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   /**
@@ -289,6 +339,8 @@ export class LevelStateStore implements StateStore {
   async #close(): Promise<void> {
     // What failed was its writer's to see, or is lost as in a crash: the writer replays it from the log.
     await this.#flushPending().catch(() => undefined);
+    await this.#imaging;
+    await Promise.all([...this.#images].map((image) => image.close()));
     await this.#lastWrite.catch(() => undefined);
     await this.#reclaiming.catch(() => undefined);
     await this.#db.close();
@@ -352,15 +404,17 @@ export class LevelStateStore implements StateStore {
     return batch;
   }
 
-  async #viewAfterWrites(takeSnapshot: () => LevelReader): Promise<LevelReader> {
+  /** Runs a step when LevelDB holds everything that readers see, and before anything else is written. */
+  async #still<T>(step: () => Promise<T>): Promise<T> {
     const flushed = this.#flushPending();
-    let reader: LevelReader | undefined;
+    let outcome: PromiseSettledResult<T> | undefined;
     const taken = this.#inOrder(async () => {
-      reader = takeSnapshot();
+      [outcome] = await Promise.allSettled([step()]); // no write fails with it
     });
     await Promise.all([flushed, taken]);
-    assert(reader !== undefined, 'the snapshot was taken');
-    return reader;
+    assert(outcome !== undefined, 'the step ran');
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
   }
 
   /** Runs one step of the write order; after a failure none runs any more. */

@@ -1,17 +1,22 @@
+import { rm } from 'node:fs/promises';
 import { assert, KvError } from '@kvorum/base';
-import type { StateStore, StateStores } from '@kvorum/ports';
+import type { SideImage, StateStore, StateStores } from '@kvorum/ports';
 import { Level } from 'level';
 import { openError } from './level-errors.ts';
+import { receiveImage, resumeImage, type SidePlace } from './level-side-image.ts';
 import { LevelStateStore, type Turn } from './level-state-store.ts';
+import { readReceived } from './received-record.ts';
 import {
   adoptSideDirectory,
   finishAdoption,
+  imagesDirectory,
   listStores,
   mainDirectory,
   RESERVED_NAME,
   removeDirectories,
   removeSideDirectory,
   sideDirectory,
+  sidePlace,
 } from './store-directories.ts';
 
 /**
@@ -74,8 +79,19 @@ class LevelStateStores implements StateStores {
   openSide(name: string): Promise<StateStore> {
     return this.#track(name, async () => {
       await finishAdoption(this.#directory, name);
-      return this.#openLevel(sideDirectory(this.#directory, name));
+      const { side, record } = sidePlace(this.#directory, name);
+      const received = await readReceived(record);
+      assert(received?.complete !== false, `the image in the side store of ${name} is not whole`);
+      return this.#openLevel(side);
     });
+  }
+
+  receiveSide(name: string, layout: Uint8Array, note: Uint8Array): Promise<SideImage> {
+    return this.#side(name, (place) => receiveImage(place, layout, note));
+  }
+
+  resumeSide(name: string): Promise<SideImage | undefined> {
+    return this.#side(name, resumeImage);
   }
 
   adoptSide(name: string): Promise<void> {
@@ -92,6 +108,19 @@ class LevelStateStores implements StateStores {
 
   list(): Promise<readonly string[]> {
     return listStores(this.#directory);
+  }
+
+  async #side<T>(name: string, use: (place: SidePlace) => Promise<T>): Promise<T> {
+    checkName(name);
+    const place = sidePlace(this.#directory, name);
+    assert(!this.#open.has(place.side), `the side store of ${name} is open`);
+    if (this.#closed) throw new KvError('KV_STOPPED', 'the stores are closed');
+    try {
+      await finishAdoption(this.#directory, name);
+      return await use(place);
+    } catch (error) {
+      throw error instanceof KvError ? error : openError(place.side, error);
+    }
   }
 
   #track(name: string, open: () => Promise<StateStore>): Promise<StateStore> {
@@ -119,6 +148,8 @@ class LevelStateStores implements StateStores {
     } catch (error) {
       throw openError(directory, error);
     }
+    // Of a process that did not come to close them.
+    await rm(imagesDirectory(directory), { recursive: true, force: true });
     const store = new LevelStateStore(level, this.#turn, () => this.#open.delete(directory));
     this.#open.set(directory, store);
     return store;

@@ -1,12 +1,15 @@
 import { access, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { SidePlace } from './level-side-image.ts';
 import { syncPath, syncWriteAheadLogs } from './synced-files.ts';
 
 const SIDE = '.side';
 const ADOPT = '.adopt';
+const RECEIVED = '.received';
+const IMAGES = '.images';
 
 /** What must not be a store's name: the places beside it. */
-export const RESERVED_NAME: RegExp = /\.(?:side|adopt)$/;
+export const RESERVED_NAME: RegExp = /\.(?:side|adopt|received|images)$/;
 
 export function mainDirectory(root: string, name: string): string {
   return join(root, name);
@@ -14,6 +17,16 @@ export function mainDirectory(root: string, name: string): string {
 
 export function sideDirectory(root: string, name: string): string {
   return join(root, `${name}${SIDE}`);
+}
+
+/** Where the side store of a name receives an image. */
+export function sidePlace(root: string, name: string): SidePlace {
+  return { root, side: sideDirectory(root, name), record: join(root, `${name}${RECEIVED}`) };
+}
+
+/** Below it are the images of a store, one directory each. */
+export function imagesDirectory(storeDirectory: string): string {
+  return `${storeDirectory}${IMAGES}`;
 }
 
 function exists(path: string): Promise<boolean> {
@@ -48,18 +61,30 @@ export async function finishAdoption(root: string, name: string): Promise<void> 
     await rename(side, mainDirectory(root, name));
     await syncPath(root);
   }
+  await removeRecord(root, name);
   await rm(marker, { force: true });
   await syncPath(root);
 }
 
 export async function removeSideDirectory(root: string, name: string): Promise<void> {
   await finishAdoption(root, name);
+  await removeRecord(root, name);
   await rm(sideDirectory(root, name), { recursive: true, force: true });
+}
+
+/** It is gone for good before anything takes the place of the files that it tells of. */
+async function removeRecord(root: string, name: string): Promise<void> {
+  const { record } = sidePlace(root, name);
+  if (!(await exists(record))) return;
+  await rm(record, { force: true });
+  await syncPath(root);
 }
 
 export async function removeDirectories(root: string, name: string): Promise<void> {
   await removeSideDirectory(root, name);
-  await rm(mainDirectory(root, name), { recursive: true, force: true });
+  const main = mainDirectory(root, name);
+  await rm(imagesDirectory(main), { recursive: true, force: true });
+  await rm(main, { recursive: true, force: true });
 }
 
 /** The names of the stores below `root`, also of one whose adoption is not finished. */

@@ -1,8 +1,9 @@
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-function isGone(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+/** Whether the operating system refused with this code, e.g. ENOENT. */
+export function isErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
 }
 
 /** Syncs a file or a directory (the names in it) to the disk. */
@@ -22,7 +23,7 @@ export async function syncWriteAheadLogs(directory: string): Promise<void> {
     try {
       await syncPath(join(directory, name));
     } catch (error) {
-      if (!isGone(error)) throw error;
+      if (!isErrno(error, 'ENOENT')) throw error;
     }
   }
 }

@@ -2,12 +2,17 @@ import { assert, compareBytes, EMPTY_BYTES, KvError, partitionPoint } from '@kvo
 import type {
   ReadView,
   ScanOptions,
+  SideImage,
   StateStore,
   StateStores,
   StoreBatch,
+  StoreImage,
   StoreRange,
   StoreRow,
 } from '@kvorum/ports';
+
+import { MemorySideImage, type ReceivedImage } from './memory-side-image.ts';
+import { encodeRows, rowsBytes, rowsLayout } from './row-bytes.ts';
 
 type Change = readonly [key: Uint8Array, value: Uint8Array | undefined];
 
@@ -90,6 +95,12 @@ class Disk {
     this.unsynced.push(changes);
     const writeBack = sync ? this.unsynced.length : this.unsynced.length - UNSYNCED_WRITES_MAX;
     if (writeBack > 0) this.#writeBack(writeBack);
+  }
+
+  /** Takes the place of everything, synced. */
+  fill(rows: readonly StoreRow[]): void {
+    this.wipe();
+    this.write(rows, true);
   }
 
   /** Keeps the first `keep` unsynced writes, `torn` changes of the next one, and loses the rest. */
@@ -194,6 +205,25 @@ class MemoryStateStore implements StateStore {
     };
   }
 
+  async image(): Promise<{ readonly image: StoreImage; readonly view: ReadView }> {
+    this.#checkOpen();
+    for (const row of this.#disk.rows) this.#disk.check(row);
+    const bytes = encodeRows(this.#disk.rows);
+    let open = true;
+    const image: StoreImage = {
+      layout: rowsLayout(bytes.length),
+      bytes: bytes.length,
+      read: async (from, length) => {
+        if (!open || !this.#open) throw new KvError('KV_STOPPED');
+        return bytes.slice(from, from + length);
+      },
+      close: async () => {
+        open = false;
+      },
+    };
+    return { image, view: this.readView() };
+  }
+
   async sizeBytes(): Promise<number> {
     this.#checkOpen();
     return this.#disk.rows.reduce((bytes, [key, value]) => bytes + key.length + value.length, 0);
@@ -245,9 +275,27 @@ export interface MemoryStateStoresOptions {
 export function memoryStateStores(options: MemoryStateStoresOptions = {}): MemoryStateStores {
   const disks = new Map<string, Disk>();
   const open = new Map<string, MemoryStateStore>();
+  const received = new Map<string, ReceivedImage>();
+  const receiving = new Set<MemorySideImage>();
   let full = false;
   const stopAll = (): void => {
     for (const store of [...open.values()]) store.stop();
+    for (const image of [...receiving]) image.stop();
+  };
+  const receive = (name: string, image: ReceivedImage): SideImage => {
+    checkClosed(sideOf(name));
+    received.set(name, image);
+    const side = new MemorySideImage(image, {
+      isFull: () => full,
+      filled: (rows) => {
+        const disk = new Disk();
+        disk.fill(rows);
+        disks.set(sideOf(name), disk);
+      },
+      closed: () => receiving.delete(side),
+    });
+    receiving.add(side);
+    return side;
   };
   const openDisk = async (name: string): Promise<StateStore> => {
     if (open.has(name)) {
@@ -265,7 +313,20 @@ export function memoryStateStores(options: MemoryStateStoresOptions = {}): Memor
   };
   return {
     open: (name) => openDisk(name),
-    openSide: (name) => openDisk(sideOf(name)),
+    openSide: async (name) => {
+      assert(received.get(name)?.complete !== false, `the image in "${name}" is not whole`);
+      return openDisk(sideOf(name));
+    },
+    async receiveSide(name: string, layout: Uint8Array, note: Uint8Array): Promise<SideImage> {
+      const bytesTotal = rowsBytes(layout);
+      const image = { bytesTotal, bytes: EMPTY_BYTES, note: note.slice(), complete: false };
+      disks.delete(sideOf(name));
+      return receive(name, image);
+    },
+    async resumeSide(name: string): Promise<SideImage | undefined> {
+      const image = received.get(name);
+      return image === undefined ? undefined : receive(name, image);
+    },
     async adoptSide(name: string): Promise<void> {
       checkClosed(name, sideOf(name));
       const side = disks.get(sideOf(name));
@@ -273,15 +334,18 @@ export function memoryStateStores(options: MemoryStateStoresOptions = {}): Memor
       side.settle();
       disks.set(name, side);
       disks.delete(sideOf(name));
+      received.delete(name);
     },
     async removeSide(name: string): Promise<void> {
       checkClosed(sideOf(name));
       disks.delete(sideOf(name));
+      received.delete(name);
     },
     async remove(name: string): Promise<void> {
       checkClosed(name, sideOf(name));
       disks.delete(name);
       disks.delete(sideOf(name));
+      received.delete(name);
     },
     list: async () => [...disks.keys()].filter((name) => !name.endsWith(SIDE)),
     async close(): Promise<void> {
@@ -299,6 +363,7 @@ export function memoryStateStores(options: MemoryStateStoresOptions = {}): Memor
     },
     wipe(): void {
       stopAll();
+      received.clear();
       for (const disk of disks.values()) disk.wipe();
     },
     damage(name: string, pick: (rows: number) => number): boolean {

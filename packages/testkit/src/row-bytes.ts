@@ -1,15 +1,20 @@
-import { assert } from '@kvorum/base';
-import { HARD_STATE_KEY, INSTALL_KEY } from '@kvorum/mvcc';
-import type { StoreRange, StoreRow } from '@kvorum/ports';
+import { KvError, tryUtf8, utf8 } from '@kvorum/base';
+import type { StoreRow } from '@kvorum/ports';
 
 const LENGTHS_BYTES = 8;
 
-/** Every row of a replica's store: its keys begin with a letter. */
-export const ALL_ROWS: StoreRange = { gte: new Uint8Array([0]), lt: new Uint8Array([0x7f]) };
+const LAYOUT = /^rows (\d{1,15})$/;
 
-/** Rows that are a replica's own and never leave it: its vote, and how far its own install came. */
-export function isOwnRow(key: Uint8Array): boolean {
-  return key.length === 1 && (key[0] === HARD_STATE_KEY[0] || key[0] === INSTALL_KEY[0]);
+/** Of the image of a store in memory: so many bytes of rows. */
+export function rowsLayout(bytes: number): Uint8Array {
+  return utf8(`rows ${bytes}`);
+}
+
+/** Reads {@link rowsLayout}. Errors: KV_CORRUPT. */
+export function rowsBytes(layout: Uint8Array): number {
+  const bytes = LAYOUT.exec(tryUtf8(layout) ?? '')?.[1];
+  if (bytes === undefined) throw new KvError('KV_CORRUPT', 'an image of another kind of stores');
+  return Number(bytes);
 }
 
 /** Key length u32, value length u32, key, value, one row after the other; big-endian. */
@@ -26,22 +31,21 @@ export function encodeRows(rows: readonly StoreRow[]): Uint8Array {
     bytes.set(value, at + LENGTHS_BYTES + key.length);
     at += LENGTHS_BYTES + key.length + value.length;
   }
-  assert(at === length, 'rows are as long as they were measured');
   return bytes;
 }
 
-/** Reads {@link encodeRows}; keys and values are views of `bytes`. Undefined when they do not fit. */
-export function decodeRows(bytes: Uint8Array): readonly StoreRow[] | undefined {
+/** Reads {@link encodeRows}. Errors: KV_CORRUPT. */
+export function decodeRows(bytes: Uint8Array): readonly StoreRow[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const rows: StoreRow[] = [];
   let at = 0;
   while (at < bytes.length) {
-    if (bytes.length - at < LENGTHS_BYTES) return undefined;
+    if (bytes.length - at < LENGTHS_BYTES) throw new KvError('KV_CORRUPT', 'rows are cut off');
     const keyAt = at + LENGTHS_BYTES;
     const valueAt = keyAt + view.getUint32(at);
     const end = valueAt + view.getUint32(at + 4);
-    if (end > bytes.length) return undefined;
-    rows.push([bytes.subarray(keyAt, valueAt), bytes.subarray(valueAt, end)]);
+    if (end > bytes.length) throw new KvError('KV_CORRUPT', 'rows are cut off');
+    rows.push([bytes.slice(keyAt, valueAt), bytes.slice(valueAt, end)]);
     at = end;
   }
   return rows;
