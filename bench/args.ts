@@ -3,6 +3,8 @@ import { ROW_IDS, type RowId } from './rows.ts';
 
 export interface BenchArgs {
   readonly quick: boolean;
+  /** Instead of the keys of the plan. */
+  readonly keys: number | undefined;
   readonly strict: boolean;
   /** Rows to measure; all when empty. */
   readonly rows: readonly RowId[];
@@ -17,9 +19,10 @@ export interface BenchArgs {
   readonly inFlight: number;
 }
 
-export const USAGE: string = `npm run bench -- [--quick] [--strict] [--row NAME[,NAME]] [--json FILE] [--etcd PATH] [--no-sweep]
+export const USAGE: string = `npm run bench -- [--quick] [--keys N] [--strict] [--row NAME[,NAME]] [--json FILE] [--etcd PATH] [--no-sweep]
 
   --quick       fewer keys and shorter windows: under five minutes
+  --keys N      another number of keys: a gigabyte of snapshots is --row during-snapshot --keys 2500000
   --strict      exit 1 when a row is SHORT or could not be measured
   --row NAME    only these rows: ${ROW_IDS.join(', ')}
   --json FILE   append the JSON lines here instead of bench/results.jsonl
@@ -35,6 +38,7 @@ export function readArgs(argv: readonly string[]): BenchArgs | 'help' {
     args: [...argv],
     options: {
       quick: { type: 'boolean', default: false },
+      keys: { type: 'string' },
       strict: { type: 'boolean', default: false },
       row: { type: 'string', multiple: true, default: [] },
       json: { type: 'string' },
@@ -57,8 +61,11 @@ export function readArgs(argv: readonly string[]): BenchArgs | 'help' {
   if (values.profile !== undefined && profile === undefined) {
     throw new Error(`--profile takes put, get or mixed, not "${values.profile}"`);
   }
+  const keys = values.keys ?? '1';
+  if (!/^[1-9]\d{0,8}$/.test(keys)) throw new Error(`--keys takes a number, not "${keys}"`);
   return {
     quick: values.quick,
+    keys: values.keys === undefined ? undefined : Number(values.keys),
     strict: values.strict,
     rows,
     json: values.json,

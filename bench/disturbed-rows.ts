@@ -20,6 +20,7 @@ const RESHARD_MS = 900_000;
 const TARGET_SHARDS = 8;
 /** Looks, one after each window, in which nothing went on any more. */
 const STILLS_MAX = 2;
+const MEGA = 1e6;
 /** A store that has shrunk by more is being merged. */
 const SHRUNK = 0.995;
 
@@ -75,14 +76,45 @@ async function total({ filled }: Place, name: string): Promise<number> {
   return values.reduce((sum, [, value]) => sum + value, 0);
 }
 
+/** What became of the snapshots of one return, by shard, as of the last look while each was installed. */
+class Installs {
+  readonly #terms = new Map<string, { readonly first: number; last: number }>();
+  readonly #bytes = new Map<string, number>();
+
+  see(shard: string, term: number, bytes: number): void {
+    const seen = this.#terms.get(shard) ?? { first: term, last: term };
+    this.#terms.set(shard, { ...seen, last: term });
+    this.#bytes.set(shard, bytes);
+  }
+
+  /** Terms that began: nothing but an election begins one while the member that would take a shard back installs it. */
+  get elections(): number {
+    return [...this.#terms.values()].reduce((sum, { first, last }) => sum + last - first, 0);
+  }
+
+  /** At least; each shard may have received more since. */
+  get bytes(): number {
+    return [...this.#bytes.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+}
+
 /** A member comes back after the log was cut behind it, and installs a snapshot of every shard. */
-function memberReturns(place: Place): Disturbance {
+function memberReturns(place: Place, installs: Installs): Disturbance {
   const { filled, client, bench } = place;
   const { cluster, load } = filled;
   const endpoint = cluster.endpoints[AWAY] ?? '';
   const member = `m${AWAY + 1}`;
-  const isInstalling = async (): Promise<boolean> =>
-    Array.from((await metricsOf(endpoint, 'kv_snapshot_installing')).values()).includes(1);
+  const isInstalling = async (): Promise<boolean> => {
+    const states = await metricsOf(endpoint, 'kv_snapshot_installing');
+    const installing = Array.from(states).filter(([, state]) => state === 1);
+    const received = await metricsOf(endpoint, 'kv_snapshot_received_bytes');
+    const terms = await highest(place, 'kv_raft_term');
+    for (const [shard] of installing) {
+      const term = terms.get(shard);
+      if (term !== undefined) installs.see(shard, term, received.get(shard) ?? 0);
+    }
+    return installing.length > 0;
+  };
   return {
     prepare: async () => {
       const reached = await highest(place, 'kv_log_offset');
@@ -111,10 +143,13 @@ function memberReturns(place: Place): Disturbance {
 export function duringSnapshotRow(bench: Bench): Promise<RowResult> {
   return withPlace(bench, async (place) => {
     const runs: Disturbed = { quiet: [], during: [], seconds: [] };
-    for (let i = 0; i < bench.sizes.restarts; i += 1) {
-      await disturb(bench, place.side, memberReturns(place), runs);
-    }
-    const note = `${bench.sizes.restarts} × one of 3 members installs 4 shards of ${bench.sizes.keys} keys in all, at the default rate limit`;
+    const installs = Array.from({ length: bench.sizes.restarts }, () => new Installs());
+    for (const one of installs) await disturb(bench, place.side, memberReturns(place, one), runs);
+    const elections = installs.reduce((sum, one) => sum + one.elections, 0);
+    const megabytes = Math.round(Math.max(...installs.map(({ bytes }) => bytes)) / MEGA);
+    const note =
+      `${installs.length} × one of 3 members installs 4 shards of ${bench.sizes.keys} keys in all, ` +
+      `${megabytes} MB and more, at the default rate limit; elections meanwhile: ${elections}`;
     return disturbedRow(bench, { row: 'during-snapshot', side: place.side, note }, runs);
   });
 }

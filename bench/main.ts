@@ -57,7 +57,8 @@ async function measureRow(bench: Bench, row: RowId): Promise<RowResult> {
 }
 
 async function measureAll(args: BenchArgs, workspace: Workspace): Promise<readonly RowResult[]> {
-  const sizes = args.quick ? QUICK : FULL;
+  const plan = args.quick ? QUICK : FULL;
+  const sizes = { ...plan, keys: args.keys ?? plan.keys };
   const systems = new Systems(workspace, sizes, args.etcd);
   const setting = settingOf(args.quick, sizes.keys);
   const results = new Results(args.json ?? RESULTS, setting, systems.versions);
@@ -75,7 +76,7 @@ async function measureAll(args: BenchArgs, workspace: Workspace): Promise<readon
   if (workspace.isClosing) return rows;
   const { versions } = systems;
   console.log(`\n${JSON.stringify({ ...setting, versions })}\n`);
-  if (args.quick) console.log(`quick run: ${sizes.keys} keys, not the goals' ${FULL.keys}\n`);
+  if (sizes.keys !== FULL.keys) console.log(`${sizes.keys} keys, not the goals' ${FULL.keys}\n`);
   rows.sort((a, b) => ROW_IDS.indexOf(a.row) - ROW_IDS.indexOf(b.row));
   console.log(`${rowsTable(rows)}\n`);
   console.log(`${cellsTable(bench.cells)}\n`);

@@ -245,7 +245,10 @@ export class SnapshotInstall {
   }
 
   /** How far it came with this chunk. Throws TransferFailure when it is not what was sent. */
-  #received(progress: InstallProgress, { seq, bytes, digest, whole, done }: Chunk): InstallProgress {
+  #received(
+    progress: InstallProgress,
+    { seq, bytes, digest, whole, done }: Chunk,
+  ): InstallProgress {
     const { sha256 } = this.#options;
     const found = sha256(bytes);
     if (!equalBytes(found, digest) || !equalBytes(sha256(progress.whole, found), whole)) {

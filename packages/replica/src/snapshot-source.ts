@@ -147,7 +147,10 @@ export class SnapshotSource {
     const { generation, limits, logger, shardUid } = this.#host.options;
     if (request.form !== SNAPSHOT_FORM) {
       const fields = { to: from.toString(16), form: request.form };
-      logger.warn(fields, 'a member of another version asks for a snapshot in its own form: upgrade it');
+      logger.warn(
+        fields,
+        'a member of another version asks for a snapshot in its own form: upgrade it',
+      );
       return 'other-form';
     }
     if (!equalBytes(request.shardUid, shardUid) || request.generation !== generation) {

@@ -198,7 +198,7 @@ function drawTruncation(rng: Rng): Partial<Limits> {
     truncateSlackRecords: rng.integer(0, 12),
     truncateSlackBytes: rng.integer(0, 2000),
     truncateSlackMs: rng.integer(0, 1000),
-    snapshotChunkBytes: rng.integer(1, 1500),
+    snapshotChunkBytes: rng.integer(200, 4000),
     snapshotBytesPerSecond: rng.integer(5000, 1_000_000),
     snapshotSendsMax: rng.integer(1, 3),
     snapshotIdleMs: rng.integer(500, 5000),

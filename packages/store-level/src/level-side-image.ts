@@ -171,9 +171,7 @@ class LevelSideImage implements SideImage {
 
   #finish(handle: FileHandle): void {
     this.#handle = undefined;
-    this.#synced = this.#synced
-      .then(() => handle.sync())
-      .finally(() => handle.close());
+    this.#synced = this.#synced.then(() => handle.sync()).finally(() => handle.close());
     this.#synced.catch(() => undefined); // whoever saves hears of it
   }
 

@@ -266,9 +266,9 @@ export class LevelStateStore implements StateStore {
     this.#lastImage += 1;
     const directory = join(imagesDirectory(this.#db.location), String(this.#lastImage));
     const still: Still = (step) =>
-      this.#still(() => {
+      this.#still(async () => {
         atMoment();
-        return step();
+        await step();
       });
     try {
       const layout = await linkFiles(this.#db.location, directory, still);

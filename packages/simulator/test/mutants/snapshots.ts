@@ -31,9 +31,9 @@ export const SNAPSHOTS: readonly Mutant[] = [
     name: 'snapshot without sessions',
     edits: [
       {
-        file: 'replica/src/snapshot-source.ts',
-        find: 'encodeRows(found.filter(([key]) => !isOwnRow(key)))',
-        replace: 'encodeRows(found.filter(([key]) => !isOwnRow(key) && key[0] !== 0x73))',
+        file: 'testkit/src/memory-state-store.ts',
+        find: 'encodeRows(this.#disk.rows)',
+        replace: 'encodeRows(this.#disk.rows.filter(([key]) => key[0] !== 0x73))',
       },
     ],
     adjust: shortLogs,
@@ -43,9 +43,9 @@ export const SNAPSHOTS: readonly Mutant[] = [
     name: 'snapshot that carries the source’s vote',
     edits: [
       {
-        file: 'replica/src/snapshot-rows.ts',
-        find: '(key[0] === HARD_STATE_KEY[0] || key[0] === INSTALL_KEY[0])',
-        replace: '(key[0] === HARD_STATE_KEY[0] + 99 || key[0] === INSTALL_KEY[0])',
+        file: 'replica/src/snapshot-install.ts',
+        find: '(batch) => batch.delete(HARD_STATE_KEY)',
+        replace: '(batch) => batch.delete(META_KEY.subarray(1))',
       },
       {
         file: 'replica/src/replica.ts',

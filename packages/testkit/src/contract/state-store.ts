@@ -2,6 +2,7 @@ import { compareBytes, fromUtf8, utf8 } from '@kvorum/base';
 import type { StateReader, StateStore, StateStores, StoreRange, StoreRow } from '@kvorum/ports';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { seededRng } from '../seeded-rng.ts';
+import { describeImages } from './store-image.ts';
 
 /** A fresh, empty set of stores and what removes it. `reopen` yields the same data through a new StateStores. */
 export interface StateStoreFixture {
@@ -51,6 +52,7 @@ export function describeStateStoreContract(
     describe('views', () => describeViews(() => store));
     describe('lifecycle', () => describeLifecycle(() => ({ fixture, store })));
     describe('side stores', () => describeSideStores(() => ({ fixture, store })));
+    describe('images', () => describeImages(() => ({ fixture, store })));
     describe('model', () => describeModel(() => store));
   });
 }
