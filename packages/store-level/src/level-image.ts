@@ -38,7 +38,7 @@ export class LevelStoreImage implements StoreImage {
       return out;
     } catch (error) {
       this.#checkOpen();
-      throw operationError(error, 'read');
+      throw error instanceof KvError ? error : operationError(error, 'read');
     }
   }
 
@@ -59,7 +59,7 @@ export class LevelStoreImage implements StoreImage {
       while (done < length) {
         const at = from - file.from + done;
         const { bytesRead } = await handle.read(out, done, length - done, at);
-        if (bytesRead === 0) throw new Error(`${file.path} is shorter than it was`);
+        if (bytesRead === 0) throw new KvError('KV_CORRUPT', `${file.path} is shorter than it was`);
         done += bytesRead;
       }
       return length;

@@ -1,9 +1,9 @@
-import { concatBytes, KvError } from '@kvorum/base';
+import { concatBytes, EMPTY_BYTES, KvError } from '@kvorum/base';
 import type { SideImage, StoreRow } from '@kvorum/ports';
-import { decodeRows } from './row-bytes.ts';
+import { decodeRows, rowsBytes } from './row-bytes.ts';
 
 /** What is saved of an image: it outlives crashes. */
-export interface ReceivedImage {
+interface ReceivedImage {
   /** As the layout says. */
   readonly bytesTotal: number;
   bytes: Uint8Array;
@@ -11,7 +11,7 @@ export interface ReceivedImage {
   complete: boolean;
 }
 
-export interface SideImageHost {
+interface SideImageHost {
   readonly isFull: () => boolean;
   /** The image is whole: these rows are the side store, synced. */
   readonly filled: (rows: readonly StoreRow[]) => void;
@@ -19,7 +19,7 @@ export interface SideImageHost {
 }
 
 /** A side store in memory that receives an image; what was not saved is lost with it. */
-export class MemorySideImage implements SideImage {
+class MemorySideImage implements SideImage {
   readonly #saved: ReceivedImage;
   readonly #host: SideImageHost;
   #unsaved: Uint8Array[] = [];
@@ -74,5 +74,63 @@ export class MemorySideImage implements SideImage {
   #check(): void {
     if (!this.#open) throw new KvError('KV_STOPPED', 'the side store is closed');
     if (this.#host.isFull()) throw new KvError('KV_NO_SPACE', 'the disk is full (injected)');
+  }
+}
+
+export interface SideImagesHost {
+  readonly isFull: () => boolean;
+  /** The image in this name's side store is whole: these rows, synced. */
+  readonly filled: (name: string, rows: readonly StoreRow[]) => void;
+}
+
+/** The images that the stores of one member receive, by name. */
+export class MemorySideImages {
+  readonly #host: SideImagesHost;
+  readonly #saved = new Map<string, ReceivedImage>();
+  readonly #open = new Set<MemorySideImage>();
+
+  constructor(host: SideImagesHost) {
+    this.#host = host;
+  }
+
+  begin(name: string, layout: Uint8Array, note: Uint8Array): SideImage {
+    const bytesTotal = rowsBytes(layout);
+    const image = { bytesTotal, bytes: EMPTY_BYTES, note: note.slice(), complete: false };
+    this.#saved.set(name, image);
+    return this.#openImage(name, image);
+  }
+
+  resume(name: string): SideImage | undefined {
+    const image = this.#saved.get(name);
+    return image === undefined ? undefined : this.#openImage(name, image);
+  }
+
+  /** Nothing is missing, or there is no image at all. */
+  isWhole(name: string): boolean {
+    return this.#saved.get(name)?.complete !== false;
+  }
+
+  forget(name: string): void {
+    this.#saved.delete(name);
+  }
+
+  /** Every open one loses what was not saved. */
+  stop(): void {
+    for (const image of [...this.#open]) image.stop();
+  }
+
+  wipe(): void {
+    this.#saved.clear();
+  }
+
+  #openImage(name: string, saved: ReceivedImage): SideImage {
+    const { isFull, filled } = this.#host;
+    const image: MemorySideImage = new MemorySideImage(saved, {
+      isFull,
+      filled: (rows) => filled(name, rows),
+      closed: () => this.#open.delete(image),
+    });
+    this.#open.add(image);
+    return image;
   }
 }

@@ -11,8 +11,8 @@ import type {
   StoreRow,
 } from '@kvorum/ports';
 
-import { MemorySideImage, type ReceivedImage } from './memory-side-image.ts';
-import { encodeRows, rowsBytes, rowsLayout } from './row-bytes.ts';
+import { MemorySideImages } from './memory-side-image.ts';
+import { encodeRows, rowsLayout } from './row-bytes.ts';
 
 type Change = readonly [key: Uint8Array, value: Uint8Array | undefined];
 
@@ -271,32 +271,69 @@ export interface MemoryStateStoresOptions {
   readonly tear?: (changes: number) => number;
 }
 
+/** What the stores of a member share. */
+interface Places {
+  readonly disks: Map<string, Disk>;
+  readonly images: MemorySideImages;
+  readonly openDisk: (name: string) => Promise<StateStore>;
+  readonly checkClosed: (...names: readonly string[]) => void;
+}
+
+type SideStores = Pick<
+  StateStores,
+  'openSide' | 'receiveSide' | 'resumeSide' | 'adoptSide' | 'removeSide'
+>;
+
+function sideStores({ disks, images, openDisk, checkClosed }: Places): SideStores {
+  return {
+    openSide: async (name) => {
+      assert(images.isWhole(name), `the image in "${name}" is not whole`);
+      return openDisk(sideOf(name));
+    },
+    async receiveSide(name: string, layout: Uint8Array, note: Uint8Array): Promise<SideImage> {
+      checkClosed(sideOf(name));
+      const image = images.begin(name, layout, note);
+      disks.delete(sideOf(name));
+      return image;
+    },
+    async resumeSide(name: string): Promise<SideImage | undefined> {
+      checkClosed(sideOf(name));
+      return images.resume(name);
+    },
+    async adoptSide(name: string): Promise<void> {
+      checkClosed(name, sideOf(name));
+      const side = disks.get(sideOf(name));
+      assert(side !== undefined, `the store "${name}" has no side store`);
+      side.settle();
+      disks.set(name, side);
+      disks.delete(sideOf(name));
+      images.forget(name);
+    },
+    async removeSide(name: string): Promise<void> {
+      checkClosed(sideOf(name));
+      disks.delete(sideOf(name));
+      images.forget(name);
+    },
+  };
+}
+
 /** StateStores in memory, under the contract of the real ones, for tests and simulations. */
 export function memoryStateStores(options: MemoryStateStoresOptions = {}): MemoryStateStores {
   const disks = new Map<string, Disk>();
   const open = new Map<string, MemoryStateStore>();
-  const received = new Map<string, ReceivedImage>();
-  const receiving = new Set<MemorySideImage>();
   let full = false;
   const stopAll = (): void => {
     for (const store of [...open.values()]) store.stop();
-    for (const image of [...receiving]) image.stop();
+    images.stop();
   };
-  const receive = (name: string, image: ReceivedImage): SideImage => {
-    checkClosed(sideOf(name));
-    received.set(name, image);
-    const side = new MemorySideImage(image, {
-      isFull: () => full,
-      filled: (rows) => {
-        const disk = new Disk();
-        disk.fill(rows);
-        disks.set(sideOf(name), disk);
-      },
-      closed: () => receiving.delete(side),
-    });
-    receiving.add(side);
-    return side;
-  };
+  const images = new MemorySideImages({
+    isFull: () => full,
+    filled: (name, rows) => {
+      const disk = new Disk();
+      disk.fill(rows);
+      disks.set(sideOf(name), disk);
+    },
+  });
   const openDisk = async (name: string): Promise<StateStore> => {
     if (open.has(name)) {
       throw new KvError('KV_DATA_DIR', `the store "${name}" is open already`);
@@ -313,39 +350,12 @@ export function memoryStateStores(options: MemoryStateStoresOptions = {}): Memor
   };
   return {
     open: (name) => openDisk(name),
-    openSide: async (name) => {
-      assert(received.get(name)?.complete !== false, `the image in "${name}" is not whole`);
-      return openDisk(sideOf(name));
-    },
-    async receiveSide(name: string, layout: Uint8Array, note: Uint8Array): Promise<SideImage> {
-      const bytesTotal = rowsBytes(layout);
-      const image = { bytesTotal, bytes: EMPTY_BYTES, note: note.slice(), complete: false };
-      disks.delete(sideOf(name));
-      return receive(name, image);
-    },
-    async resumeSide(name: string): Promise<SideImage | undefined> {
-      const image = received.get(name);
-      return image === undefined ? undefined : receive(name, image);
-    },
-    async adoptSide(name: string): Promise<void> {
-      checkClosed(name, sideOf(name));
-      const side = disks.get(sideOf(name));
-      assert(side !== undefined, `the store "${name}" has no side store`);
-      side.settle();
-      disks.set(name, side);
-      disks.delete(sideOf(name));
-      received.delete(name);
-    },
-    async removeSide(name: string): Promise<void> {
-      checkClosed(sideOf(name));
-      disks.delete(sideOf(name));
-      received.delete(name);
-    },
+    ...sideStores({ disks, images, openDisk, checkClosed }),
     async remove(name: string): Promise<void> {
       checkClosed(name, sideOf(name));
       disks.delete(name);
       disks.delete(sideOf(name));
-      received.delete(name);
+      images.forget(name);
     },
     list: async () => [...disks.keys()].filter((name) => !name.endsWith(SIDE)),
     async close(): Promise<void> {
@@ -363,7 +373,7 @@ export function memoryStateStores(options: MemoryStateStoresOptions = {}): Memor
     },
     wipe(): void {
       stopAll();
-      received.clear();
+      images.wipe();
       for (const disk of disks.values()) disk.wipe();
     },
     damage(name: string, pick: (rows: number) => number): boolean {

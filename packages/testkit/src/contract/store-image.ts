@@ -75,6 +75,13 @@ async function copied(
 
 /** The part of the StateStore contract that is about images. */
 export function describeImages(opened: () => Opened): void {
+  describeGiving(opened);
+  describeReceiving(opened);
+  describeRefusals(opened);
+  describeEnds(opened);
+}
+
+function describeGiving(opened: () => Opened): void {
   it('gives an image with everything written before, synced or not, and nothing after', async () => {
     const { fixture, store } = opened();
     await fill(store);
@@ -131,7 +138,9 @@ export function describeImages(opened: () => Opened): void {
     await image.close();
     await expect(store.image()).rejects.toMatchObject({ code: 'KV_STOPPED' });
   });
+}
 
+function describeReceiving(opened: () => Opened): void {
   it('goes on with an image where it was saved, in another process too', async () => {
     const { fixture, store } = opened();
     await fill(store);
@@ -173,7 +182,9 @@ export function describeImages(opened: () => Opened): void {
     expect(rows.length).toBe(20);
     expect(rows).toContain('own=1');
   });
+}
 
+function describeRefusals(opened: () => Opened): void {
   it('opens no image that is not whole, and takes no byte too few or too many', async () => {
     const { fixture, store } = opened();
     await fill(store);
@@ -198,7 +209,9 @@ export function describeImages(opened: () => Opened): void {
     }
     expect(await fixture.stores.resumeSide(NAME)).toBeUndefined();
   });
+}
 
+function describeEnds(opened: () => Opened): void {
   it('begins anew over whatever was there', async () => {
     const { fixture, store } = opened();
     await fill(store);
