@@ -67,6 +67,16 @@ export const SNAPSHOTS: readonly Mutant[] = [
     edits: [
       { file: 'testkit/src/memory-state-store.ts', find: '      side.settle();\n', replace: '' },
       {
+        file: 'testkit/src/memory-state-store.ts',
+        find: '    this.write(rows, true);',
+        replace: '    for (const row of rows) this.write([row], false);',
+      },
+      {
+        file: 'replica/src/snapshot-install.ts',
+        find: '{ sync: true }',
+        replace: '{ sync: false }',
+      },
+      {
         file: 'replica/src/replica.ts',
         find: '      { sync: true },',
         replace: '      { sync: false },',
