@@ -215,12 +215,12 @@ class JarCluster implements LocalKafka {
   }
 
   async #start(address: BrokerAddress): Promise<void> {
-    const { jars, directory, state, guarded } = this.#options;
+    const { jars, directory, state, guarded, isTemporary: isShort } = this.#options;
     const files = brokerFiles(directory, address.id);
     if ((await brokerPid(files)) !== undefined) return;
     await writeBrokerFiles(directory, address, state);
     await formatStorage(jars, files, state.clusterId, formatUsers(state.security));
-    this.#guards.set(address.id, await startBroker(jars, files, guarded));
+    this.#guards.set(address.id, await startBroker(jars, files, { guarded, isShort }));
   }
 
   async #signal(broker: number, signal: NodeJS.Signals): Promise<void> {
