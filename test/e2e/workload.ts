@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { KvError, type KvorumClient, type Watch } from '@kvorum/client';
 
 /** One write attempt of a session client, as the client saw it. */
@@ -26,6 +27,9 @@ export interface ReadRecord {
   readonly ok: boolean;
   readonly code: string | undefined;
 }
+
+/** Before a write is tried after one that failed. */
+const REFUSED_MS = 5;
 
 /** The deadline of an impatient write: shorter than the outages of the tests, so that many of them fail or stay unknown. */
 export const IMPATIENT_MS = 2000;
@@ -115,7 +119,7 @@ export class Workload {
     await Promise.all(this.#loops.slice(1));
     const untilMs = Date.now() + timeoutMs;
     while (!untilSeen(this.events) && Date.now() < untilMs) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await pause(50);
     }
     this.#watch?.close();
     await this.#loops[0];
@@ -146,6 +150,8 @@ export class Workload {
         write.code = known?.code ?? String(error);
       }
       write.endMs = Date.now();
+      // The client of a test that failed is closed and refuses at once: this loop must leave room for the process to end.
+      if (write.outcome !== 'acknowledged') await pause(REFUSED_MS);
     }
   }
 
@@ -163,7 +169,7 @@ export class Workload {
         const code = error instanceof KvError ? error.code : String(error);
         this.reads.push({ startMs, endMs: Date.now(), ok: false, code });
       }
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await pause(5);
     }
   }
 
