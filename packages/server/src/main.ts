@@ -8,6 +8,7 @@ import { serve } from './cli/serve-command.ts';
 import { type LoadedConfig, loadConfig } from './config/load.ts';
 import { printConfig } from './config/print.ts';
 import { configLeaves, environmentName, flagName, schemaText } from './config/schema.ts';
+import { compileSooner } from './runtime-flags.ts';
 import { serverVersion } from './version.ts';
 
 const AFTER_HELP = `
@@ -162,6 +163,7 @@ function createProgram(finish: (code: number) => void): Command {
   return program;
 }
 
+compileSooner();
 process.on('uncaughtException', (error) => {
   process.exit(reportFatal(error, process.stderr));
 });
