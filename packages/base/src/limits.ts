@@ -65,7 +65,6 @@ export interface Limits {
   readonly snapshotIdleMs: number;
   readonly shardsMax: number;
   readonly slotMoveBytesPerSecond: number;
-  readonly slotHandOverMsAim: number;
   readonly slotHandOverMsMax: number;
   readonly peerFrameBytesMax: number;
   readonly peerQueueBytesMax: number;
@@ -121,8 +120,7 @@ export const DEFAULT_LIMITS: Limits = {
   snapshotIdleMs: 30_000,
   shardsMax: 1024,
   slotMoveBytesPerSecond: 32 * MIB,
-  slotHandOverMsAim: 800,
-  slotHandOverMsMax: 6000,
+  slotHandOverMsMax: 800,
   peerFrameBytesMax: 16 * MIB,
   peerQueueBytesMax: 32 * MIB,
   peerQueueMessagesMax: 16_384,

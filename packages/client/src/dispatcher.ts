@@ -189,11 +189,16 @@ export class Dispatcher {
     return lane;
   }
 
+  /**
+   * Commands of one turn of the event loop share a frame. With nothing else under way none can join them from an answer of this turn:
+   * then they leave as soon as the code that runs has made them all.
+   */
   #markDirty(lane: Lane): void {
     this.#dirty.add(lane);
     if (this.#flushing) return;
     this.#flushing = true;
-    setImmediate(this.#flush);
+    if (this.#inflight <= 1) process.nextTick(this.#flush);
+    else setImmediate(this.#flush);
   }
 
   readonly #flush = (): void => {

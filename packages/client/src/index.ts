@@ -1,6 +1,5 @@
 export { isKvError, KvError } from '@kvorum/base';
 export type {
-  HandOvers,
   HealthStatus,
   LogChange,
   LogCursor,

@@ -9,11 +9,9 @@ import {
   type SlotMove,
 } from '@kvorum/shard';
 import type { ReplicaPort } from './api.ts';
-import { Gate, handOverMs } from './hand-over-budget.ts';
 import type { ReplicaLogger } from './replica-options.ts';
 import {
   pause,
-  type SharedByMoves,
   SlotMoveDriver,
   type SlotMoveHost,
   type SlotMoveProgress,
@@ -37,7 +35,7 @@ export interface SlotMoverHost extends SlotMoveHost {
  */
 export class SlotMover {
   readonly #host: SlotMoverHost;
-  readonly #shared: SharedByMoves;
+  readonly #throttle: Throttle;
   readonly #drivers = new Map<string, SlotMoveDriver>();
   /** Since when this member has seen something that should pass: a freeze, a left-over shard, a copy without a move. */
   readonly #since = new Map<string, number>();
@@ -48,7 +46,7 @@ export class SlotMover {
 
   constructor(host: SlotMoverHost) {
     this.#host = host;
-    this.#shared = { throttle: new Throttle(host), gate: new Gate() };
+    this.#throttle = new Throttle(host);
   }
 
   start(): void {
@@ -95,7 +93,7 @@ export class SlotMover {
 
   #drive({ id }: SlotMove): void {
     if (this.#drivers.has(id)) return;
-    const driver = new SlotMoveDriver(this.#host, this.#shared, id);
+    const driver = new SlotMoveDriver(this.#host, this.#throttle, id);
     this.#drivers.set(id, driver);
     void this.#guarded(`move ${id}`, () => driver.run()).then(() => this.#drivers.delete(id));
   }
@@ -117,11 +115,10 @@ export class SlotMover {
   #lookAfter(map: ShardMap, replica: ReplicaPort, seen: Set<string>): void {
     const { shard } = replica;
     const { ownership } = replica.slotStatus();
-    const { limits } = this.#host;
+    const { slotHandOverMsMax } = this.#host.limits;
     for (const frozen of ownership?.frozen ?? []) {
       const name = `freeze ${shard} ${frozen.move} ${frozen.attempt}`;
-      const budgetMs = handOverMs(limits, frozen.attempt);
-      this.#after(name, budgetMs, seen, () => this.#unfreeze(replica, frozen));
+      this.#after(name, slotHandOverMsMax, seen, () => this.#unfreeze(replica, frozen));
     }
     const known = new Set(movesOf(map).map(({ id }) => id));
     for (const { move, state } of ownership?.imports ?? []) {
@@ -155,20 +152,13 @@ export class SlotMover {
    * before the slots are served again, so that nobody can decide it afterwards.
    */
   async #unfreeze(replica: ReplicaPort, { move, attempt }: FrozenSlots): Promise<void> {
-    const { clock, updateMap, told } = this.#host;
-    let isVoid = false;
-    const map = await updateMap((current) => {
-      const next = retryMove(current, move, attempt);
-      isVoid = next !== undefined;
-      return next;
-    });
-    if (isVoid) told({ kind: 'void' });
+    const { clock, updateMap } = this.#host;
+    const map = await updateMap((current) => retryMove(current, move, attempt));
     const known = movesOf(map).find(({ id }) => id === move);
-    const { version: mapVersion } = map;
-    const step =
-      known?.phase === 'switched'
-        ? ({ op: 'slots', action: 'release', move, mapVersion } as const)
-        : ({ op: 'slots', action: 'unfreeze', move, attempt, mapVersion } as const);
+    const switched = known?.phase === 'switched';
+    const step = switched
+      ? ({ op: 'slots', action: 'release', move, mapVersion: map.version } as const)
+      : ({ op: 'slots', action: 'unfreeze', move, attempt } as const);
     await takeStep(replica, clock, step);
   }
 

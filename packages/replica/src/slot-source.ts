@@ -73,8 +73,15 @@ export async function serveSlotRequest(
       return { revision: await takeStep(replica, clock, { ...command, slots, owned }) };
     }
     case 'unfreeze': {
-      const { kind, shard: _, ...step } = request;
-      return { revision: await takeStep(replica, clock, { op: 'slots', action: kind, ...step }) };
+      const { move, attempt } = request;
+      return {
+        revision: await takeStep(replica, clock, {
+          op: 'slots',
+          action: 'unfreeze',
+          move,
+          attempt,
+        }),
+      };
     }
     case 'release': {
       const { move, mapVersion } = request;

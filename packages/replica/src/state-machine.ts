@@ -28,6 +28,7 @@ import {
   type SlotSpace,
   type SlotSpan,
   type SlotState,
+  STORE_FORMAT,
   validate,
   type WriteSet,
 } from '@kvorum/mvcc';
@@ -237,10 +238,10 @@ export class StateMachine {
       this.compactRevision,
     );
     const meta = {
-      ...initialMeta(),
       ...last.state,
       revision: revision as Revision,
       compactRevision,
+      format: STORE_FORMAT,
     };
     const newTimes = end === undefined ? undefined : this.#dueTimes(end.leaderTimeMs);
     await this.#store.write(

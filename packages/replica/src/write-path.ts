@@ -3,6 +3,8 @@ import type { Proposal } from '@kvorum/mvcc';
 import type { Command, CommandResult } from './api.ts';
 import { answerFailed, CommandQueue } from './command-queue.ts';
 
+const FULFILLED: Promise<void> = Promise.resolve();
+
 /** One batch's commands executed against the applied state; not yet accepted by the log. */
 export interface ExecutedBatch {
   /** Undefined when nothing changes: no record is needed, but the answers still need proof of leadership. */
@@ -131,8 +133,9 @@ export class WritePath {
     if (this.#busy || !this.#serving || !waits) return;
     if (this.#host.isHeld() || !this.#host.canPropose()) return;
     this.#busy = true;
-    // One turn of the microtask queue gathers what arrives in the same frame.
-    queueMicrotask(() => {
+    // One turn of the microtask queue gathers what arrives in the same frame. Node's queueMicrotask would make an object of async_hooks
+    // for it and run that one's hooks.
+    void FULFILLED.then(() => {
       this.#run().catch((error: unknown) => this.#host.broken(error));
     });
   }

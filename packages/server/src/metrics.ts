@@ -2,7 +2,8 @@ import type { ElectionMetrics } from '@kvorum/log-kafka';
 import type { ReplicaMetrics, ReplicaStatus } from '@kvorum/replica';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type CopyMetrics, copyMetrics } from './copy-metrics.ts';
-import { type MoveMetrics, moveMetrics } from './move-metrics.ts';
+import { shardCounter, shardHistogram } from './gathered-metrics.ts';
+import { moveMetrics } from './move-metrics.ts';
 import { RequestCounts } from './request-counts.ts';
 
 /** Powers of two around a millisecond, in seconds, as etcd's disk histograms. */
@@ -126,7 +127,8 @@ export interface MemberMetrics {
   readonly requests: RequestCounts;
   readonly logProblems: Gauge;
   readonly copies: CopyMetrics;
-  readonly moves: MoveMetrics;
+  /** Where the gauges of slot moves read from. */
+  readonly moves: ReturnType<typeof moveMetrics>;
   /** Of votes and heartbeats over Kafka. */
   readonly election: ElectionMetrics;
   /** Where the gauge of the election topics reads from. */
@@ -137,27 +139,11 @@ function counter(registry: Registry, name: string, help: string): Counter<'shard
   return new Counter({ name, help, labelNames: ['shard'], registers: [registry] });
 }
 
-function histogram(
-  registry: Registry,
-  name: string,
-  help: string,
-  buckets: readonly number[],
-): Histogram<'shard'> {
-  return new Histogram({
-    name,
-    help,
-    labelNames: ['shard'],
-    buckets: [...buckets],
-    registers: [registry],
-  });
-}
-
 function replicaMetrics(registry: Registry): ReplicaMetrics {
-  const committed = counter(
-    registry,
-    'etcd_server_proposals_committed_total',
-    'Commands committed by this leader.',
-  );
+  const committed = shardCounter(registry, {
+    name: 'etcd_server_proposals_committed_total',
+    help: 'Commands committed by this leader.',
+  });
   const failed = counter(registry, 'etcd_server_proposals_failed_total', 'Commands that failed.');
   const fenced = counter(
     registry,
@@ -184,30 +170,32 @@ function replicaMetrics(registry: Registry): ReplicaMetrics {
     'etcd_debugging_mvcc_db_compaction_keys_total',
     'Store rows removed by compactions.',
   );
-  const append = histogram(
-    registry,
-    'etcd_disk_wal_fsync_duration_seconds',
-    'Append until the shared log acknowledged.',
-    SECONDS,
-  );
-  const apply = histogram(
-    registry,
-    'etcd_disk_backend_commit_duration_seconds',
-    'Applying one record to the store.',
-    SECONDS,
-  );
-  const batch = histogram(registry, 'kv_batch_commands', 'Commands in one record.', COMMANDS);
+  const append = shardHistogram(registry, {
+    name: 'etcd_disk_wal_fsync_duration_seconds',
+    help: 'Append until the shared log acknowledged.',
+    buckets: SECONDS,
+  });
+  const apply = shardHistogram(registry, {
+    name: 'etcd_disk_backend_commit_duration_seconds',
+    help: 'Applying one record to the store.',
+    buckets: SECONDS,
+  });
+  const batch = shardHistogram(registry, {
+    name: 'kv_batch_commands',
+    help: 'Commands in one record.',
+    buckets: COMMANDS,
+  });
   return {
-    proposalCommitted: (shard, commands) => committed.inc({ shard }, commands),
+    proposalCommitted: committed,
     proposalFailed: (shard, commands) => failed.inc({ shard }, commands),
     fenced: (shard) => fenced.inc({ shard }),
     readRound: (shard) => rounds.inc({ shard }),
     unknownOutcome: (shard) => unknown.inc({ shard }),
     autoCompacted: (shard) => autoCompacted.inc({ shard }),
     compactedRows: (shard, rows) => compactedRows.inc({ shard }, rows),
-    appendMs: (shard, ms) => append.observe({ shard }, ms / 1000),
-    applyMs: (shard, ms) => apply.observe({ shard }, ms / 1000),
-    batchCommands: (shard, commands) => batch.observe({ shard }, commands),
+    appendMs: (shard, ms) => append(shard, ms / 1000),
+    applyMs: (shard, ms) => apply(shard, ms / 1000),
+    batchCommands: batch,
   };
 }
 

@@ -16,7 +16,6 @@ export {
 export {
   CONTROL_METHODS,
   type ControlMethod,
-  type HandOvers,
   type HashParams,
   type HealthStatus,
   type MemberInfo,

@@ -85,7 +85,7 @@ function* framesOf(shard: string, items: readonly SizedItem[]): Generator<Uint8A
 
 /**
  * Collects the answers of one connection and sends those of one turn of the event loop together, in few frames per shard: a
- * thousand puts that a batch answered together cost one message.
+ * thousand puts that a batch answered together cost one message. Whoever knows that no further answer can come flushes sooner.
  */
 export class ResponseBatch {
   readonly #send: (frames: Iterable<Uint8Array>) => void;
@@ -103,14 +103,20 @@ export class ResponseBatch {
     else items.push(item);
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(this.#flush);
+    setImmediate(this.#onTurnEnd);
   }
 
-  readonly #flush = (): void => {
-    this.#scheduled = false;
+  /** Sends what there is, now. */
+  flush(): void {
+    if (this.#byShard.size === 0) return;
     const ready = this.#byShard;
     this.#byShard = new Map();
     this.#send(this.#frames(ready));
+  }
+
+  readonly #onTurnEnd = (): void => {
+    this.#scheduled = false;
+    this.flush();
   };
 
   *#frames(ready: ReadonlyMap<string, readonly SizedItem[]>): Generator<Uint8Array> {

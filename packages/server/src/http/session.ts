@@ -72,6 +72,8 @@ export class Session {
   /** Who this client is; users are not known yet. */
   #origin: Origin | undefined;
   #inflight = 0;
+  /** A frame's requests are being handed on: an answer to one says nothing about the rest. */
+  #taking = false;
   #alive = true;
   #closed = false;
   #pausedReading = false;
@@ -207,7 +209,9 @@ export class Session {
       deadlineMs: host.clock.nowMs() + Math.min(timeoutMs, TIMEOUT_MS_MAX),
       notLeader: host.leads(frame.shard) ? undefined : this.#notLeader(frame.shard),
     };
+    this.#taking = true;
     for (const item of frame.items) this.#onItem(context, item, clientId);
+    this.#taking = false;
   }
 
   #onItem(context: FrameContext, item: RequestItem, clientId: string): void {
@@ -233,6 +237,13 @@ export class Session {
   #answer(shard: string, method: string, answer: SizedItem): void {
     this.#host.metrics.requests.count('session', method, codeOf(answer));
     this.#answers.add(shard, answer);
+  }
+
+  /** Answers a request that was under way. The last one waits for no other: whatever this turn still has to do comes after it. */
+  #answerPending(shard: string, method: string, answer: SizedItem): void {
+    this.#inflight -= 1;
+    this.#answer(shard, method, answer);
+    if (this.#inflight === 0 && !this.#taking) this.#answers.flush();
   }
 
   #refuse(shard: string, item: RequestItem, error: KvError): void {
@@ -279,10 +290,7 @@ export class Session {
       origin: this.#origin,
       deadlineMs: context.deadlineMs,
       bytes: bytes + 64,
-      done: (result) => {
-        this.#inflight -= 1;
-        this.#answer(shard, 'put', putItem(id, result));
-      },
+      done: (result) => this.#answerPending(shard, 'put', putItem(id, result)),
     });
   }
 
@@ -296,8 +304,7 @@ export class Session {
     }
     this.#inflight += 1;
     context.replica.get(key, context.deadlineMs, (result) => {
-      this.#inflight -= 1;
-      this.#answer(shard, 'get', getItem(id, result));
+      this.#answerPending(shard, 'get', getItem(id, result));
     });
   }
 
@@ -335,8 +342,7 @@ export class Session {
     }
     this.#inflight += 1;
     const done = (result: Parameters<typeof requestItem>[1]): void => {
-      this.#inflight -= 1;
-      this.#answer(shard, request.op, requestItem(id, result));
+      this.#answerPending(shard, request.op, requestItem(id, result));
     };
     if (isReadOnly(request)) {
       context.replica.read(request, context.deadlineMs, done, context.frame.mapVersion);

@@ -2,7 +2,6 @@ import { formatId, isShardId, type MemberId } from '@kvorum/base';
 import type { PeerTransport } from '@kvorum/ports';
 import type { ShardMap } from '@kvorum/shard';
 import { encodeMembershipsQuestion } from '../router/forward.ts';
-import { askMembers } from './ask-members.ts';
 import { memberIdOf } from './cluster.ts';
 
 const ASK_MS = 1000;
@@ -96,6 +95,9 @@ export async function askMemberships(
   const asked = map.members
     .map(({ id }) => memberIdOf(id))
     .filter((id) => id !== self && peers.isReachable(id));
-  const question = { members: asked, payload: encodeMembershipsQuestion(), timeoutMs: ASK_MS };
-  return [...(await askMembers(peers, question)).values()].flatMap(parseMemberships);
+  const signal = AbortSignal.timeout(ASK_MS);
+  const answers = await Promise.allSettled(
+    asked.map((id) => peers.request(id, encodeMembershipsQuestion(), { signal })),
+  );
+  return answers.flatMap((one) => (one.status === 'fulfilled' ? parseMemberships(one.value) : []));
 }

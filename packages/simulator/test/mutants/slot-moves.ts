@@ -8,8 +8,8 @@ export const SLOT_MOVES: readonly Mutant[] = [
     edits: [
       {
         file: 'replica/src/slot-move-driver.ts',
-        find: 'await this.#gate.pass(() => this.#handOverInTime(move, next));',
-        replace: 'await this.#decide(move);',
+        find: '    await this.#handOver(move, next);',
+        replace: '    await this.#switch(move);',
       },
     ],
     adjust: movingSlots,
@@ -31,9 +31,14 @@ export const SLOT_MOVES: readonly Mutant[] = [
     edits: [
       {
         file: 'replica/src/slot-move-driver.ts',
-        find: 'const piece = await this.#pull(move, next, { attempt, sealed });',
+        find: '    } while (next <= sealed);',
+        replace: '      next = sealed + 1;\n    } while (next <= sealed);',
+      },
+      {
+        file: 'replica/src/slot-move-driver.ts',
+        find: '      piece = await this.#pull(move, next);\n      if (piece === undefined) return this.#tryLater(move);',
         replace:
-          'const piece = parseSlotExport(await ask({ kind: "export", shard, slots, from: sealed + 1 }));\n      await this.#write(move, piece, { attempt, sealed });',
+          '      piece = parseSlotExport(await ask({ kind: "export", shard, slots, from: sealed + 1 }));',
       },
     ],
     adjust: movingSlots,
@@ -57,7 +62,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
     edits: [
       {
         file: 'mvcc/src/slot-execution.ts',
-        find: 'const raise = Math.max(0, (command.seal?.sealed ?? 0) - view.revision);',
+        find: 'const raise = Math.max(0, command.sealed - view.revision);',
         replace: 'const raise = 0;',
       },
     ],
@@ -68,9 +73,9 @@ export const SLOT_MOVES: readonly Mutant[] = [
     edits: [
       {
         file: 'replica/src/slot-move-driver.ts',
-        find: '    const switched = await this.#decide(move);\n    return switched',
+        find: '    if (clock.nowMs() > untilMs) return this.#tryLater(move);\n    await this.#switch(move);',
         replace:
-          '    await ask({ kind: "release", shard, move: id, mapVersion: map.version });\n    await ask({ kind: "drop", shard, move: id });\n    const switched = await this.#decide(move);\n    return switched',
+          '    await ask({ kind: "release", shard, move: id, mapVersion });\n    await ask({ kind: "drop", shard, move: id });\n    if (clock.nowMs() > untilMs) return this.#tryLater(move);\n    await this.#switch(move);',
       },
     ],
     adjust: movingSlots,
@@ -81,14 +86,14 @@ export const SLOT_MOVES: readonly Mutant[] = [
     edits: [
       {
         file: 'mvcc/src/slot-command.ts',
-        find: 'if (found.next !== from) return',
+        find: 'if (found.next !== command.from) return',
         replace: 'if (found.next < 0) return',
       },
       {
         file: 'replica/src/slot-move-driver.ts',
-        find: '      const isLast = seal !== undefined && i === parts.length - 1;',
+        find: '    await this.#step(move, { ...rowsOf, from, to, floor, rows });',
         replace:
-          '      const isLast = seal !== undefined && i === parts.length - 1;\n      await this.#step(move, { ...rowsOf, from, floor, ...part });',
+          '    await this.#step(move, { ...rowsOf, from, to, floor, rows });\n    await this.#step(move, { ...rowsOf, from, to, floor, rows });',
       },
       {
         file: 'mvcc/src/slot-execution.ts',
