@@ -22,8 +22,6 @@ export const CHANGING_CONFIG: Readonly<Record<string, unknown>> = {
     snapshotChunkBytes: 20_000,
     // A move of some megabytes takes seconds, in which something can happen to it.
     slotMoveBytesPerSecond: 256 * 1024,
-    // A busy machine writes a record in half a second, and a hand-over that takes longer than this never comes to its end.
-    slotHandOverMsMax: 10_000,
   },
 };
 

@@ -65,6 +65,7 @@ export interface Limits {
   readonly snapshotIdleMs: number;
   readonly shardsMax: number;
   readonly slotMoveBytesPerSecond: number;
+  readonly slotHandOverMsAim: number;
   readonly slotHandOverMsMax: number;
   readonly peerFrameBytesMax: number;
   readonly peerQueueBytesMax: number;
@@ -120,7 +121,8 @@ export const DEFAULT_LIMITS: Limits = {
   snapshotIdleMs: 30_000,
   shardsMax: 1024,
   slotMoveBytesPerSecond: 32 * MIB,
-  slotHandOverMsMax: 800,
+  slotHandOverMsAim: 800,
+  slotHandOverMsMax: 6000,
   peerFrameBytesMax: 16 * MIB,
   peerQueueBytesMax: 32 * MIB,
   peerQueueMessagesMax: 16_384,

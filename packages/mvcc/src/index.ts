@@ -57,7 +57,7 @@ export type {
   ImportRows,
   SlotCommand,
 } from './slot-command.ts';
-export type { SlotExport } from './slot-execution.ts';
+export { type PiecePart, partsOfPiece, type SlotExport } from './slot-execution.ts';
 export type { SlotState } from './slot-keeper.ts';
 export {
   addSpans,

@@ -1,4 +1,5 @@
 import { KvError } from '@kvorum/base';
+import { isRow, rowMain } from './row-codec.ts';
 import {
   addSpans,
   emptyOwnership,
@@ -28,27 +29,26 @@ export type ImportBegin = OfMove &
     readonly slots: readonly SlotSpan[];
   };
 
-/** Rows of the source as they lie in its store: whole revisions from `from` on, below `to`, ascending. */
+/**
+ * Rows of the source as they lie in its store: from where the import stands, which is in revision `from`, below `to`, ascending. With
+ * `toSub` also those of revision `to` below that sub-revision: it goes on in the next record.
+ */
 export type ImportRows = OfMove & {
   readonly action: 'import-rows';
   readonly from: number;
   readonly to: number;
+  readonly toSub?: number;
   /** Compact revision of the source when they were read. */
   readonly floor: number;
   readonly rows: readonly Uint8Array[];
+  /** They are the last ones: the source is frozen in this attempt, and `sealed` is its last revision that can have changed the slots. */
+  readonly seal?: { readonly attempt: number; readonly sealed: number };
 };
 
 /** A step of a slot move as the shard's leader logs it. */
 export type SlotCommand =
   | ImportBegin
   | ImportRows
-  | (OfMove & {
-      readonly action: 'import-seal';
-      readonly attempt: number;
-      /** Revision and compact revision of the frozen source. */
-      readonly sealed: number;
-      readonly floor: number;
-    })
   | (OfMove & { readonly action: 'adopt'; readonly mapVersion: number })
   /** Gives an import up, whatever has come of it. */
   | (OfMove & { readonly action: 'discard' })
@@ -59,8 +59,14 @@ export type SlotCommand =
         readonly mapVersion: number;
         readonly slots: readonly SlotSpan[];
       })
-  /** Of this attempt or an earlier one. */
-  | (OfMove & { readonly action: 'unfreeze'; readonly attempt: number })
+  /** Of this attempt or an earlier one; what was asked for by a map before `mapVersion` is void from then on. */
+  | (OfMove & {
+      readonly action: 'unfreeze';
+      readonly attempt: number;
+      readonly mapVersion: number;
+      /** As {@link FirstRow}; absent = a shard without a row stays without. */
+      readonly owned?: readonly SlotSpan[];
+    })
   /** The frozen slots belong to another shard now. */
   | (OfMove & { readonly action: 'release'; readonly mapVersion: number })
   /** Deletes the next piece of what was released or discarded. */
@@ -88,20 +94,7 @@ export function nextOwnership(
     case 'import-begin':
       return beginImport(view, command);
     case 'import-rows':
-      return changeImport(view, command.move, (found) => {
-        if (found.state !== 'open') return refused(command, `it is ${found.state}`);
-        if (found.next !== command.from) return refused(command, `it stands at ${found.next}`);
-        return { ...found, next: command.to, floor: Math.max(found.floor, command.floor) };
-      });
-    case 'import-seal':
-      return changeImport(view, command.move, (found) => {
-        const { attempt, sealed, floor } = command;
-        if (found.state === 'sealed' && found.attempt === attempt) return found;
-        if (found.state !== 'open' || found.attempt !== attempt)
-          return refused(command, `it is ${found.state} in attempt ${found.attempt}`);
-        if (found.next <= sealed) return refused(command, `it has come to ${found.next} only`);
-        return { ...found, state: 'sealed', sealed, floor };
-      });
+      return changeImport(view, command.move, (found) => takeRows(found, command));
     case 'adopt':
       return adopt(view, command);
     case 'discard':
@@ -157,6 +150,23 @@ function forgetOld(imports: readonly SlotImport[], compactRevision: number): Slo
   });
 }
 
+function takeRows(found: SlotImport, command: ImportRows): SlotImport | KvError {
+  const { from, to, toSub = 0, rows, seal } = command;
+  if (found.state !== 'open') return refused(command, `it is ${found.state}`);
+  if (found.next !== from) return refused(command, `it stands at ${found.next}`);
+  const { part: before, ...whole } = found;
+  const floor = Math.max(found.floor, command.floor);
+  const inPart = rows.filter((row) => isRow(row) && rowMain(row) === to).length;
+  const earlier = to === from ? (before?.rows ?? 0) : 0;
+  const part = toSub === 0 ? {} : { part: { sub: toSub, rows: earlier + inPart } };
+  const taken: SlotImport = { ...whole, next: to, floor, ...part };
+  if (seal === undefined) return taken;
+  if (found.attempt !== seal.attempt)
+    return refused(command, `it is open in attempt ${found.attempt}`);
+  if (to <= seal.sealed) return refused(command, `it would come to ${to} only`);
+  return { ...taken, state: 'sealed', sealed: seal.sealed };
+}
+
 function adopt(
   view: OwnershipView,
   command: Extract<SlotCommand, { readonly action: 'adopt' }>,
@@ -176,6 +186,7 @@ function adopt(
     }),
     owned: addSpans(before.owned, found.slots),
     version: Math.max(before.version, mapVersion),
+    freezesFrom: Math.max(before.freezesFrom, mapVersion),
   };
 }
 
@@ -203,6 +214,9 @@ function freeze(
   const before = view.ownership ?? emptyOwnership(command.owned);
   const found = before.frozen.find((one) => one.move === move);
   if (found !== undefined && found.attempt >= attempt) return before;
+  if (mapVersion < before.freezesFrom) {
+    return refused(command, `its slots came or went with map ${before.freezesFrom}`);
+  }
   const others = before.frozen.filter((one) => one !== found);
   const free = subtractSpans(slots, before.owned).length === 0;
   if (!free || others.some((one) => spansMeet(one.slots, slots))) {
@@ -215,12 +229,15 @@ function unfreeze(
   view: OwnershipView,
   command: Extract<SlotCommand, { readonly action: 'unfreeze' }>,
 ): SlotOwnership | undefined {
-  const { move, attempt } = command;
-  const { ownership: before } = view;
-  // A move that is stopped before it froze anything ends as well.
-  const found = before?.frozen.find((one) => one.move === move && one.attempt <= attempt);
-  if (before === undefined || found === undefined) return before;
-  return { ...before, frozen: before.frozen.filter((one) => one !== found) };
+  const { move, attempt, mapVersion, owned } = command;
+  const before = view.ownership ?? (owned === undefined ? undefined : emptyOwnership(owned));
+  if (before === undefined) return undefined;
+  // A move that is stopped before it froze anything ends as well: its freeze may be on its way.
+  const frozen = before.frozen.filter((one) => one.move !== move || one.attempt > attempt);
+  if (frozen.length === before.frozen.length && mapVersion <= before.freezesFrom) {
+    return view.ownership;
+  }
+  return { ...before, frozen, freezesFrom: Math.max(before.freezesFrom, mapVersion) };
 }
 
 function release(

@@ -13,6 +13,7 @@ import {
   rowKey,
   rowMain,
   rowStoreKey,
+  rowSub,
 } from './row-codec.ts';
 import {
   type ImportRows,
@@ -22,6 +23,7 @@ import {
 } from './slot-command.ts';
 import {
   type SlotDrop,
+  type SlotImport,
   type SlotOwnership,
   type SlotSpace,
   type SlotSpan,
@@ -34,6 +36,8 @@ import { wholeRevisions } from './whole-revisions.ts';
 const BAND_WIDTH = 2 ** 18;
 const BANDS_MAX = 2 ** 14;
 const REVISIONS_RAISED_MAX = 2 ** 32 - 1;
+/** Scans that one piece is gathered from: a copy has to be faster than the writers of a source, in a log that takes its time. */
+const PIECE_SCANS = 4;
 
 /** What a step of a move does to a shard. */
 export interface SlotEffects {
@@ -66,32 +70,32 @@ export function* executeSlots(
   if (command.action === 'drop') return yield* dropPiece(view, command.move, space);
   const ownership = nextOwnership(view, command);
   if (ownership instanceof KvError) return ownership;
-  if (command.action === 'import-rows') return yield* importRows(ownership, command, space);
-  if (command.action !== 'import-seal') return { ownership, ...none };
-  const raise = Math.max(0, command.sealed - view.revision);
+  if (command.action !== 'import-rows') return { ownership, ...none };
+  const raise = Math.max(0, (command.seal?.sealed ?? 0) - view.revision);
   if (raise > REVISIONS_RAISED_MAX) {
     return new KvError('KV_INVALID_ARGUMENT', `the revision cannot rise by ${raise} at once`);
   }
-  return { ownership, ...none, revisionCount: raise };
+  const found = view.ownership?.imports.find((one) => one.move === command.move);
+  assert(found !== undefined, 'rows were taken for an import that is known');
+  const rows = yield* importedRows(found, command, space);
+  return rows instanceof KvError ? rows : { ownership, ...none, rows, revisionCount: raise };
 }
 
 /**
  * Rows keep their revision, so that mod revisions and history stay; their sub-revisions move into the import's band, where no
  * other timeline's rows stand, and each points to the row of its key that came before it.
  */
-function* importRows(
-  ownership: SlotOwnership | undefined,
+function* importedRows(
+  found: SlotImport,
   command: ImportRows,
   space: SlotSpace,
-): Reading<SlotEffects | KvError> {
-  const found = ownership?.imports.find((one) => one.move === command.move);
-  assert(found !== undefined && found.band < BANDS_MAX, 'an import has a band');
-  const { from, to } = command;
-  for (const row of command.rows) {
-    const fits = isRow(row) && rowMain(row) >= from && rowMain(row) < to;
-    if (!fits || !spansHold(found.slots, space.ofKey(rowKey(row)))) {
-      return new KvError('KV_MALFORMED', 'a row that is not of the moving slots');
-    }
+): Reading<readonly Uint8Array[] | KvError> {
+  assert(found.band < BANDS_MAX, 'an import has a band');
+  const { from } = command;
+  const { part } = found;
+  const isOfMove = (row: Uint8Array): boolean => spansHold(found.slots, space.ofKey(rowKey(row)));
+  if (!command.rows.every((row) => isRow(row) && isInPiece(row, command, part) && isOfMove(row))) {
+    return new KvError('KV_MALFORMED', 'a row that is not of the moving slots');
   }
   const keys = new Map(command.rows.map((row) => [byteText(rowKey(row)), rowKey(row)]));
   const texts = [...keys.keys()];
@@ -103,8 +107,8 @@ function* importRows(
     newest.set(texts[i] as string, [modMain, modSub]);
   }
   const rows: Uint8Array[] = [];
-  let main = -1;
-  let index = 0;
+  let main = part === undefined ? -1 : from;
+  let index = part === undefined ? 0 : part.rows - 1;
   for (const source of command.rows) {
     index = rowMain(source) === main ? index + 1 : 0;
     assert(rowMain(source) >= main && index < BAND_WIDTH, 'rows come in the order of revisions');
@@ -119,7 +123,54 @@ function* importRows(
     newest.set(text, [main, sub]);
     rows.push(row);
   }
-  return { ownership, rows, deletes: [], revisionCount: 0 };
+  return rows;
+}
+
+function isInPiece(
+  row: Uint8Array,
+  { from, to, toSub = 0 }: ImportRows,
+  part: SlotImport['part'],
+): boolean {
+  return isBefore(row, to, toSub) && !isBefore(row, from, part?.sub ?? 0);
+}
+
+/** Whether a row stands before a place in the source's history. */
+function isBefore(row: Uint8Array, main: number, sub: number): boolean {
+  return rowMain(row) < main || (rowMain(row) === main && rowSub(row) < sub);
+}
+
+/** A part of a piece that goes into one record: its rows, and the place behind them. */
+export type PiecePart = Pick<ImportRows, 'rows' | 'to' | 'toSub'>;
+
+/**
+ * Cuts a piece into parts of at most `bytesMax` each, or of one row: a revision that fills a record as it is finds no room beside what
+ * else is in one.
+ *
+ * @param part - what of the piece's first revision is copied already.
+ */
+export function partsOfPiece(
+  piece: Pick<SlotExport, 'rows' | 'next'>,
+  bytesMax: number,
+  place: Pick<SlotImport, 'next' | 'part'>,
+): readonly PiecePart[] {
+  const { next: from, part } = place;
+  const left =
+    part === undefined ? piece.rows : piece.rows.filter((row) => !isBefore(row, from, part.sub));
+  const parts: PiecePart[] = [];
+  let rows: Uint8Array[] = [];
+  let bytes = 0;
+  for (const row of left) {
+    const last = rows.at(-1);
+    if (last !== undefined && bytes + row.length > bytesMax) {
+      const to = rowMain(row);
+      parts.push(rowMain(last) === to ? { rows, to, toSub: rowSub(row) } : { rows, to });
+      rows = [];
+      bytes = 0;
+    }
+    rows.push(row);
+    bytes += row.length;
+  }
+  return [...parts, { rows, to: piece.next }];
 }
 
 function* dropPiece(
@@ -169,15 +220,29 @@ export function* exportSlots(
 ): Reading<SlotExport> {
   for (;;) {
     const { revision, compactRevision } = view();
-    const all = from > revision ? [] : yield* wholeRevisions(from, revision);
-    const ours = all.filter((row) => spansHold(slots, space.ofKey(rowKey(row))));
+    const { ours, next } = yield* ownRows([from, revision], slots, space);
     const rows = yield* standing(ours, compactRevision, view);
     // Rows that were compacted while this was read may be missing from it.
     if (view().compactRevision !== compactRevision) continue;
-    const last = all.at(-1);
-    const next = last === undefined ? Math.max(from, revision + 1) : rowMain(last) + 1;
     return { rows, next, revision, compactRevision };
   }
+}
+
+/** The rows of the slots in some revisions, both included, as far as a few scans come. */
+function* ownRows(
+  [from, through]: readonly [from: number, through: number],
+  slots: readonly SlotSpan[],
+  space: SlotSpace,
+): Reading<{ readonly ours: readonly Uint8Array[]; readonly next: number }> {
+  const ours: Uint8Array[] = [];
+  let next = from;
+  for (let i = 0; i < PIECE_SCANS && next <= through; i += 1) {
+    const all = yield* wholeRevisions(next, through);
+    const last = all.at(-1);
+    next = last === undefined ? through + 1 : rowMain(last) + 1;
+    for (const row of all) if (spansHold(slots, space.ofKey(rowKey(row)))) ours.push(row);
+  }
+  return { ours, next };
 }
 
 /** Without the rows below `floor` that were superseded, or deleted, by then. */

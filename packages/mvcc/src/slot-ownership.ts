@@ -22,6 +22,14 @@ export interface FrozenSlots {
   readonly slots: readonly SlotSpan[];
 }
 
+/** The beginning of a revision that is copied piece by piece. */
+export interface CopiedPart {
+  /** Rows of the source below this sub-revision are copied. */
+  readonly sub: number;
+  /** So many they are. */
+  readonly rows: number;
+}
+
 /** Slots that come from another shard. */
 export interface SlotImport {
   readonly move: string;
@@ -32,6 +40,8 @@ export interface SlotImport {
   readonly band: number;
   /** Everything below this revision of the source is copied. */
   readonly next: number;
+  /** Of the rows of revision `next` itself the first ones, when it does not fit into one record; absent = none. */
+  readonly part?: CopiedPart;
   /** Compact revision of the source when the last piece was read there: older history never came. */
   readonly floor: number;
   /** Last revision of the source that can have changed the slots; -1 until sealed. */
@@ -63,13 +73,18 @@ export interface SlotOwnership {
   readonly bands: number;
   /** Version of the map by which slots last came or went: what older maps say of ranges is void here. */
   readonly version: number;
+  /**
+   * Version of the map by which slots last came here, or a freeze was last undone: one that was asked for by an older map is of a
+   * hand-over that is over, and refused however late it arrives.
+   */
+  readonly freezesFrom: number;
 }
 
 export const OWNERSHIP_KEY: Uint8Array = new Uint8Array([0x6f]); // o
 const FORMAT = 1;
 
 export function emptyOwnership(owned: readonly SlotSpan[]): SlotOwnership {
-  return { owned, frozen: [], imports: [], drops: [], bands: 0, version: 0 };
+  return { owned, frozen: [], imports: [], drops: [], bands: 0, version: 0, freezesFrom: 0 };
 }
 
 /** JSON: small, rarely written, and readable in a dump of the log. */
@@ -87,7 +102,9 @@ export function decodeOwnership(bytes: Uint8Array): SlotOwnership {
   }
   if (!isOwnership(plain)) throw new KvError('KV_CORRUPT', 'unreadable row of slot ownership');
   const { owned, frozen, imports, drops, bands, version } = plain;
-  return { owned, frozen, imports, drops, bands, version };
+  // Rows of a version before it have none.
+  const freezesFrom = plain.freezesFrom ?? 0;
+  return { owned, frozen, imports, drops, bands, version, freezesFrom };
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -107,7 +124,10 @@ function hasNumbers(value: Readonly<Record<string, unknown>>, names: readonly st
   return names.every((name) => Number.isSafeInteger(value[name]));
 }
 
-function isListOf(value: unknown, numbers: readonly string[]): boolean {
+function isListOf(
+  value: unknown,
+  numbers: readonly string[],
+): value is readonly Readonly<Record<string, unknown>>[] {
   return (
     Array.isArray(value) &&
     value.every(
@@ -130,15 +150,24 @@ const IMPORT_NUMBERS = [
   'compactedBefore',
 ] as const;
 
-function isOwnership(value: unknown): value is SlotOwnership {
+/** As it is stored. */
+type StoredOwnership = Omit<SlotOwnership, 'freezesFrom'> &
+  Partial<Pick<SlotOwnership, 'freezesFrom'>>;
+
+const isPart = (value: unknown): boolean =>
+  value === undefined || (isObject(value) && hasNumbers(value, ['sub', 'rows']));
+
+function isOwnership(value: unknown): value is StoredOwnership {
   return (
     isObject(value) &&
     value['format'] === FORMAT &&
     isSpans(value['owned']) &&
     isListOf(value['frozen'], ['attempt', 'mapVersion']) &&
     isListOf(value['imports'], IMPORT_NUMBERS) &&
+    value['imports'].every(({ part }) => isPart(part)) &&
     isListOf(value['drops'], ['main', 'sub', 'through']) &&
-    hasNumbers(value, ['bands', 'version'])
+    hasNumbers(value, ['bands', 'version']) &&
+    (value['freezesFrom'] === undefined || hasNumbers(value, ['freezesFrom']))
   );
 }
 

@@ -38,7 +38,7 @@ export type {
   ShardTransport,
 } from './replica-options.ts';
 export { type OpenedShards, ReplicaStores } from './replica-stores.ts';
-export type { SlotMoveHost, SlotMoveProgress } from './slot-move-driver.ts';
+export type { HandOverEvent, SlotMoveHost, SlotMoveProgress } from './slot-move-driver.ts';
 export { SlotMover, type SlotMoverHost } from './slot-mover.ts';
 export { parseSlotRequest, type SlotRequest } from './slot-requests.ts';
 export {

@@ -1,5 +1,5 @@
 import { KvError, type Limits, type ShardId } from '@kvorum/base';
-import type { SlotCommand, SlotExport, SlotImport } from '@kvorum/mvcc';
+import { partsOfPiece, type SlotCommand, type SlotExport, type SlotImport } from '@kvorum/mvcc';
 import type { Clock } from '@kvorum/ports';
 import {
   finishMove,
@@ -11,17 +11,35 @@ import {
   switchMove,
 } from '@kvorum/shard';
 import type { ReplicaPort } from './api.ts';
+import { type Gate, handOverMs, isInTime, restMs } from './hand-over-budget.ts';
 import { countOf, parseSlotExport, type SlotRequest } from './slot-requests.ts';
 import { dropPiece, hasDrops, takeStep } from './slot-source.ts';
 
-/** The slots are frozen once no more than this is left to copy. */
-const TAIL_BYTES_MAX = 256 * 1024;
-/** After a hand-over that took too long. */
-const RETRY_MS = 2000;
+/** What a piece that is dropped counts for. */
+const DROP_BYTES = 256 * 1024;
+/** Of a record, what the rows of a piece may take: beside them it holds which slots the shard has. */
+const RECORD_SHARE = 0.5;
+/** A copy that has caught up waits for so long for a moment at which the hand-over is likely to be quick enough. */
+const PATIENCE_MS = 5000;
+const LOOK_MS = 20;
+
+/** What a move tells of its hand-overs. */
+export type HandOverEvent =
+  /** For so long nobody served the slots, as their driver saw it. */
+  | { readonly kind: 'done'; readonly tookMs: number }
+  /** It took too long, or was not begun since it would have: the old shard serves on, another attempt follows. */
+  | { readonly kind: 'void' }
+  /** The move is over. */
+  | { readonly kind: 'moved' | 'aborted' };
 
 export interface SlotMoveHost {
   readonly clock: Clock;
-  readonly limits: Pick<Limits, 'slotMoveBytesPerSecond' | 'slotHandOverMsMax'>;
+  readonly limits: Pick<
+    Limits,
+    'slotMoveBytesPerSecond' | 'slotHandOverMsAim' | 'slotHandOverMsMax' | 'recordBytesMax'
+  >;
+  /** Hears what this member has a part in. */
+  readonly told: (event: HandOverEvent) => void;
   /** The newest map this member knows. */
   readonly map: () => ShardMap | undefined;
   /**
@@ -62,6 +80,13 @@ export class Throttle {
   }
 }
 
+/** What the moves of a member have in common. */
+export interface SharedByMoves {
+  readonly throttle: Throttle;
+  /** One hand-over at a time. */
+  readonly gate: Gate;
+}
+
 export function pause(clock: Clock, delayMs: number): Promise<void> {
   if (delayMs < 1) return Promise.resolve();
   return new Promise((resolve) => {
@@ -79,6 +104,7 @@ export function pause(clock: Clock, delayMs: number): Promise<void> {
 export class SlotMoveDriver {
   readonly #host: SlotMoveHost;
   readonly #throttle: Throttle;
+  readonly #gate: Gate;
   readonly #id: string;
   #rows = 0;
   #bytes = 0;
@@ -86,10 +112,15 @@ export class SlotMoveDriver {
   #sourceRevision = 0;
   /** Compact revision of the source at the last piece. */
   #floor = -1;
+  /** How long the freeze took in the last attempt that was too slow; half as long with each attempt that was not begun since. */
+  #slowMs = 0;
+  /** Before then no slots are frozen again. */
+  #restUntilMs = 0;
 
-  constructor(host: SlotMoveHost, throttle: Throttle, id: string) {
+  constructor(host: SlotMoveHost, { throttle, gate }: SharedByMoves, id: string) {
     this.#host = host;
     this.#throttle = throttle;
+    this.#gate = gate;
     this.#id = id;
   }
 
@@ -111,7 +142,7 @@ export class SlotMoveDriver {
       if (this.#host.leading(move.to) === undefined) return;
       if (move.phase === 'copying') await this.#copy(map, move);
       else if (move.phase === 'switched') await this.#complete(map.version, move);
-      else await this.#undo(move);
+      else await this.#undo(map, move);
     }
   }
 
@@ -135,6 +166,7 @@ export class SlotMoveDriver {
   }
 
   async #copy(map: ShardMap, move: SlotMove): Promise<void> {
+    const { clock } = this.#host;
     const { id, attempt, slots } = move;
     const owned = slotSpansOf(map, move.to);
     const begin = { op: 'slots', action: 'import-begin', move: id } as const;
@@ -142,39 +174,88 @@ export class SlotMoveDriver {
     const { state } = this.#import(move) ?? {};
     // All is here already, and the source waits: an earlier driver came so far.
     if (state === 'sealed') return this.#switch(move);
-    let next = this.#importedTo(move);
-    this.#floor = this.#import(move)?.floor ?? -1;
-    for (;;) {
-      const piece = await this.#pull(move, next);
-      if (piece === undefined) return this.#discard(move);
-      next = piece.next;
-      const bytes = bytesOf(piece.rows);
-      await this.#throttle.take(bytes);
-      if (next > piece.revision && bytes <= TAIL_BYTES_MAX) break;
-      const current = this.#host.map();
-      const known = current === undefined ? undefined : this.#moveIn(current);
-      if (known?.phase !== 'copying') return;
-    }
-    await this.#handOver(move, next);
+    await pause(clock, this.#restUntilMs - clock.nowMs());
+    const { floor, next: from } = this.#placeOf(move);
+    this.#floor = floor;
+    const next = await this.#follow(move, from, () => true);
+    if (next === undefined) return;
+    const switched = await this.#gate.pass(() => this.#handOverInTime(move, next));
+    if (switched !== undefined) await this.#complete(switched.version, switched.move);
   }
 
-  #importedTo(move: SlotMove): number {
+  /**
+   * Copies piece after piece until everything is here and the last round was quick enough. Undefined: the move is not to be handed
+   * over any more, or the copy begins anew.
+   */
+  async #follow(
+    move: SlotMove,
+    from: number,
+    isQuick: (roundMs: number) => boolean,
+  ): Promise<number | undefined> {
+    const { clock } = this.#host;
+    for (let next = from; ; ) {
+      const startMs = clock.nowMs();
+      const piece = await this.#pull(move, next);
+      if (piece === undefined) {
+        await this.#discard(move);
+        return undefined;
+      }
+      next = piece.next;
+      const roundMs = clock.nowMs() - startMs;
+      await this.#throttle.take(bytesOf(piece.rows));
+      const isHere = next > piece.revision;
+      if (isHere && isQuick(roundMs)) return next;
+      if (!this.#isCopying(move)) return undefined;
+      if (isHere) await pause(clock, Math.max(LOOK_MS, roundMs));
+    }
+  }
+
+  #isCopying({ attempt }: SlotMove): boolean {
+    const map = this.#host.map();
+    const known = map === undefined ? undefined : this.#moveIn(map);
+    return known?.phase === 'copying' && known.attempt <= attempt;
+  }
+
+  /**
+   * Follows the source until the hand-over is likely to be in time. When it is not for too long this attempt is given up before anything
+   * is frozen, and a later one has more time; at the limit it is tried all the same.
+   */
+  async #handOverInTime(move: SlotMove, from: number): Promise<Switched | undefined> {
+    const { clock, limits } = this.#host;
+    const budgetMs = handOverMs(limits, move.attempt);
+    let untilMs = Number.POSITIVE_INFINITY;
+    let inTime = false;
+    const next = await this.#follow(move, from, (roundMs) => {
+      untilMs = Math.min(untilMs, clock.nowMs() + PATIENCE_MS);
+      inTime = isInTime(budgetMs, Math.max(roundMs, this.#slowMs));
+      return inTime || clock.nowMs() >= untilMs;
+    });
+    if (next === undefined) return undefined;
+    if (inTime || budgetMs >= limits.slotHandOverMsMax) return this.#handOver(move, next, budgetMs);
+    this.#slowMs /= 2;
+    return this.#voidAttempt(move);
+  }
+
+  #placeOf(move: SlotMove): SlotImport {
     const found = this.#import(move);
-    if (found !== undefined) return found.next;
+    if (found !== undefined) return found;
     throw new KvError('KV_INVALID_ARGUMENT', `move ${move.id} is not known to shard ${move.to}`);
   }
 
   /**
    * Copies one piece from revision `from` on; a piece without rows is not worth a record. Undefined: the source was compacted beyond
    * it meanwhile. Deletions of keys that are copied may be gone there, so the copy has to begin anew.
+   *
+   * @param seal - of a source that is frozen: with the piece that holds its last change the import is sealed, in the same record.
    */
-  async #pull(move: SlotMove, from: number): Promise<SlotExport | undefined> {
+  async #pull(move: SlotMove, from: number, seal?: Seal): Promise<SlotExport | undefined> {
     const { from: shard, slots } = move;
     const piece = parseSlotExport(await this.#host.ask({ kind: 'export', shard, slots, from }));
     const { compactRevision } = piece;
     if (from > 0 && compactRevision > from && compactRevision > this.#floor) return undefined;
     this.#floor = compactRevision;
-    if (piece.rows.length > 0) await this.#write(move, piece);
+    const isLast = seal !== undefined && piece.next > seal.sealed;
+    if (piece.rows.length > 0 || isLast) await this.#write(move, piece, isLast ? seal : undefined);
     this.#rows += piece.rows.length;
     this.#bytes += bytesOf(piece.rows);
     this.#next = piece.next;
@@ -182,74 +263,90 @@ export class SlotMoveDriver {
     return piece;
   }
 
-  async #write(
-    move: SlotMove,
-    { rows, next: to, compactRevision: floor }: SlotExport,
-  ): Promise<void> {
-    const from = this.#importedTo(move);
+  async #write(move: SlotMove, piece: SlotExport, seal: Seal | undefined): Promise<void> {
+    const { limits } = this.#host;
     const rowsOf = { op: 'slots', action: 'import-rows', move: move.id } as const;
-    await this.#step(move, { ...rowsOf, from, to, floor, rows });
+    const floor = piece.compactRevision;
+    const bytesMax = limits.recordBytesMax * RECORD_SHARE;
+    const parts = partsOfPiece(piece, bytesMax, this.#placeOf(move));
+    for (const [i, part] of parts.entries()) {
+      const { next: from } = this.#placeOf(move);
+      const isLast = seal !== undefined && i === parts.length - 1;
+      await this.#step(move, { ...rowsOf, from, floor, ...part, ...(isLast ? { seal } : {}) });
+    }
   }
 
-  async #handOver(move: SlotMove, copiedTo: number): Promise<void> {
-    const { clock, limits, updateMap, ask } = this.#host;
+  async #handOver(
+    move: SlotMove,
+    copiedTo: number,
+    budgetMs: number,
+  ): Promise<Switched | undefined> {
+    const { clock, updateMap, ask } = this.#host;
     const { id, attempt, from: shard, slots } = move;
     // A meta group that does not answer now would not decide in time either.
     const map = await updateMap(() => undefined);
     const known = this.#moveIn(map);
-    if (known?.phase !== 'copying' || known.attempt !== attempt) return;
-    const untilMs = clock.nowMs() + limits.slotHandOverMsMax;
+    if (known?.phase !== 'copying' || known.attempt !== attempt) return undefined;
+    const frozenMs = clock.nowMs();
+    const untilMs = frozenMs + budgetMs;
     const owned = slotSpansOf(map, shard);
-    const mapVersion = map.version;
-    const frozen = await ask({
-      kind: 'freeze',
-      shard,
-      move: id,
-      attempt,
-      mapVersion,
-      slots,
-      owned,
-    });
+    const freeze = { kind: 'freeze', shard, move: id, attempt } as const;
+    const frozen = await ask({ ...freeze, mapVersion: map.version, slots, owned });
+    const freezeMs = clock.nowMs() - frozenMs;
+    const late = (): Promise<undefined> => {
+      this.#slowMs = freezeMs;
+      this.#restUntilMs = clock.nowMs() + restMs(budgetMs);
+      return this.#voidAttempt(move);
+    };
     const sealed = countOf(frozen, 'revision');
     let next = copiedTo;
-    let piece: SlotExport | undefined;
     do {
-      if (clock.nowMs() > untilMs) return this.#tryLater(move);
-      piece = await this.#pull(move, next);
-      if (piece === undefined) return this.#tryLater(move);
+      if (clock.nowMs() > untilMs) return late();
+      const piece = await this.#pull(move, next, { attempt, sealed });
+      if (piece === undefined) return late();
       next = piece.next;
     } while (next <= sealed);
-    if (this.#importedTo(move) <= sealed) await this.#write(move, { ...piece, rows: [] });
-    const floor = piece.compactRevision;
-    await this.#step(move, {
-      op: 'slots',
-      action: 'import-seal',
-      move: id,
-      attempt,
-      sealed,
-      floor,
-    });
-    if (clock.nowMs() > untilMs) return this.#tryLater(move);
-    await this.#switch(move);
+    if (clock.nowMs() > untilMs) return late();
+    const switched = await this.#decide(move);
+    return switched === undefined ? undefined : this.#adopt(switched, frozenMs);
+  }
+
+  async #switch(move: SlotMove): Promise<void> {
+    const switched = await this.#decide(move);
+    if (switched !== undefined) await this.#complete(switched.version, switched.move);
   }
 
   /** The decision: from here on the slots are the target's, unless the source was given them back before. */
-  async #switch(move: SlotMove): Promise<void> {
-    const { id, attempt } = move;
-    const switched = await this.#host.updateMap((map) => switchMove(map, id, attempt));
-    const decided = this.#moveIn(switched);
-    if (decided?.phase === 'switched') await this.#complete(switched.version, decided);
+  async #decide({ id, attempt }: SlotMove): Promise<Switched | undefined> {
+    const map = await this.#host.updateMap((current) => switchMove(current, id, attempt));
+    const move = this.#moveIn(map);
+    return move?.phase === 'switched' ? { version: map.version, move } : undefined;
   }
 
-  /** The source must serve its slots again: first the map says that this attempt is void. */
-  async #tryLater(move: SlotMove): Promise<void> {
-    const { clock, updateMap, ask } = this.#host;
+  async #adopt(switched: Switched, frozenMs: number): Promise<Switched> {
+    const { clock, told } = this.#host;
+    const { move, version: mapVersion } = switched;
+    await this.#step(move, { op: 'slots', action: 'adopt', move: move.id, mapVersion });
+    told({ kind: 'done', tookMs: clock.nowMs() - frozenMs });
+    return switched;
+  }
+
+  /** Another attempt is to follow: first the map says that this one is void, then the source serves its slots again. */
+  async #voidAttempt(move: SlotMove): Promise<undefined> {
+    const { updateMap, ask, told } = this.#host;
     const { id, attempt, from: shard } = move;
-    const map = await updateMap((current) => retryMove(current, id, attempt));
+    let isVoid = false;
+    const map = await updateMap((current) => {
+      const next = retryMove(current, id, attempt);
+      isVoid = next !== undefined;
+      return next;
+    });
+    if (isVoid) told({ kind: 'void' });
     const known = this.#moveIn(map);
     if (known === undefined || known.phase === 'switched') return;
-    await ask({ kind: 'unfreeze', shard, move: id, attempt: known.attempt - 1 });
-    await pause(clock, RETRY_MS);
+    const { version: mapVersion } = map;
+    await ask({ kind: 'unfreeze', shard, move: id, attempt: known.attempt - 1, mapVersion });
+    await this.#untilKnown(mapVersion);
   }
 
   async #complete(mapVersion: number, move: SlotMove): Promise<void> {
@@ -260,7 +357,7 @@ export class SlotMoveDriver {
     }
     await ask({ kind: 'release', shard, move: id, mapVersion });
     while (countOf(await ask({ kind: 'drop', shard, move: id }), 'left') > 0) {
-      await this.#throttle.take(TAIL_BYTES_MAX);
+      await this.#throttle.take(DROP_BYTES);
     }
     await this.#finish(move);
   }
@@ -274,25 +371,51 @@ export class SlotMoveDriver {
     }
     while (hasDrops(this.#target(move), id)) {
       await dropPiece(this.#target(move), clock, id);
-      await this.#throttle.take(TAIL_BYTES_MAX);
+      await this.#throttle.take(DROP_BYTES);
     }
   }
 
-  async #undo(move: SlotMove): Promise<void> {
+  async #undo(map: ShardMap, move: SlotMove): Promise<void> {
     const { ask } = this.#host;
     const { id, attempt, from: shard } = move;
     await this.#discard(move);
-    await ask({ kind: 'unfreeze', shard, move: id, attempt });
+    const { version: mapVersion } = map;
+    const owned = slotSpansOf(map, shard);
+    await ask({ kind: 'unfreeze', shard, move: id, attempt, mapVersion, owned });
     await this.#finish(move);
   }
 
-  /** Waits until this member knows, so that it does not drive the move again. */
-  async #finish({ id }: SlotMove): Promise<void> {
-    const { clock, map, updateMap } = this.#host;
-    const { version } = await updateMap((current) => finishMove(current, id));
+  /** Returns when this member knows, so that it does not drive the move again. */
+  async #finish({ id, phase }: SlotMove): Promise<void> {
+    const { updateMap, told } = this.#host;
+    let isFinished = false;
+    const { version } = await updateMap((current) => {
+      const next = finishMove(current, id);
+      isFinished = next !== undefined;
+      return next;
+    });
+    if (isFinished) told({ kind: phase === 'aborting' ? 'aborted' : 'moved' });
+    await this.#untilKnown(version);
+  }
+
+  /** Returns when this member has read the map of that version, or does not for too long. */
+  async #untilKnown(version: number): Promise<void> {
+    const { clock, map } = this.#host;
     for (let i = 0; i < 100 && (map()?.version ?? version) < version; i += 1)
       await pause(clock, 20);
   }
+}
+
+interface Switched {
+  /** Of the map that says so. */
+  readonly version: number;
+  readonly move: SlotMove;
+}
+
+interface Seal {
+  readonly attempt: number;
+  /** Last revision of the source that can have changed the slots. */
+  readonly sealed: number;
 }
 
 function bytesOf(rows: readonly Uint8Array[]): number {

@@ -9,9 +9,11 @@ import {
   type SlotMove,
 } from '@kvorum/shard';
 import type { ReplicaPort } from './api.ts';
+import { Gate, handOverMs } from './hand-over-budget.ts';
 import type { ReplicaLogger } from './replica-options.ts';
 import {
   pause,
+  type SharedByMoves,
   SlotMoveDriver,
   type SlotMoveHost,
   type SlotMoveProgress,
@@ -35,7 +37,7 @@ export interface SlotMoverHost extends SlotMoveHost {
  */
 export class SlotMover {
   readonly #host: SlotMoverHost;
-  readonly #throttle: Throttle;
+  readonly #shared: SharedByMoves;
   readonly #drivers = new Map<string, SlotMoveDriver>();
   /** Since when this member has seen something that should pass: a freeze, a left-over shard, a copy without a move. */
   readonly #since = new Map<string, number>();
@@ -46,7 +48,7 @@ export class SlotMover {
 
   constructor(host: SlotMoverHost) {
     this.#host = host;
-    this.#throttle = new Throttle(host);
+    this.#shared = { throttle: new Throttle(host), gate: new Gate() };
   }
 
   start(): void {
@@ -93,7 +95,7 @@ export class SlotMover {
 
   #drive({ id }: SlotMove): void {
     if (this.#drivers.has(id)) return;
-    const driver = new SlotMoveDriver(this.#host, this.#throttle, id);
+    const driver = new SlotMoveDriver(this.#host, this.#shared, id);
     this.#drivers.set(id, driver);
     void this.#guarded(`move ${id}`, () => driver.run()).then(() => this.#drivers.delete(id));
   }
@@ -115,10 +117,11 @@ export class SlotMover {
   #lookAfter(map: ShardMap, replica: ReplicaPort, seen: Set<string>): void {
     const { shard } = replica;
     const { ownership } = replica.slotStatus();
-    const { slotHandOverMsMax } = this.#host.limits;
+    const { limits } = this.#host;
     for (const frozen of ownership?.frozen ?? []) {
       const name = `freeze ${shard} ${frozen.move} ${frozen.attempt}`;
-      this.#after(name, slotHandOverMsMax, seen, () => this.#unfreeze(replica, frozen));
+      const budgetMs = handOverMs(limits, frozen.attempt);
+      this.#after(name, budgetMs, seen, () => this.#unfreeze(replica, frozen));
     }
     const known = new Set(movesOf(map).map(({ id }) => id));
     for (const { move, state } of ownership?.imports ?? []) {
@@ -152,13 +155,20 @@ export class SlotMover {
    * before the slots are served again, so that nobody can decide it afterwards.
    */
   async #unfreeze(replica: ReplicaPort, { move, attempt }: FrozenSlots): Promise<void> {
-    const { clock, updateMap } = this.#host;
-    const map = await updateMap((current) => retryMove(current, move, attempt));
+    const { clock, updateMap, told } = this.#host;
+    let isVoid = false;
+    const map = await updateMap((current) => {
+      const next = retryMove(current, move, attempt);
+      isVoid = next !== undefined;
+      return next;
+    });
+    if (isVoid) told({ kind: 'void' });
     const known = movesOf(map).find(({ id }) => id === move);
-    const switched = known?.phase === 'switched';
-    const step = switched
-      ? ({ op: 'slots', action: 'release', move, mapVersion: map.version } as const)
-      : ({ op: 'slots', action: 'unfreeze', move, attempt } as const);
+    const { version: mapVersion } = map;
+    const step =
+      known?.phase === 'switched'
+        ? ({ op: 'slots', action: 'release', move, mapVersion } as const)
+        : ({ op: 'slots', action: 'unfreeze', move, attempt, mapVersion } as const);
     await takeStep(replica, clock, step);
   }
 

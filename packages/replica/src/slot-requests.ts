@@ -23,6 +23,9 @@ export type SlotRequest =
       readonly shard: ShardId;
       readonly move: string;
       readonly attempt: number;
+      /** A member of the version before sends none: then nothing is void that is still on its way. */
+      readonly mapVersion: number;
+      readonly owned?: readonly SlotSpan[];
     }
   | {
       readonly kind: 'release';
@@ -61,7 +64,7 @@ export function parseSlotRequest(value: unknown): Result<SlotRequest, KvError> {
 }
 
 function requestOf(plain: Plain, shard: ShardId): SlotRequest | undefined {
-  const { kind, move, attempt, mapVersion, slots, from } = plain;
+  const { kind, move, mapVersion, slots, from } = plain;
   if (kind === 'export') {
     return isSpans(slots) && isCount(from) ? { kind, shard, slots, from } : undefined;
   }
@@ -70,7 +73,7 @@ function requestOf(plain: Plain, shard: ShardId): SlotRequest | undefined {
     case 'freeze':
       return freezeOf(plain, shard, move);
     case 'unfreeze':
-      return isCount(attempt) ? { kind, shard, move, attempt } : undefined;
+      return unfreezeOf(plain, shard, move);
     case 'release':
       return isCount(mapVersion) ? { kind, shard, move, mapVersion } : undefined;
     case 'drop':
@@ -85,6 +88,14 @@ function freezeOf(plain: Plain, shard: ShardId, move: string): SlotRequest | und
   return isCount(attempt) && isCount(mapVersion) && isSpans(slots) && isSpans(owned)
     ? { kind: 'freeze', shard, move, attempt, mapVersion, slots, owned }
     : undefined;
+}
+
+function unfreezeOf(plain: Plain, shard: ShardId, move: string): SlotRequest | undefined {
+  const { attempt, mapVersion = 0, owned } = plain;
+  if (!isCount(attempt) || !isCount(mapVersion)) return undefined;
+  if (owned !== undefined && !isSpans(owned)) return undefined;
+  const request = { kind: 'unfreeze', shard, move, attempt, mapVersion } as const;
+  return owned === undefined ? request : { ...request, owned };
 }
 
 /** Checks the answer to an export. Throws KV_MALFORMED. */

@@ -73,15 +73,8 @@ export async function serveSlotRequest(
       return { revision: await takeStep(replica, clock, { ...command, slots, owned }) };
     }
     case 'unfreeze': {
-      const { move, attempt } = request;
-      return {
-        revision: await takeStep(replica, clock, {
-          op: 'slots',
-          action: 'unfreeze',
-          move,
-          attempt,
-        }),
-      };
+      const { kind, shard: _, ...step } = request;
+      return { revision: await takeStep(replica, clock, { op: 'slots', action: kind, ...step }) };
     }
     case 'release': {
       const { move, mapVersion } = request;

@@ -2,7 +2,7 @@ import type { KvError, Limits, MemberId, ShardId } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
 import type { Replica, ReplicaPort, SlotMover } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
-import type { MemberInfo, MoveInfo } from '@kvorum/wire';
+import type { HandOvers, MemberInfo, MoveInfo } from '@kvorum/wire';
 import type { Logger } from './logger.ts';
 import type { MapEditor } from './member/map-editor.ts';
 import type { MemberAdmin } from './member/member-admin.ts';
@@ -73,6 +73,8 @@ export interface Host {
   transfer(shard: string, member: string): Promise<number>;
   /** Of the scheduled copies of a shard that this member leads. */
   copyStatus(shard: ShardId): CopyStatus;
+  /** Of the slot moves that this member had a part in. */
+  handOvers(): HandOvers;
   /** The slots that are moving, with their progress from all members that can be asked. */
   moves(): Promise<readonly MoveInfo[]>;
   readiness(): readonly ReadinessCheck[];

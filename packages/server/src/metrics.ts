@@ -3,7 +3,7 @@ import type { ReplicaMetrics, ReplicaStatus } from '@kvorum/replica';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type CopyMetrics, copyMetrics } from './copy-metrics.ts';
 import { shardCounter, shardHistogram } from './gathered-metrics.ts';
-import { moveMetrics } from './move-metrics.ts';
+import { type MoveMetrics, moveMetrics } from './move-metrics.ts';
 import { RequestCounts } from './request-counts.ts';
 
 /** Powers of two around a millisecond, in seconds, as etcd's disk histograms. */
@@ -127,8 +127,7 @@ export interface MemberMetrics {
   readonly requests: RequestCounts;
   readonly logProblems: Gauge;
   readonly copies: CopyMetrics;
-  /** Where the gauges of slot moves read from. */
-  readonly moves: ReturnType<typeof moveMetrics>;
+  readonly moves: MoveMetrics;
   /** Of votes and heartbeats over Kafka. */
   readonly election: ElectionMetrics;
   /** Where the gauge of the election topics reads from. */

@@ -97,7 +97,22 @@ export interface MemberStatus {
   readonly mapVersion: number;
   readonly uptimeMs: number;
   readonly residentBytes: number;
+  /** Absent from members of older versions. */
+  readonly handOvers?: HandOvers;
   readonly replicas: readonly ReplicaInfo[];
+}
+
+/** What a member had to do with slots that changed hands, since it started. */
+export interface HandOvers {
+  /** Those that it drove. */
+  readonly done: number;
+  /** For so long nobody served the slots in the longest of them, milliseconds; 0 while there is none. */
+  readonly longestMs: number;
+  /** Attempts that took too long, or that it gave up before, since they would have: another one follows each. */
+  readonly void: number;
+  /** Moves that it brought to their end, and those that it took back because somebody stopped them. */
+  readonly moved: number;
+  readonly aborted: number;
 }
 
 export interface ShardInfo {
@@ -288,6 +303,17 @@ const replica: Check<ReplicaInfo> = (value, path) => {
   };
 };
 
+const handOvers: Check<HandOvers> = (value, path) => {
+  const from = object(value, path);
+  return {
+    done: count(from['done'], `${path}.done`),
+    longestMs: count(from['longestMs'], `${path}.longestMs`),
+    void: count(from['void'], `${path}.void`),
+    moved: count(from['moved'], `${path}.moved`),
+    aborted: count(from['aborted'], `${path}.aborted`),
+  };
+};
+
 const memberStatus: Check<MemberStatus> = (value, path) => {
   const from = object(value, path);
   return {
@@ -297,6 +323,9 @@ const memberStatus: Check<MemberStatus> = (value, path) => {
     mapVersion: count(from['mapVersion'], `${path}.mapVersion`),
     uptimeMs: count(from['uptimeMs'], `${path}.uptimeMs`),
     residentBytes: count(from['residentBytes'], `${path}.residentBytes`),
+    ...(from['handOvers'] === undefined
+      ? {}
+      : { handOvers: handOvers(from['handOvers'], `${path}.handOvers`) }),
     replicas: list(replica)(from['replicas'], `${path}.replicas`),
   };
 };

@@ -16,6 +16,7 @@ export {
 export {
   CONTROL_METHODS,
   type ControlMethod,
+  type HandOvers,
   type HashParams,
   type HealthStatus,
   type MemberInfo,

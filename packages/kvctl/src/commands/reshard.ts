@@ -4,7 +4,7 @@ import { type Context, flag, parseCount } from '../context.ts';
 import { Unfinished } from '../exit.ts';
 import { jsonLine } from '../output.ts';
 import { bytesText, printRows } from './rows.ts';
-import { type Progress, progressOf } from './shard-status.ts';
+import { handOverLine, type Progress, progressOf } from './shard-status.ts';
 import { askUntil } from './until.ts';
 
 const WHAT_IS_LEFT = 'kvctl shard status   # what is left';
@@ -103,9 +103,9 @@ async function showStatus(context: Context, wait: boolean): Promise<void> {
   const progress = await context.withClient((client) =>
     wait ? untilSettled(client, context) : progressOf(client, context.call),
   );
-  const { moves, pending, shards } = progress;
+  const { handOvers, moves, pending, shards } = progress;
   if (context.globals().format === 'json') {
-    context.io.out(jsonLine({ settled: pending.length === 0, pending, moves }));
+    context.io.out(jsonLine({ settled: pending.length === 0, pending, moves, handOvers }));
     return;
   }
   if (moves.length > 0) printMoves(context, moves, '');
@@ -114,6 +114,8 @@ async function showStatus(context: Context, wait: boolean): Promise<void> {
     const count = shards.filter(({ slots }) => slots.length > 0).length;
     context.io.out(`all ${count} shards are where they should be\n`);
   }
+  const line = wait ? undefined : handOverLine(handOvers);
+  if (line !== undefined) context.io.out(`${line}\n`);
 }
 
 /** Errors: {@link Unfinished} when a --timeout that was given is over. */

@@ -1,4 +1,11 @@
-import type { KvorumClient, MemberInfo, MemberStatus, MoveInfo, ShardInfo } from '@kvorum/client';
+import type {
+  HandOvers,
+  KvorumClient,
+  MemberInfo,
+  MemberStatus,
+  MoveInfo,
+  ShardInfo,
+} from '@kvorum/client';
 import type { Call } from '../context.ts';
 
 /** Where the replicas and slots of a cluster are on their way to. */
@@ -8,6 +15,8 @@ export interface Progress {
   readonly shards: readonly ShardProgress[];
   /** What is not yet as the shard map wants it, a sentence each; empty: all is. */
   readonly pending: readonly string[];
+  /** All members together, since each of them started. */
+  readonly handOvers: HandOvers;
 }
 
 export interface ShardProgress extends ShardInfo {
@@ -79,7 +88,30 @@ export function judge({ members, shards, moves, statuses }: Answers): Progress {
     if (going.length > 0) pending.push(`shard ${shard.shard}: ${list(going)} to leave`);
     return { ...shard, voting, term, revision };
   });
-  return { moves, shards: progress, pending };
+  return { moves, shards: progress, pending, handOvers: sumOf(statuses) };
+}
+
+function sumOf(statuses: readonly MemberStatus[]): HandOvers {
+  const none: HandOvers = { done: 0, longestMs: 0, void: 0, moved: 0, aborted: 0 };
+  return statuses.reduce((sum, { handOvers: one = none }) => {
+    return {
+      done: sum.done + one.done,
+      longestMs: Math.max(sum.longestMs, one.longestMs),
+      void: sum.void + one.void,
+      moved: sum.moved + one.moved,
+      aborted: sum.aborted + one.aborted,
+    };
+  }, none);
+}
+
+/** What became of slot moves, in a line; undefined when there were none. */
+export function handOverLine(all: HandOvers): string | undefined {
+  if (all.done + all.void + all.moved + all.aborted === 0) return undefined;
+  const longest = all.done === 0 ? '' : ` (longest ${all.longestMs} ms)`;
+  return (
+    `since the members started: ${all.moved} moves done, ${all.aborted} aborted; ` +
+    `${all.done} hand-overs${longest}, ${all.void} put off`
+  );
 }
 
 function memberPending({ name, state, started }: MemberInfo): readonly string[] {

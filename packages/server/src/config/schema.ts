@@ -181,8 +181,9 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   shardsMax: 'Most shards of a cluster.',
   slotMoveBytesPerSecond:
     'What a member copies and drops in a second while slots move, all its moves together.',
-  slotHandOverMsMax:
-    'For so long slots may be handed over, in which time nobody serves them; then it is tried later.',
+  slotHandOverMsAim:
+    'For so long slots may be handed over, in which time nobody serves them; then it is tried later. From the fourth attempt of a move on for twice as long each time, up to slotHandOverMsMax.',
+  slotHandOverMsMax: 'For so long slots may be handed over at most, in any attempt.',
   peerFrameBytesMax: 'Largest frame between members, bytes.',
   peerQueueBytesMax: 'Bytes waiting for one other member before messages are dropped.',
   peerQueueMessagesMax: 'Messages waiting for one other member before messages are dropped.',

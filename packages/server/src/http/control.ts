@@ -72,6 +72,7 @@ export function memberStatus(host: Host): MemberStatus {
     mapVersion: host.map().version,
     uptimeMs: Math.round(host.clock.nowMs() - host.startedAtMs),
     residentBytes: process.memoryUsage.rss(),
+    handOvers: host.handOvers(),
     replicas: host.replicas().map((replica) => ({
       ...replicaInfo(replica.status()),
       ...host.copyStatus(replica.shard),

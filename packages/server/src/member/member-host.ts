@@ -10,7 +10,7 @@ import {
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { Replica, ReplicaPort, SlotMover } from '@kvorum/replica';
 import { type ShardMap, shardEntryOf, wrongDisk } from '@kvorum/shard';
-import { type MemberInfo, type MoveInfo, parseMoves, plainError } from '@kvorum/wire';
+import { type HandOvers, type MemberInfo, type MoveInfo, plainError } from '@kvorum/wire';
 import type { Host, ReadinessCheck } from '../host.ts';
 import { logPage } from '../http/log-page.ts';
 import type { Logger } from '../logger.ts';
@@ -20,7 +20,6 @@ import {
   answered,
   encodeForwardAnswer,
   encodeHold,
-  encodeMovesQuestion,
   encodeTransfer,
   type ForwardedRequest,
   holdMsOf,
@@ -39,7 +38,7 @@ import { HeldShards } from './placement.ts';
 import { readinessChecks } from './readiness.ts';
 import { RemoteLeaders } from './remote-leaders.ts';
 import type { ReplicaSet } from './replica-set.ts';
-import { moveInfos, otherMembers } from './reshard.ts';
+import { moveInfos, otherMembers, withProgress } from './reshard.ts';
 import { haltsAnswer, ShardHalts } from './shard-halts.ts';
 import { ShardRecovery } from './shard-recovery.ts';
 import { SlotLoads } from './slot-loads.ts';
@@ -50,7 +49,6 @@ import { pause, systemRng } from './system.ts';
 const NOTIFY_MS = 20;
 const TRANSFER_TIMEOUT_MS = 10_000;
 const HOLD_TIMEOUT_MS = 1000;
-const MOVES_TIMEOUT_MS = 1000;
 
 export interface MemberHostParts {
   readonly cluster: Cluster;
@@ -170,6 +168,7 @@ export class MemberHost implements Host {
       map: () => this.#map,
       leaderOf: (shard) => this.#leaderOf(shard),
       mapEditor: this.mapEditor,
+      told: (event) => this.metrics.moves.told(event),
     });
     this.slotLoads = this.#countSlots(peers);
     this.admin = new MemberAdmin({
@@ -447,22 +446,14 @@ export class MemberHost implements Host {
     return moveInfos(this.map(), this.mover.progress());
   }
 
+  handOvers(): HandOvers {
+    return this.metrics.moves.totals();
+  }
+
   async moves(): Promise<readonly MoveInfo[]> {
-    const map = this.map();
     const own = this.drivenMoves();
     if (own.length === 0) return own;
-    const question = encodeMovesQuestion();
-    const asked = otherMembers(map, this.self).map(async (member) => {
-      const signal = AbortSignal.timeout(MOVES_TIMEOUT_MS);
-      const answer = parseMoves(await this.#transport().request(member, question, { signal }));
-      return answer.ok ? answer.value : [];
-    });
-    const settled = await Promise.allSettled(asked);
-    const told = settled.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
-    return own.map((move) => {
-      const driven = told.find(({ id, copiedRows }) => id === move.id && copiedRows !== undefined);
-      return move.copiedRows === undefined && driven !== undefined ? driven : move;
-    });
+    return withProgress(own, this.#transport(), otherMembers(this.map(), this.self));
   }
 
   async #serveTransfer(shard: string, member: string): Promise<unknown> {

@@ -379,7 +379,7 @@ class RunningMember implements Member {
     this.#startCopies();
     this.#cleanups.push(this.host.watchRemoteLeaders());
     this.host.mover.start();
-    this.#metrics.moves(() => this.host.drivenMoves());
+    this.#metrics.moves.source(() => this.host.drivenMoves());
     this.#cleanups.push(this.host.slotLoads.start());
     this.#cleanups.push(() => this.host.mover.stop());
     this.#cleanups.push(

@@ -2,6 +2,7 @@ import { formatId, isShardId, type MemberId } from '@kvorum/base';
 import type { PeerTransport } from '@kvorum/ports';
 import type { ShardMap } from '@kvorum/shard';
 import { encodeMembershipsQuestion } from '../router/forward.ts';
+import { askMembers } from './ask-members.ts';
 import { memberIdOf } from './cluster.ts';
 
 const ASK_MS = 1000;
@@ -95,9 +96,6 @@ export async function askMemberships(
   const asked = map.members
     .map(({ id }) => memberIdOf(id))
     .filter((id) => id !== self && peers.isReachable(id));
-  const signal = AbortSignal.timeout(ASK_MS);
-  const answers = await Promise.allSettled(
-    asked.map((id) => peers.request(id, encodeMembershipsQuestion(), { signal })),
-  );
-  return answers.flatMap((one) => (one.status === 'fulfilled' ? parseMemberships(one.value) : []));
+  const question = { members: asked, payload: encodeMembershipsQuestion(), timeoutMs: ASK_MS };
+  return [...(await askMembers(peers, question)).values()].flatMap(parseMemberships);
 }

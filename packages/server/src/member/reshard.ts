@@ -1,4 +1,5 @@
 import { KvError, type MemberId, toHex } from '@kvorum/base';
+import type { PeerTransport } from '@kvorum/ports';
 import type { SlotMoveProgress } from '@kvorum/replica';
 import {
   abortMove,
@@ -15,13 +16,17 @@ import {
   shardsWithSlots,
   slotWeights,
 } from '@kvorum/shard';
-import type { MoveInfo, ReshardParams } from '@kvorum/wire';
+import { type MoveInfo, parseMoves, type ReshardParams } from '@kvorum/wire';
 import type { Logger } from '../logger.ts';
+import { encodeMovesQuestion } from '../router/forward.ts';
+import { askMembers } from './ask-members.ts';
 import { memberIdOf } from './cluster.ts';
 import type { MapEditor } from './map-editor.ts';
 import { systemClock, systemRng } from './system.ts';
 
 const SCALE_RETRY_MS = 5000;
+const ASK_MS = 1000;
+
 const newUid = (): string => toHex(systemRng.bytes(16));
 
 function planOf(map: ShardMap, params: ReshardParams, weight: SlotWeight | undefined): MovePlan {
@@ -102,6 +107,24 @@ export function moveInfos(
       attempt,
       ...(known === undefined ? {} : known),
     };
+  });
+}
+
+/** The moves with what the members say that drive them; those that nobody tells of stay as they are. */
+export async function withProgress(
+  moves: readonly MoveInfo[],
+  peers: Pick<PeerTransport, 'request'>,
+  members: readonly MemberId[],
+): Promise<readonly MoveInfo[]> {
+  const question = { members, payload: encodeMovesQuestion(), timeoutMs: ASK_MS };
+  const answers = await askMembers(peers, question);
+  const told = [...answers.values()].flatMap((answer) => {
+    const parsed = parseMoves(answer);
+    return parsed.ok ? parsed.value : [];
+  });
+  return moves.map((move) => {
+    const driven = told.find(({ id, copiedRows }) => id === move.id && copiedRows !== undefined);
+    return move.copiedRows === undefined && driven !== undefined ? driven : move;
   });
 }
 

@@ -3,6 +3,7 @@ import type { PeerTransport } from '@kvorum/ports';
 import { isHaltReason } from '@kvorum/raft';
 import { type HaltReport, haltError } from '@kvorum/replica';
 import { encodeHaltsQuestion } from '../router/forward.ts';
+import { askMembers } from './ask-members.ts';
 import type { ReplicaSet } from './replica-set.ts';
 
 type Halt = Pick<HaltReport, 'reason' | 'detail'>;
@@ -74,16 +75,10 @@ export class ShardHalts {
     try {
       const voters = new Set(leaderless.flatMap((shard) => this.#parts.voters(shard)));
       const asked = [...voters].filter((voter) => voter !== self && peers.isReachable(voter));
-      const signal = AbortSignal.timeout(ASK_TIMEOUT_MS);
-      const answers = await Promise.allSettled(
-        asked.map((peer) => peers.request(peer, encodeHaltsQuestion(), { signal })),
-      );
-      this.#byPeer = new Map(
-        asked.flatMap((peer, i) => {
-          const answer = answers[i];
-          return answer?.status === 'fulfilled' ? [[peer, parseHalts(answer.value)] as const] : [];
-        }),
-      );
+      const payload = encodeHaltsQuestion();
+      const timeoutMs = ASK_TIMEOUT_MS;
+      const answers = await askMembers(peers, { members: asked, payload, timeoutMs });
+      this.#byPeer = new Map([...answers].map(([peer, answer]) => [peer, parseHalts(answer)]));
     } finally {
       this.#asking = false;
     }

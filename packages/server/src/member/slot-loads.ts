@@ -11,6 +11,7 @@ import {
 } from '@kvorum/shard';
 import type { SlotInfo, SlotsParams, SlotsView } from '@kvorum/wire';
 import { encodeSlotLoadQuestion } from '../router/forward.ts';
+import { askMembers } from './ask-members.ts';
 import { otherMembers } from './reshard.ts';
 
 const ADVANCE_MS = 2000;
@@ -88,14 +89,11 @@ export class SlotLoads {
   /** By slot, over all members that answer. */
   async all(): Promise<readonly SlotFigures[]> {
     const { self, map, peers } = this.#parts;
-    const question = encodeSlotLoadQuestion();
-    const asked = otherMembers(map(), self).map(async (member) => {
-      const signal = AbortSignal.timeout(ASK_MS);
-      return parseAccount(await peers.request(member, question, { signal }));
-    });
+    const members = otherMembers(map(), self);
+    const payload = encodeSlotLoadQuestion();
+    const answers = await askMembers(peers, { members, payload, timeoutMs: ASK_MS });
+    const told = [...answers.values()].map(parseAccount);
     const total: SlotFigures[] = new Array<SlotFigures>(SLOT_COUNT).fill(NO_FIGURES);
-    const settled = await Promise.allSettled(asked);
-    const told = settled.map((one) => (one.status === 'fulfilled' ? one.value : []));
     for (const [slot, reads, writes, traffic, keys, bytes] of [this.account(), ...told].flat()) {
       const figures = { reads, writes, traffic, keys, bytes };
       total[slot] = addFigures(total[slot] ?? NO_FIGURES, figures);

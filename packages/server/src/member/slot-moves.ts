@@ -1,6 +1,11 @@
 import { isKvError, KvError, type MemberId, type ShardId } from '@kvorum/base';
 import type { Clock, PeerTransport } from '@kvorum/ports';
-import { type ReplicaOptions, SlotMover, type SlotRequest } from '@kvorum/replica';
+import {
+  type HandOverEvent,
+  type ReplicaOptions,
+  SlotMover,
+  type SlotRequest,
+} from '@kvorum/replica';
 import { type ShardMap, SLOT_COUNT, slotOf, slotOfRange } from '@kvorum/shard';
 import type { KvdConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
@@ -23,6 +28,7 @@ export interface SlotMovesParts {
   /** Who leads a shard, on this member or another, as far as this one knows. */
   readonly leaderOf: (shard: ShardId) => MemberId | undefined;
   readonly mapEditor: MapEditor;
+  readonly told: (event: HandOverEvent) => void;
 }
 
 /** How keys lie in slots under a map's rules, which never change. */
@@ -40,13 +46,14 @@ export function slotSpaceOf(
 
 /** The mover of a member, which asks the other members over the peer transport. */
 export function createSlotMover(parts: SlotMovesParts): SlotMover {
-  const { replicas, map, mapEditor, clock, limits, logger } = parts;
+  const { replicas, map, mapEditor, clock, limits, logger, told } = parts;
   const leading = (shard: ShardId): ReturnType<ReplicaSet['get']> =>
     replicas.leads(shard) ? replicas.get(shard) : undefined;
   const mover: SlotMover = new SlotMover({
     clock,
     limits,
     logger,
+    told,
     map,
     updateMap: (change) => mapEditor.update(change),
     leading,

@@ -60,6 +60,7 @@ export class SlotService implements MemberService {
       clock,
       limits: world.limits,
       logger: this.#logger(),
+      told: () => undefined,
       map: () => this.#map,
       leading: (shard) => this.#leading(shard),
       updateMap: (change) => this.updateMap(change),

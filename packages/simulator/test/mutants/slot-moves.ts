@@ -8,8 +8,8 @@ export const SLOT_MOVES: readonly Mutant[] = [
     edits: [
       {
         file: 'replica/src/slot-move-driver.ts',
-        find: '    await this.#handOver(move, next);',
-        replace: '    await this.#switch(move);',
+        find: 'await this.#gate.pass(() => this.#handOverInTime(move, next));',
+        replace: 'await this.#decide(move);',
       },
     ],
     adjust: movingSlots,
@@ -31,14 +31,9 @@ export const SLOT_MOVES: readonly Mutant[] = [
     edits: [
       {
         file: 'replica/src/slot-move-driver.ts',
-        find: '    } while (next <= sealed);',
-        replace: '      next = sealed + 1;\n    } while (next <= sealed);',
-      },
-      {
-        file: 'replica/src/slot-move-driver.ts',
-        find: '      piece = await this.#pull(move, next);\n      if (piece === undefined) return this.#tryLater(move);',
+        find: 'const piece = await this.#pull(move, next, { attempt, sealed });',
         replace:
-          '      piece = parseSlotExport(await ask({ kind: "export", shard, slots, from: sealed + 1 }));',
+          'const piece = parseSlotExport(await ask({ kind: "export", shard, slots, from: sealed + 1 }));\n      await this.#write(move, piece, { attempt, sealed });',
       },
     ],
     adjust: movingSlots,
@@ -62,7 +57,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
     edits: [
       {
         file: 'mvcc/src/slot-execution.ts',
-        find: 'const raise = Math.max(0, command.sealed - view.revision);',
+        find: 'const raise = Math.max(0, (command.seal?.sealed ?? 0) - view.revision);',
         replace: 'const raise = 0;',
       },
     ],
@@ -73,9 +68,9 @@ export const SLOT_MOVES: readonly Mutant[] = [
     edits: [
       {
         file: 'replica/src/slot-move-driver.ts',
-        find: '    if (clock.nowMs() > untilMs) return this.#tryLater(move);\n    await this.#switch(move);',
+        find: '    const switched = await this.#decide(move);\n    return switched',
         replace:
-          '    await ask({ kind: "release", shard, move: id, mapVersion });\n    await ask({ kind: "drop", shard, move: id });\n    if (clock.nowMs() > untilMs) return this.#tryLater(move);\n    await this.#switch(move);',
+          '    await ask({ kind: "release", shard, move: id, mapVersion: map.version });\n    await ask({ kind: "drop", shard, move: id });\n    const switched = await this.#decide(move);\n    return switched',
       },
     ],
     adjust: movingSlots,
@@ -86,14 +81,14 @@ export const SLOT_MOVES: readonly Mutant[] = [
     edits: [
       {
         file: 'mvcc/src/slot-command.ts',
-        find: 'if (found.next !== command.from) return',
+        find: 'if (found.next !== from) return',
         replace: 'if (found.next < 0) return',
       },
       {
         file: 'replica/src/slot-move-driver.ts',
-        find: '    await this.#step(move, { ...rowsOf, from, to, floor, rows });',
+        find: '      const isLast = seal !== undefined && i === parts.length - 1;',
         replace:
-          '    await this.#step(move, { ...rowsOf, from, to, floor, rows });\n    await this.#step(move, { ...rowsOf, from, to, floor, rows });',
+          '      const isLast = seal !== undefined && i === parts.length - 1;\n      await this.#step(move, { ...rowsOf, from, floor, ...part });',
       },
       {
         file: 'mvcc/src/slot-execution.ts',
