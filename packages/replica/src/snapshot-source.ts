@@ -135,6 +135,10 @@ export class SnapshotSource {
       logger.info({ to: from.toString(16), offset: meta.offset, id }, 'snapshot begins to leave');
       const { bytes, layout } = image;
       return { kind: 'snapshot', id, offset: meta.offset, bytes, layout };
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      logger.warn({ to: from.toString(16), reason }, 'no snapshot can be given');
+      throw error;
     } finally {
       this.#opening -= 1;
     }
