@@ -102,6 +102,17 @@ export class ProcessCluster {
     return this.#member(i).command?.running ?? false;
   }
 
+  address(i: number): MemberAddress {
+    return this.#member(i).address;
+  }
+
+  /** How member `i`, which ends by itself, did. Errors: TypeError when it was never started. */
+  async ended(i: number): Promise<CommandEnd> {
+    const { command, address } = this.#member(i);
+    if (command === undefined) throw new TypeError(`${address.name} was never started`);
+    return command.end();
+  }
+
   configPath(i: number): string {
     return this.#member(i).configPath;
   }

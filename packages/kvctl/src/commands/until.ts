@@ -1,3 +1,4 @@
+import { askOn } from '../ask-on.ts';
 import type { Context } from '../context.ts';
 
 const POLL_MS = 250;
@@ -16,7 +17,7 @@ export async function askUntil<T>(
   const untilMs = timeoutGiven ? performance.now() + timeoutMs : Number.POSITIVE_INFINITY;
   let told: string | undefined;
   for (;;) {
-    const found = await ask();
+    const found = await askOn(ask, timeoutMs);
     const wanted = missing(found);
     // An interrupted command asks no more.
     const isOver = performance.now() >= untilMs || context.io.signal.aborted;
