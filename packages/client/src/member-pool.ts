@@ -111,12 +111,16 @@ export class MemberPool {
    */
   connectionFor(shard: string): Connection | undefined {
     const leader = this.#leaders.get(shard);
-    const endpoint =
-      leader === undefined ? undefined : this.#endpoints.find((one) => one.memberId === leader);
-    if (endpoint?.connection?.open === true) return endpoint.connection;
-    if (endpoint !== undefined && endpoint.connection === undefined) this.#open(endpoint);
-    if (endpoint?.connection !== undefined) return undefined;
-    return this.#otherThan(leader);
+    if (leader === undefined) return this.#otherThan(leader);
+    // It may be known at several addresses: the one that was given, the one it has moved to.
+    let dialled = false;
+    for (const endpoint of this.#endpoints) {
+      if (endpoint.memberId !== leader) continue;
+      if (endpoint.connection?.open === true) return endpoint.connection;
+      if (endpoint.connection === undefined) this.#open(endpoint);
+      dialled ||= endpoint.connection !== undefined;
+    }
+    return dialled ? undefined : this.#otherThan(leader);
   }
 
   /** The members of a shard take turns while nobody knows its leader. */
@@ -188,9 +192,19 @@ export class MemberPool {
       const text = member.client.includes('://') ? member.client : `${scheme}://${member.client}`;
       if (!URL.canParse(text) || this.#endpoints.length >= ENDPOINTS_MAX) continue;
       const url = normalEndpoint(text);
+      this.#leave(member.id, url);
       const known = this.#endpoints.find((endpoint) => endpoint.url === url);
       if (known === undefined) this.#add(url, false, member.id);
       else known.memberId = member.id;
+    }
+  }
+
+  /** Addresses that a member had before this one, but for those that were given: they may be the only way to it from here. */
+  #leave(memberId: string, url: string): void {
+    for (let i = this.#endpoints.length - 1; i >= 0; i -= 1) {
+      const endpoint = this.#endpoints[i];
+      if (endpoint === undefined || endpoint.given || endpoint.memberId !== memberId) continue;
+      if (endpoint.url !== url && endpoint.connection === undefined) this.#endpoints.splice(i, 1);
     }
   }
 
@@ -302,6 +316,8 @@ export class MemberPool {
       endpoint.notBeforeMs = this.#now() + endpoint.backoff.next();
     }
     if (this.#closed) return;
+    // The map may have told of another address while this one was still open.
+    if (this.#router !== undefined) this.#learn(this.#router);
     this.#listener.onClosed(connection, reason);
     this.#next = (this.#next + 1) % this.#endpoints.length;
     if (this.anyOpen() === undefined) this.explore(this.#now());

@@ -55,6 +55,18 @@ describe('failover', () => {
     expect(retried?.items[0]?.slice(2, 4)).toEqual([2, false]);
   });
 
+  it('reaches a member at its new address, and does not stay with the old one', async () => {
+    const fake = await cluster(2, 1);
+    const moving = fake.member(1);
+    fake.lead('0', moving, true);
+    const kv = await client(fake, { endpoints: [fake.member(0).url] });
+    await kv.put('a', '1');
+    fake.lead('0', fake.member(0), true);
+    await fake.move(moving);
+    fake.lead('0', moving, true);
+    expect(await kv.put('a', '2', { timeoutMs: 5000 })).toMatchObject({ revision: 3 });
+  });
+
   it('notices a stopped leader by its silence', async () => {
     const fake = await cluster(3, 1);
     const kv = await client(fake, { pingIntervalMs: 100, pingTimeoutMs: 200 });

@@ -11,6 +11,7 @@ import {
   type RequestItem,
   type RequestsFrame,
 } from '@kvorum/wire';
+import type { MemberEntry } from '@kvorum/shard';
 import { WebSocket, WebSocketServer } from 'ws';
 import { plainMap, shardIn } from './plain-map.ts';
 
@@ -215,6 +216,13 @@ export class FakeMember {
     this.#port = (this.#http.address() as AddressInfo).port;
   }
 
+  /** Starts again, at another address. */
+  async move(): Promise<void> {
+    await this.stop();
+    this.#port = 0;
+    await this.start();
+  }
+
   /** Like kill -9: every socket is cut. */
   async stop(): Promise<void> {
     for (const ws of this.#wss.clients) ws.terminate();
@@ -352,14 +360,24 @@ export class FakeCluster {
   static async start(members: number, shards: number): Promise<FakeCluster> {
     const cluster = new FakeCluster(members, shards);
     await Promise.all(cluster.members.map((member) => member.start()));
-    const entries = cluster.members.map((member, i) => ({
+    cluster.map = plainMap(shards, cluster.#entries());
+    return cluster;
+  }
+
+  #entries(): readonly MemberEntry[] {
+    return this.members.map((member, i) => ({
       id: member.id,
       name: `m${i + 1}`,
       peer: '127.0.0.1:1',
       client: member.url,
     }));
-    cluster.map = plainMap(shards, entries);
-    return cluster;
+  }
+
+  /** The member goes to another address; the next map says so. */
+  async move(member: FakeMember): Promise<void> {
+    await member.move();
+    const map = this.map as { readonly version: number };
+    this.map = { ...map, version: map.version + 1, members: this.#entries() };
   }
 
   get endpoints(): readonly string[] {
