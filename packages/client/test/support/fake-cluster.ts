@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { KvError, type KvRequest, type PutRequest, type TxnRequest } from '@kvorum/base';
+import type { MemberEntry } from '@kvorum/shard';
 import {
   FRAME,
   OP,
@@ -11,7 +12,6 @@ import {
   type RequestItem,
   type RequestsFrame,
 } from '@kvorum/wire';
-import type { MemberEntry } from '@kvorum/shard';
 import { WebSocket, WebSocketServer } from 'ws';
 import { plainMap, shardIn } from './plain-map.ts';
 
