@@ -42,6 +42,7 @@ export { checkDamaged } from './invariants/damage.ts';
 export { DiskChecker } from './invariants/disks.ts';
 export { checkFencing, checkOwnership, checkPast } from './invariants/final.ts';
 export { LagChecker } from './invariants/learner-lag.ts';
+export { MoveChecker, type MoveCheckerParts } from './invariants/moves.ts';
 export {
   INVARIANTS,
   type InvariantName,
@@ -56,10 +57,11 @@ export { VoteChecker } from './invariants/votes.ts';
 export { checkWatch } from './invariants/watches.ts';
 export { simulate } from './main.ts';
 export { type Alarm, SimMember, shardUidOf } from './member.ts';
+export { firstMapOf, slotSpace, spanOfGroup } from './moves/slot-groups.ts';
 export { parseOptions, type SimCommand } from './options.ts';
 export type { Plant } from './plant.ts';
 export { type RunOptions, type RunResult, runSeed } from './run-seed.ts';
 export { sha256 } from './sha256.ts';
-export { type Action, type Damage, drawMoves, drawSwarm, QUIET, type Swarm } from './swarm.ts';
+export { type Action, type Damage, drawSwarm, QUIET, type Swarm } from './swarm.ts';
 export { type Change, Truth, type Version } from './truth.ts';
 export { type Stream, World, type WorldOptions } from './world.ts';

@@ -15,7 +15,7 @@ import { checkFencing, checkOwnership, checkPast } from './invariants/final.ts';
 import { LagChecker } from './invariants/learner-lag.ts';
 import { checkMemberships } from './invariants/memberships.ts';
 import { MoveChecker } from './invariants/moves.ts';
-import { type InvariantName, type Problem, Problems } from './invariants/names.ts';
+import { type Problem, Problems } from './invariants/names.ts';
 import { checkOutcomes } from './invariants/outcomes.ts';
 import { checkRealTime } from './invariants/real-time.ts';
 import { ReplicaChecker } from './invariants/replicas.ts';
@@ -230,7 +230,7 @@ class Run {
     const settled = await this.#pass(LIVENESS_MS, () => this.#isSettled(healthy));
     if (!settled) {
       const open = this.#open(healthy);
-      this.#problems.addAll('move-ends', this.#moves?.checker.open ?? []);
+      this.#moves?.checker.checkEnded();
       this.#problems.add('liveness', `not settled after ${LIVENESS_MS} ms: ${open}`);
     }
     await this.#pass(QUIET_MS, () => false);
@@ -363,26 +363,35 @@ class Run {
       truth.extend(this.#world.history(shard));
       if (truth.frozen) continue;
       this.#checkLog(truth);
-      if (this.#moves === undefined) this.#checkShard(shard, truth);
+      if (this.#moves !== undefined) continue;
+      const ops = this.#history.ops.filter((op) => op.shard === shard);
+      this.#problems.addAll('outcomes', checkOutcomes(ops, truth));
+      this.#checkShard(shard, truth);
     }
-    const { checker } = this.#moves ?? {};
-    checker?.check();
-    for (const group of checker === undefined ? [] : GROUP_IDS) {
-      const truth = checker?.groupTruth(group);
-      if (truth !== undefined) this.#checkShard(group, truth);
-    }
+    this.#checkGroups();
     this.#checkWatches(settled);
     this.#crossCheck();
   }
 
+  /** Where slots move, a group is what a shard is elsewhere. */
+  #checkGroups(): void {
+    const { checker } = this.#moves ?? {};
+    if (checker === undefined) return;
+    checker.check();
+    checker.checkWrites(this.#history.ops);
+    for (const group of GROUP_IDS) this.#checkShard(group, checker.groupTruth(group));
+  }
+
   #checkWatches(settled: boolean): void {
     for (const { record } of this.#watchers) {
-      const truth = this.#moves?.checker.groupTruth(record.shard) ?? this.#truths.get(record.shard);
+      const { checker } = this.#moves ?? {};
+      const truth = checker?.groupTruth(record.shard) ?? this.#truths.get(record.shard);
       if (truth === undefined || truth.frozen) continue;
       // A watcher on one key hears nothing of the others: the quiet time has brought it up to the end.
       const whole = settled && record.shard !== this.#damaged;
       if (whole) record.next = Math.max(record.next, truth.revision + 1);
-      this.#problems.addAll(this.#named('watch', 'moved-watch'), checkWatch(record, truth));
+      if (checker === undefined) this.#problems.addAll('watch', checkWatch(record, truth));
+      else checker.checkWatch(record);
     }
   }
 
@@ -413,7 +422,6 @@ class Run {
     const ops: readonly OpRecord[] = this.#history.ops.filter((op) => op.shard === shard);
     const watches = this.#history.watches.filter((watch) => watch.shard === shard);
     const problems = this.#problems;
-    problems.addAll(this.#named('outcomes', 'moved-writes'), checkOutcomes(ops, truth));
     problems.addAll('linearizable', checkLinearizable(ops, truth));
     problems.addAll('real-time', checkRealTime(ops, watches));
     problems.addAll('history', checkPast(ops, truth));
@@ -425,11 +433,6 @@ class Run {
     this.#problems.addAll('one-content', truth.forked);
     const initial = this.#world.initialVoters;
     this.#problems.addAll('membership', checkMemberships(truth, initial));
-  }
-
-  /** The same rule has another name where slots move. */
-  #named(name: InvariantName, moved: InvariantName): InvariantName {
-    return this.#moves === undefined ? name : moved;
   }
 }
 

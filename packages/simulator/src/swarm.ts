@@ -205,15 +205,19 @@ function drawTruncation(rng: Rng): Partial<Limits> {
   };
 }
 
+/** In one seed of so many slots move between shards. */
+const MOVES_EVERY = 5;
+
 /** One seed's own mix. */
 export function drawSwarm(rng: Rng): Swarm {
-  return drawMembers(rng);
+  const swarm = drawMembers(rng);
+  // Drawn last: the mixes of earlier versions stay those of their seeds where nothing moves.
+  const moves = rng.integer(0, MOVES_EVERY) === 0;
+  return moves && swarm.damage === undefined ? withMoves(swarm, rng) : swarm;
 }
 
 /** The same with slots that move. */
-export function drawMoves(rng: Rng): Swarm {
-  const swarm = drawMembers(rng);
-  if (swarm.damage !== undefined || swarm.voters !== undefined) return swarm;
+function withMoves(swarm: Swarm, rng: Rng): Swarm {
   return {
     ...swarm,
     shards: rng.integer(2, 5),

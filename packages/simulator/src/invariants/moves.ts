@@ -9,12 +9,15 @@ import {
   spansHold,
 } from '@kvorum/mvcc';
 import { movesOf, type ShardMap } from '@kvorum/shard';
+import type { OpRecord, WatchRecord } from '../history.ts';
 import type { SimMember } from '../member.ts';
 import { GROUP_IDS, shardOfGroup, slotOfGroup } from '../moves/slot-groups.ts';
 import { mapOfValue } from '../moves/slot-service.ts';
 import { type Change, Truth } from '../truth.ts';
 import type { World } from '../world.ts';
 import type { Problems } from './names.ts';
+import { checkOutcomes } from './outcomes.ts';
+import { checkWatch } from './watches.ts';
 
 const REVISION_PREFIX = revisionKey(0, 0)[0];
 
@@ -65,6 +68,24 @@ export class MoveChecker {
   /** Moves that are still under way. */
   get open(): readonly string[] {
     return movesOf(this.map).map(({ id, phase, attempt }) => `move ${id} ${phase} ${attempt}`);
+  }
+
+  /** To be called when everything that was asked for has had the time to end. */
+  checkEnded(): void {
+    this.#parts.problems.addAll('move-ends', this.open);
+  }
+
+  /** What clients were told of their writes, wherever the keys were. */
+  checkWrites(ops: readonly OpRecord[]): void {
+    for (const group of GROUP_IDS) {
+      const own = ops.filter(({ shard }) => shard === group);
+      this.#parts.problems.addAll('moved-writes', checkOutcomes(own, this.groupTruth(group)));
+    }
+  }
+
+  /** What a watcher saw, wherever its keys were. */
+  checkWatch(record: WatchRecord): void {
+    this.#parts.problems.addAll('moved-watch', checkWatch(record, this.groupTruth(record.shard)));
   }
 
   /** Every version that no compaction took stands once on each disk of the owner, as it was written wherever. */
