@@ -23,6 +23,9 @@ const BACKOFF_MS_MAX = 300;
 const TIMEOUT_MS = [500, 2000, 5000] as const;
 /** Of a thousand requests to members, and of answers from them. */
 const LOST_PER_MILLE = 5;
+/** So many more are stuck somewhere for up to this long: another attempt may overtake them. */
+const STUCK_PER_MILLE = 5;
+const STUCK_MS_MAX = 6000;
 
 export interface ClientParts {
   readonly world: World;
@@ -85,6 +88,7 @@ export class SimClient {
   #values = 0;
   #issuing = true;
   #busyLanes = 0;
+  #stuck = 0;
   readonly #routing: Routing;
 
   /** Every other one has a name: both forms of a record are replayed everywhere. */
@@ -103,7 +107,7 @@ export class SimClient {
   }
 
   get idle(): boolean {
-    return this.#busyLanes === 0;
+    return this.#busyLanes === 0 && this.#stuck === 0;
   }
 
   start(): void {
@@ -323,8 +327,18 @@ export class SimClient {
   }
 
   #travel(arrive: () => void): void {
-    if (this.#rng.integer(0, 1000) < LOST_PER_MILLE) return;
-    this.#parts.world.clock.setTimer(this.#rng.integer(0, LINK_MS_MAX + 1), arrive);
+    const { clock } = this.#parts.world;
+    const roll = this.#rng.integer(0, 1000) - LOST_PER_MILLE;
+    if (roll < 0) return;
+    if (roll >= STUCK_PER_MILLE) {
+      clock.setTimer(this.#rng.integer(0, LINK_MS_MAX + 1), arrive);
+      return;
+    }
+    this.#stuck += 1;
+    clock.setTimer(this.#rng.integer(0, STUCK_MS_MAX + 1), () => {
+      this.#stuck -= 1;
+      arrive();
+    });
   }
 
   #choose(shard: ShardId): SimMember {

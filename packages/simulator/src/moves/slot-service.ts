@@ -50,6 +50,8 @@ export class SlotService implements MemberService {
   readonly #host: SlotServiceHost;
   readonly #mover: SlotMover;
   #map: ShardMap;
+  /** What it was read from. */
+  #text = '';
   #stopped = false;
 
   constructor(host: SlotServiceHost) {
@@ -121,7 +123,8 @@ export class SlotService implements MemberService {
       const request = { op: 'range', key: MAP_KEY, serializable: true } as const;
       replica?.read(request, this.#deadline(), (result) => {
         const text = textOf(result);
-        if (text === undefined || text === '') return;
+        if (text === undefined || text === '' || text === this.#text) return;
+        this.#text = text;
         const map = parsed(text);
         if (map.version > this.#map.version) this.#map = map;
       });
