@@ -220,7 +220,7 @@ export function drawSwarm(rng: Rng): Swarm {
 function withMoves(swarm: Swarm, rng: Rng): Swarm {
   return {
     ...swarm,
-    shards: rng.integer(2, 5),
+    shards: oneOf(rng, [2, 2, 3, 4]),
     movesMeanMs: oneOf(rng, [300, 1000, 3000]),
     limits: { ...swarm.limits, slotHandOverMsMax: oneOf(rng, [300, 800, 5000]) },
   };
