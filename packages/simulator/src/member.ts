@@ -378,7 +378,7 @@ export class SimMember {
       return world.plant.store?.(store, this) ?? store;
     };
     const store = wrap(await process.seen(life.stores.open(shard, shardUidOf(shard))));
-    const traced = this.#traced(process.log(log), shard);
+    const traced = this.#traced(process.log(log), { shard, generation });
     const { members } = world;
     const slots = world.slotsOf(shard);
     const rank = (this.index - Number(shard) + members.length * 1000) % members.length;
@@ -415,7 +415,7 @@ export class SimMember {
   }
 
   /** The log with its appends in the trace, and with what it says of itself noted. */
-  #traced(log: SharedLog, shard: ShardId): SharedLog {
+  #traced(log: SharedLog, { shard, generation }: LogSpec): SharedLog {
     const { trace } = this.#world;
     const { life } = this;
     return {
@@ -437,7 +437,7 @@ export class SimMember {
         const lost = outcome.kind === 'out-of-range' && outcome.bounds.end < from;
         if (lost && !options.signal.aborted) {
           const atMs = this.#world.clock.nowMs();
-          this.#world.toldOfLoss.push({ member: this, life, shard, atMs });
+          this.#world.toldOfLoss.push({ member: this, life, shard, generation, atMs });
         }
         return outcome;
       },

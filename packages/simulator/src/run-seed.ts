@@ -8,7 +8,7 @@ import type { RecordedHistory } from './checkers/recorded-history.ts';
 import { SimClient } from './clients.ts';
 import { damageLog } from './fault-actions.ts';
 import { Nemesis } from './faults.ts';
-import { History, type OpRecord } from './history.ts';
+import { History, type OpRecord, type WatchRecord } from './history.ts';
 import { checkDamaged } from './invariants/damage.ts';
 import { DiskChecker } from './invariants/disks.ts';
 import { checkFencing, checkOwnership, checkPast } from './invariants/final.ts';
@@ -29,6 +29,7 @@ import { movingRouting, type Routing } from './moves/routing.ts';
 import { firstMapOf, GROUP_IDS, slotSpace } from './moves/slot-groups.ts';
 import { SlotService } from './moves/slot-service.ts';
 import type { Plant } from './plant.ts';
+import { Recovery } from './recovery.ts';
 import { drawSwarm, type Swarm } from './swarm.ts';
 import { Truth } from './truth.ts';
 import { SimWatcher } from './watchers.ts';
@@ -96,7 +97,7 @@ class Run {
   readonly #world: World;
   readonly #history = new History();
   readonly #audit = new Audit();
-  readonly #truths: ReadonlyMap<ShardId, Truth>;
+  readonly #truths: Map<ShardId, Truth>;
   readonly #checker: ReplicaChecker;
   readonly #nemesis: Nemesis;
   readonly #clients: readonly SimClient[];
@@ -108,6 +109,8 @@ class Run {
   readonly #moves: { readonly checker: MoveChecker; readonly operator: Operator } | undefined;
   /** The shard whose log was damaged. */
   #damaged: ShardId | undefined;
+  /** The same one, once an operator has it go on: what was seen of it before is judged by then. */
+  #recovered: ShardId | undefined;
 
   constructor(seed: number, options: RunOptions) {
     this.#seed = seed;
@@ -235,6 +238,7 @@ class Run {
     }
     await this.#pass(QUIET_MS, () => false);
     if (this.#damaged !== undefined) await this.#restartAll(this.#damaged);
+    if (this.#damaged !== undefined && settled) await this.#recover(this.#damaged);
     await this.#takeHashes(healthy);
     if (settled) this.#moves?.checker.checkDisks(healthy);
     const lives = new Map(world.members.map((member) => [member, member.life]));
@@ -252,6 +256,27 @@ class Run {
     }
     await this.#pass(RESTART_MS, () => false);
     this.#problems.addAll('detect-and-halt', checkDamaged(this.#world, shard));
+  }
+
+  /** A shard that nobody leads after that goes on in the next generation of its log. */
+  async #recover(shard: ShardId): Promise<void> {
+    const world = this.#world;
+    const truth = this.#truths.get(shard);
+    if (truth === undefined || this.#stopped() || world.leader(shard) !== undefined) return;
+    truth.extend(world.history(shard));
+    if (!truth.frozen) this.#checkWhole(shard, truth);
+    for (const { record } of this.#watchers) {
+      if (record.shard === shard) this.#checkWatcher(record, false);
+    }
+    this.#recovered = shard;
+    await new Recovery({
+      world,
+      shard,
+      keys: this.#swarm.keys,
+      truths: this.#truths,
+      problems: this.#problems,
+      pass: (msMax, done) => this.#pass(msMax, done),
+    }).run();
   }
 
   result(): RunResult {
@@ -302,8 +327,12 @@ class Run {
       for (const member of members) {
         const replica = member.paused ? undefined : member.replica(shard);
         if (replica === undefined) continue;
+        const generation = this.#world.generation(shard);
+        const isNew = (): boolean => replica.status().raft.accepted.generation === generation;
+        if (!isNew()) continue;
         try {
           const { index, hash } = await replica.stateHash();
+          if (generation !== this.#world.generation(shard)) continue;
           this.#checker.hash(member.name, shard, { index, hash });
         } catch {
           // The member crashed meanwhile: there is nothing to compare.
@@ -361,12 +390,7 @@ class Run {
     }
     for (const [shard, truth] of this.#truths) {
       truth.extend(this.#world.history(shard));
-      if (truth.frozen) continue;
-      this.#checkLog(truth);
-      if (this.#moves !== undefined) continue;
-      const ops = this.#history.ops.filter((op) => op.shard === shard);
-      this.#problems.addAll('outcomes', checkOutcomes(ops, truth));
-      this.#checkShard(shard, truth);
+      if (!truth.frozen && shard !== this.#recovered) this.#checkWhole(shard, truth);
     }
     this.#checkGroups();
     this.#checkWatches(settled);
@@ -384,15 +408,19 @@ class Run {
 
   #checkWatches(settled: boolean): void {
     for (const { record } of this.#watchers) {
-      const { checker } = this.#moves ?? {};
-      const truth = checker?.groupTruth(record.shard) ?? this.#truths.get(record.shard);
-      if (truth === undefined || truth.frozen) continue;
-      // A watcher on one key hears nothing of the others: the quiet time has brought it up to the end.
-      const whole = settled && record.shard !== this.#damaged;
-      if (whole) record.next = Math.max(record.next, truth.revision + 1);
-      if (checker === undefined) this.#problems.addAll('watch', checkWatch(record, truth));
-      else checker.checkWatch(record);
+      if (record.shard === this.#recovered) continue;
+      this.#checkWatcher(record, settled && record.shard !== this.#damaged);
     }
+  }
+
+  /** @param whole - the quiet time has brought it up to the end: a watcher on one key hears nothing of the others. */
+  #checkWatcher(record: WatchRecord, whole: boolean): void {
+    const { checker } = this.#moves ?? {};
+    const truth = checker?.groupTruth(record.shard) ?? this.#truths.get(record.shard);
+    if (truth === undefined || truth.frozen) return;
+    if (whole) record.next = Math.max(record.next, truth.revision + 1);
+    if (checker === undefined) this.#problems.addAll('watch', checkWatch(record, truth));
+    else checker.checkWatch(record);
   }
 
   /** By the checkers of recorded histories, for the shards whose logs tell their history. */
@@ -400,7 +428,9 @@ class Run {
     const { crossCheck, onHistory } = this.#options;
     // Those checkers know shards whose keys stay.
     if (this.#moves !== undefined || (crossCheck !== true && onHistory === undefined)) return;
-    const shards = this.#world.shards.filter((shard) => this.#truths.get(shard)?.frozen === false);
+    const shards = this.#world.shards.filter(
+      (shard) => shard !== this.#recovered && this.#truths.get(shard)?.frozen === false,
+    );
     const logs = shards.map((shard) => {
       const { entries, end } = this.#world.history(shard);
       return [shard, entries.slice(0, end)] as const;
@@ -418,6 +448,16 @@ class Run {
     for (const text of unverified) this.#problems.add('cross-check', `not verified: ${text}`);
   }
 
+  #checkWhole(shard: ShardId, truth: Truth): void {
+    this.#problems.addAll('one-content', truth.forked);
+    const initial = this.#world.initialVoters;
+    this.#problems.addAll('membership', checkMemberships(truth, initial));
+    if (this.#moves !== undefined) return;
+    const ops = this.#history.ops.filter((op) => op.shard === shard);
+    this.#problems.addAll('outcomes', checkOutcomes(ops, truth));
+    this.#checkShard(shard, truth);
+  }
+
   #checkShard(shard: ShardId, truth: Truth): void {
     const ops: readonly OpRecord[] = this.#history.ops.filter((op) => op.shard === shard);
     const watches = this.#history.watches.filter((watch) => watch.shard === shard);
@@ -427,12 +467,6 @@ class Run {
     problems.addAll('history', checkPast(ops, truth));
     problems.addAll('fencing', checkFencing(ops));
     problems.addAll('shard-ownership', checkOwnership(shard, truth));
-  }
-
-  #checkLog(truth: Truth): void {
-    this.#problems.addAll('one-content', truth.forked);
-    const initial = this.#world.initialVoters;
-    this.#problems.addAll('membership', checkMemberships(truth, initial));
   }
 }
 

@@ -9,7 +9,7 @@ import {
   writeSetEvents,
 } from '@kvorum/mvcc';
 import type { LogEntry } from '@kvorum/ports';
-import { decodeMembership, type Membership } from '@kvorum/raft';
+import { decodeGenesis, decodeMembership, type Membership } from '@kvorum/raft';
 import { decodeLogRecord, type LogRecord } from '@kvorum/wire';
 import { sha256 } from './sha256.ts';
 
@@ -32,6 +32,15 @@ interface Position {
   readonly leaderId: string;
   readonly revision: number;
   readonly lastChange: number | undefined;
+}
+
+/** What a replica held when its shard was recovered from it. */
+export interface RecoveredState {
+  readonly index: number;
+  readonly chainHash: Uint8Array;
+  readonly revision: number;
+  /** Newest change of every key. */
+  readonly newest: readonly Change[];
 }
 
 /**
@@ -65,6 +74,8 @@ export class Truth {
   readonly foreign: string[] = [];
   readonly #space: SlotSpace | undefined;
   #slots: SlotTable | undefined;
+  /** Of a generation above 0: the record that begins it has not come yet. */
+  #awaitsGenesis = false;
 
   /** @param space - of a shard whose slots move. */
   constructor(space?: SlotSpace) {
@@ -72,7 +83,22 @@ export class Truth {
     if (space?.startsEmpty === true) this.#slots = new SlotTable(emptyOwnership([]), space);
   }
 
-  /** Every accepted `config` record, by its index, in order. */
+  /** What the log of the next generation says: it goes on from a replica's state. */
+  static after(state: RecoveredState): Truth {
+    const truth = new Truth();
+    for (const change of state.newest) truth.add(change);
+    truth.#awaitsGenesis = true;
+    truth.#hash = state.chainHash;
+    truth.#revision = state.revision;
+    truth.#chain.length = state.index;
+    truth.#chain.push(toHex(state.chainHash));
+    truth.#positions.length = state.index;
+    const { revision } = state;
+    truth.#positions.push({ term: 0, leaderId: '', revision, lastChange: undefined });
+    return truth;
+  }
+
+  /** Every accepted `config` record, and the one that begins a generation, by index, in order. */
   readonly memberships: { readonly index: number; readonly membership: Membership }[] = [];
 
   /** Newest revision. */
@@ -154,6 +180,10 @@ export class Truth {
   }
 
   #admits(record: LogRecord): boolean {
+    if (record.kind === 'genesis' || this.#awaitsGenesis) {
+      const begins = record.kind === 'genesis' && this.#awaitsGenesis;
+      return begins && equalBytes(record.prevHash, this.#hash);
+    }
     if (record.kind === 'barrier') return record.term > this.#term;
     const next =
       record.term === this.#term &&
@@ -166,9 +196,11 @@ export class Truth {
     this.#term = record.term;
     this.#leader = record.leaderId;
     this.#seq = record.kind === 'barrier' ? 0 : record.seq;
+    this.#awaitsGenesis = false;
     this.#hash = sha256(this.#hash, digest);
     this.#chain.push(toHex(this.#hash));
-    if (record.kind === 'batch') this.#take(record);
+    if (record.kind === 'batch') this.#take(record.payload);
+    if (record.kind === 'genesis') this.#takeGenesis(record);
     if (record.kind === 'config') this.#takeMembership(record);
     this.#positions.push({
       term: record.term,
@@ -176,6 +208,13 @@ export class Truth {
       revision: this.#revision,
       lastChange: this.changes.at(-1)?.revision,
     });
+  }
+
+  #takeGenesis({ payload }: LogRecord): void {
+    const genesis = decodeGenesis(payload);
+    if (!genesis.ok) throw new InvariantError(genesis.error);
+    this.memberships.push({ index: this.index, membership: genesis.value.membership });
+    this.#take(genesis.value.writeSet);
   }
 
   #takeMembership({ payload }: LogRecord): void {
@@ -186,14 +225,14 @@ export class Truth {
 
   /** A name (term, leader, seq) stands for one content: new bytes never go out under a used one. */
   #compareContent({ kind, term, leaderId, seq }: LogRecord, digest: string): void {
-    const name = `${term} ${leaderId} ${kind === 'barrier' ? 'barrier' : seq}`;
+    const name = `${term} ${leaderId} ${kind === 'batch' || kind === 'config' ? seq : kind}`;
     const known = this.#contents.get(name);
     if (known === undefined) this.#contents.set(name, digest);
     else if (known !== digest) this.forked.push(name);
   }
 
-  #take(record: LogRecord): void {
-    const writeSet = decodeWriteSet(record.payload);
+  #take(payload: Uint8Array): void {
+    const writeSet = decodeWriteSet(payload);
     if (!writeSet.ok) throw writeSet.error;
     const { baseRevision, revisionCount } = writeSet.value;
     if (baseRevision !== this.#revision) {

@@ -24,6 +24,8 @@ export interface WatcherParts {
   readonly keys: number;
   /** By default nothing moves. */
   readonly routing?: Routing;
+  /** First revision that it has not seen; 2 by default. */
+  readonly from?: number;
 }
 
 /** A watcher that follows one shard over failovers: it resumes at another member from the revision it stands at. */
@@ -39,7 +41,7 @@ export class SimWatcher {
   #allowed: readonly SimMember[];
 
   constructor(parts: WatcherParts, index: number, rng: Rng) {
-    const { world, history, keys } = parts;
+    const { world, history, keys, from = 2 } = parts;
     this.#world = world;
     this.#history = history;
     this.#rng = rng;
@@ -55,8 +57,8 @@ export class SimWatcher {
       seen: [],
       shown: [],
       skipped: [],
-      from: 2,
-      next: 2,
+      from,
+      next: from,
     };
     history.watches.push(this.record);
   }

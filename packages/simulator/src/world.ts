@@ -80,6 +80,8 @@ export interface ToldOfLoss {
   readonly member: SimMember;
   readonly life: number | undefined;
   readonly shard: ShardId;
+  /** Of the log that told it. */
+  readonly generation: number;
   readonly atMs: number;
 }
 

@@ -36,7 +36,8 @@ export class DiskChecker implements WorldObserver {
       this.#problems.add('batch-atomic', `${about}: the position row does not decode`);
       return;
     }
-    const { compactRevision, index, revision } = meta.value;
+    const { compactRevision, generation, index, revision } = meta.value;
+    if (generation !== this.#world.generation(shard)) return;
     const expected = truth.revisionAt(index);
     if (revision !== expected) {
       const text = `${about}: revision ${revision} at index ${index}, the log says ${expected}`;

@@ -43,6 +43,9 @@ export const INVARIANTS = {
   'failures-heard':
     '14: a failure is heard by whoever began the work: unheard it would end the process',
   'detect-and-halt': 'a replica whose history the log lost halts, and no other one',
+  'one-generation': 'nobody leads a shard in a generation that an operator has left',
+  recovered:
+    'a recovered shard goes on from all that the chosen replica held; every replica holds that, and what came after',
   'no-alarm': 'no replica breaks or halts without a cause',
   liveness: 'once a majority and the log work, everything asked comes to its end',
 } as const;

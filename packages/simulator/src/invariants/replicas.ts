@@ -71,8 +71,8 @@ export class ReplicaChecker {
   }
 
   /** Whoever was told that the log ends below what it has read halts at once. Returns whether the case is settled. */
-  #checkTold({ atMs, life, member, shard }: ToldOfLoss): boolean {
-    if (member.life !== life) return true;
+  #checkTold({ atMs, generation, life, member, shard }: ToldOfLoss): boolean {
+    if (member.life !== life || generation !== this.#world.generation(shard)) return true;
     if (member.paused || this.#world.clock.nowMs() - atMs < HALT_MS) return false;
     const raft = member.replica(shard)?.status().raft;
     if (raft !== undefined && raft.halted === undefined) {
@@ -85,7 +85,7 @@ export class ReplicaChecker {
   /** Takes one replica's state hash: equal to every other one ever taken at that index. */
   hash(member: string, shard: ShardId, { index, hash }: { index: number; hash: string }): void {
     if (this.#truths.get(shard)?.frozen === true) return;
-    const key = `${shard}@${index}`;
+    const key = `${shard}.${this.#world.generation(shard)}@${index}`;
     const known = this.#hashes.get(key);
     if (known === undefined) this.#hashes.set(key, { hash, member });
     else if (known.hash !== hash) {
@@ -98,16 +98,18 @@ export class ReplicaChecker {
   #check(member: SimMember, shard: ShardId): void {
     const status = member.replica(shard)?.status();
     if (status === undefined) return;
-    const key = `${shard} ${member.name}`;
+    const { role, term, accepted } = status.raft;
+    // A generation may stand on another state than the one that this replica had.
+    const key = `${shard} ${member.name} ${accepted.generation}`;
     const before = this.#seen.get(key) ?? fresh(member.life);
     const seen = before.life === member.life ? before : fresh(member.life);
     this.#seen.set(key, seen);
     const about = `${member.name} shard ${shard}`;
     this.#checkGrowth(about, status, seen);
-    this.#checkHistory(about, status, seen);
+    const left = accepted.generation !== this.#world.generation(shard);
+    if (!left) this.#checkHistory(about, status, seen);
     this.#checkBounds(about, status);
-    this.#checkMembership(about, status, seen);
-    const { role, term, accepted } = status.raft;
+    if (!left) this.#checkMembership(about, status, seen);
     this.#lag?.accepted(member.id, shard, accepted.index);
     seen.term = term;
     seen.index = accepted.index;
@@ -123,7 +125,9 @@ export class ReplicaChecker {
       this.#votes.leads(member, shard, { term, votersBefore: [] });
     }
     seen.voters = status.raft.voters;
-    if (role === 'leader') this.#checkLeader(shard, status);
+    if (role === 'leader' && left) {
+      this.#problems.add('one-generation', `${about} leads in generation ${accepted.generation}`);
+    } else if (role === 'leader') this.#checkLeader(shard, status);
     if (status.phase === 'installing' && role !== 'follower') {
       this.#problems.add('install-idle', `${about} is ${role} while it installs a snapshot`);
     }
@@ -190,7 +194,7 @@ export class ReplicaChecker {
   #checkLeader(shard: ShardId, status: ReplicaStatus): void {
     if (this.#truths.get(shard)?.frozen === true) return;
     const { accepted, term } = status.raft;
-    const key = `${shard} term ${term}`;
+    const key = `${shard} generation ${accepted.generation} term ${term}`;
     const known = this.#leaders.get(key);
     if (known === undefined) this.#leaders.set(key, accepted.leaderId);
     else if (known !== accepted.leaderId) {

@@ -11,8 +11,8 @@ const CALM: Swarm['appendFaults'] = {
   delayMsMax: 500,
 };
 
-/** Nothing goes wrong but what a set adds; small and fast. */
-function base({ movesMeanMs: _, ...swarm }: Swarm): Swarm {
+/** Nothing goes wrong but what a set adds; small and fast. Everybody votes, and no slots move. */
+function base({ movesMeanMs: _, voters: __, ...swarm }: Swarm): Swarm {
   return {
     ...swarm,
     members: 3,
@@ -195,4 +195,25 @@ export const movingSlots: SwarmSet = (swarm) => ({
   appendFaults: { ...CALM, 'answer-lost': 30 },
   meanMs: { ...QUIET, kill: 3000, transfer: 3000 },
   faultMsMax: 1500,
+});
+
+/** Slots go to and fro between two shards, as fast as they can. */
+export const restlessSlots: SwarmSet = (swarm) => ({
+  ...movingSlots(swarm),
+  shards: 2,
+  clients: 5,
+  safetyMs: 12_000,
+  movesMeanMs: 150,
+  meanMs: QUIET,
+});
+
+/** Copies take long, so that histories are compacted meanwhile. */
+export const slowCopies: SwarmSet = (swarm) => ({
+  ...movingSlots(swarm),
+  shards: 2,
+  clients: 5,
+  safetyMs: 12_000,
+  movesMeanMs: 2500,
+  limits: { slotHandOverMsMax: 5000, slotMoveBytesPerSecond: 2000 },
+  meanMs: QUIET,
 });

@@ -1,5 +1,5 @@
 import type { Mutant } from './mutant.ts';
-import { movingSlots } from './sets.ts';
+import { movingSlots, restlessSlots, slowCopies } from './sets.ts';
 
 /** Bugs of slots that move between shards. */
 export const SLOT_MOVES: readonly Mutant[] = [
@@ -25,6 +25,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
       },
     ],
     adjust: movingSlots,
+    seenBy: ['moved-history', 'moved-writes', 'linearizable'],
   },
   {
     name: 'tail lost',
@@ -37,7 +38,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
       },
     ],
     adjust: movingSlots,
-    slow: true,
+    seenBy: ['moved-history'],
   },
   {
     name: 'session refusal not recorded at the source',
@@ -48,7 +49,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
         replace: 'run.refusal !== undefined;',
       },
     ],
-    adjust: movingSlots,
+    adjust: restlessSlots,
     seenBy: ['moved-writes'],
     slow: true,
   },
@@ -62,6 +63,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
       },
     ],
     adjust: movingSlots,
+    seenBy: ['moved-history', 'moved-watch', 'linearizable', 'real-time'],
   },
   {
     name: 'drop before the switch',
@@ -74,7 +76,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
       },
     ],
     adjust: movingSlots,
-    slow: true,
+    seenBy: ['slot-owned-once'],
   },
   {
     name: 'import applied twice',
@@ -98,7 +100,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
       },
     ],
     adjust: movingSlots,
-    slow: true,
+    seenBy: ['moved-history'],
   },
   {
     name: 'ownership not checked inside a txn',
@@ -110,7 +112,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
       },
     ],
     adjust: movingSlots,
-    slow: true,
+    seenBy: ['slot-owned-once'],
   },
   {
     name: 'a copy goes on over a compaction',
@@ -121,7 +123,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
         replace: 'if (from < 0) return undefined;',
       },
     ],
-    adjust: movingSlots,
-    slow: true,
+    adjust: slowCopies,
+    seenBy: ['moved-history', 'linearizable', 'history'],
   },
 ];
