@@ -22,7 +22,15 @@ function step(replica: TestReplica, request: SlotCommand): string {
 }
 
 const freeze = (move: string, mapVersion: number): SlotCommand => {
-  return { op: 'slots', action: 'freeze', move, attempt: 1, mapVersion, slots: SLOTS, owned: OWNED };
+  return {
+    op: 'slots',
+    action: 'freeze',
+    move,
+    attempt: 1,
+    mapVersion,
+    slots: SLOTS,
+    owned: OWNED,
+  };
 };
 
 describe('a step that was asked long ago', () => {
@@ -33,7 +41,13 @@ describe('a step that was asked long ago', () => {
     expect(step(source, release)).toBe('done');
     expect(step(source, { op: 'slots', action: 'drop', move: 'm1' })).toBe('done');
     const back = { op: 'slots', move: 'm2' } as const;
-    const begin = { ...back, action: 'import-begin', attempt: 1, slots: SLOTS, owned: OWNED } as const;
+    const begin = {
+      ...back,
+      action: 'import-begin',
+      attempt: 1,
+      slots: SLOTS,
+      owned: OWNED,
+    } as const;
     expect(step(source, begin)).toBe('done');
     const rows = { ...back, action: 'import-rows', from: 0, to: 9, floor: -1, rows: [] } as const;
     expect(step(source, rows)).toBe('done');

@@ -325,19 +325,22 @@ class Run {
   async #takeHashes(members: readonly SimMember[]): Promise<void> {
     for (const shard of this.#world.shards) {
       for (const member of members) {
-        const replica = member.paused ? undefined : member.replica(shard);
-        if (replica === undefined) continue;
-        const generation = this.#world.generation(shard);
-        const isNew = (): boolean => replica.status().raft.accepted.generation === generation;
-        if (!isNew()) continue;
-        try {
-          const { index, hash } = await replica.stateHash();
-          if (generation !== this.#world.generation(shard)) continue;
-          this.#checker.hash(member.name, shard, { index, hash });
-        } catch {
-          // The member crashed meanwhile: there is nothing to compare.
-        }
+        if (!member.paused) await this.#takeHash(member, shard);
       }
+    }
+  }
+
+  async #takeHash(member: SimMember, shard: ShardId): Promise<void> {
+    const replica = member.replica(shard);
+    const generation = this.#world.generation(shard);
+    if (replica?.status().raft.accepted.generation !== generation) return;
+    try {
+      const { index, hash } = await replica.stateHash();
+      // The shard was recovered meanwhile: the content may be one that it has left.
+      if (generation !== this.#world.generation(shard)) return;
+      this.#checker.hash(member.name, shard, { index, hash });
+    } catch {
+      // The member crashed meanwhile: there is nothing to compare.
     }
   }
 
