@@ -50,6 +50,7 @@ export {
   Problems,
 } from './invariants/names.ts';
 export { checkOutcomes } from './invariants/outcomes.ts';
+export { checkRecovered, stateOf } from './invariants/recovered.ts';
 export { ReplicaChecker } from './invariants/replicas.ts';
 export { checkLinearizable } from './invariants/revision-order.ts';
 export { TruncationChecker } from './invariants/truncations.ts';

@@ -7,6 +7,7 @@ import {
   positionApartFromData,
   timeOutMeansWritten,
 } from './ports.ts';
+import { RECOVERIES } from './recoveries.ts';
 import {
   brokenLog,
   deposedWriters,
@@ -476,4 +477,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...SNAPSHOTS,
   ...MEMBERS,
   ...SLOT_MOVES,
+  ...RECOVERIES,
 ];

@@ -217,3 +217,13 @@ export const slowCopies: SwarmSet = (swarm) => ({
   limits: { slotHandOverMsMax: 5000, slotMoveBytesPerSecond: 2000 },
   meanMs: QUIET,
 });
+
+/** The log loses its end, and when the shard is recovered its replicas hold more or less of it. */
+export const contestedRecovery: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  clients: 5,
+  readMsMax: 200,
+  replicationMsMax: 100,
+  meanMs: { ...QUIET, 'stale-broker': 3000, kill: 3000, pause: 4000 },
+  damage: 'tail-rewritten',
+});
