@@ -76,6 +76,8 @@ export class SimMember {
   readonly lost: Map<ShardId, number> = new Map();
   /** How often its disk was replaced by an empty one. */
   wipes = 0;
+  /** How often a replica of it was closed and opened again while it ran. */
+  reopened = 0;
   /** Something happened in it since this was last cleared. */
   dirty = false;
   /** Shards of which its disk has had a replica. */
@@ -217,6 +219,7 @@ export class SimMember {
     const replica = life?.replicas.get(shard);
     if (life === undefined || replica === undefined) return;
     life.replicas.delete(shard);
+    this.reopened += 1;
     life.process.seen(replica.stop()).then(
       () => this.#begin(life, shard),
       (error: unknown) => this.#alarm(shard, `does not close: ${String(error)}`),

@@ -99,8 +99,8 @@ export class ReplicaChecker {
     const status = member.replica(shard)?.status();
     if (status === undefined) return;
     const { role, term, accepted } = status.raft;
-    // A generation may stand on another state than the one that this replica had.
-    const key = `${shard} ${member.name} ${accepted.generation}`;
+    // A generation may stand on another state than the one that this replica had; what was not applied is read again.
+    const key = `${shard} ${member.name} ${accepted.generation} ${member.reopened}`;
     const before = this.#seen.get(key) ?? fresh(member.life);
     const seen = before.life === member.life ? before : fresh(member.life);
     this.#seen.set(key, seen);
@@ -128,7 +128,9 @@ export class ReplicaChecker {
     if (role === 'leader' && left) {
       this.#problems.add('one-generation', `${about} leads in generation ${accepted.generation}`);
     } else if (role === 'leader') this.#checkLeader(shard, status);
-    if (status.phase === 'installing' && role !== 'follower') {
+    // The record that begins its generation is accepted, but not applied yet: it may take part, and serves nobody.
+    const begins = !left && accepted.generation > 0 && status.raft.awaitingSnapshot === undefined;
+    if (status.phase === 'installing' && role !== 'follower' && !begins) {
       this.#problems.add('install-idle', `${about} is ${role} while it installs a snapshot`);
     }
   }

@@ -207,14 +207,15 @@ export const restlessSlots: SwarmSet = (swarm) => ({
   meanMs: QUIET,
 });
 
-/** Copies take long, so that histories are compacted meanwhile. */
+/** Each step of a move takes long, so that histories are compacted meanwhile. */
 export const slowCopies: SwarmSet = (swarm) => ({
   ...movingSlots(swarm),
   shards: 2,
   clients: 5,
-  safetyMs: 12_000,
-  movesMeanMs: 2500,
-  limits: { slotHandOverMsMax: 5000, slotMoveBytesPerSecond: 2000 },
+  appendMsMax: 200,
+  storeMsMax: 20,
+  limits: { slotHandOverMsMax: 5000 },
+  appendFaults: CALM,
   meanMs: QUIET,
 });
 
