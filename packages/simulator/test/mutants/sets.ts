@@ -207,14 +207,15 @@ export const restlessSlots: SwarmSet = (swarm) => ({
   meanMs: QUIET,
 });
 
-/** Each step of a move takes long, so that histories are compacted meanwhile. */
-export const slowCopies: SwarmSet = (swarm) => ({
+/** Hand-overs take too long and are tried again later; histories are compacted meanwhile. */
+export const lateHandOvers: SwarmSet = (swarm) => ({
   ...movingSlots(swarm),
   shards: 2,
   clients: 5,
+  safetyMs: 14_000,
   appendMsMax: 200,
-  storeMsMax: 20,
-  limits: { slotHandOverMsMax: 5000 },
+  movesMeanMs: 2500,
+  limits: { slotHandOverMsMax: 250 },
   appendFaults: CALM,
   meanMs: QUIET,
 });

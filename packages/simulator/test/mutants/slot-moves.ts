@@ -1,5 +1,5 @@
 import type { Mutant } from './mutant.ts';
-import { movingSlots, restlessSlots, slowCopies } from './sets.ts';
+import { lateHandOvers, movingSlots, restlessSlots } from './sets.ts';
 
 /** Bugs of slots that move between shards. */
 export const SLOT_MOVES: readonly Mutant[] = [
@@ -123,7 +123,8 @@ export const SLOT_MOVES: readonly Mutant[] = [
         replace: 'if (from < 0) return undefined;',
       },
     ],
-    adjust: slowCopies,
+    adjust: lateHandOvers,
     seenBy: ['moved-history', 'linearizable', 'history'],
+    slow: true,
   },
 ];
