@@ -14,7 +14,6 @@ export const RECOVERIES: readonly Mutant[] = [
     ],
     adjust: contestedRecovery,
     seenBy: ['one-history', 'recovered', 'state-hash', 'revisions'],
-    slow: true,
   },
   {
     name: 'takes part in a generation before its first record is read',
@@ -27,6 +26,5 @@ export const RECOVERIES: readonly Mutant[] = [
     ],
     adjust: contestedRecovery,
     seenBy: ['recovered', 'one-history', 'old-term-fenced', 'one-generation', 'liveness'],
-    slow: true,
   },
 ];

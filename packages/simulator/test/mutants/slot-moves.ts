@@ -125,6 +125,5 @@ export const SLOT_MOVES: readonly Mutant[] = [
     ],
     adjust: lateHandOvers,
     seenBy: ['moved-history', 'linearizable', 'history'],
-    slow: true,
   },
 ];
