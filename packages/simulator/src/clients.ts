@@ -23,8 +23,7 @@ const BACKOFF_MS_MAX = 300;
 const TIMEOUT_MS = [500, 2000, 5000] as const;
 /** Of a thousand requests to members, and of answers from them. */
 const LOST_PER_MILLE = 5;
-/** So many more are stuck somewhere for up to this long: another attempt may overtake them. */
-const STUCK_PER_MILLE = 5;
+/** Others are stuck somewhere for up to this long: another attempt may overtake them. */
 const STUCK_MS_MAX = 6000;
 
 export interface ClientParts {
@@ -32,6 +31,8 @@ export interface ClientParts {
   readonly history: History;
   readonly audit: Audit;
   readonly keys: number;
+  /** Of a thousand requests and answers, so many are stuck for a while. */
+  readonly stuckPerMille: number;
   /** By default nothing moves. */
   readonly routing?: Routing;
 }
@@ -327,10 +328,11 @@ export class SimClient {
   }
 
   #travel(arrive: () => void): void {
-    const { clock } = this.#parts.world;
+    const { stuckPerMille, world } = this.#parts;
+    const { clock } = world;
     const roll = this.#rng.integer(0, 1000) - LOST_PER_MILLE;
     if (roll < 0) return;
-    if (roll >= STUCK_PER_MILLE) {
+    if (roll >= stuckPerMille) {
       clock.setTimer(this.#rng.integer(0, LINK_MS_MAX + 1), arrive);
       return;
     }

@@ -27,6 +27,7 @@ const AWAY_MS_MAX = 1500;
 const SETTLE_MS = 60_000;
 const QUIET_MS = 2000;
 const CLIENTS = 2;
+const STUCK_PER_MILLE = 5;
 /** Clients of before have sessions that the recovered state may still know. */
 const FIRST_CLIENT = 100;
 
@@ -138,10 +139,11 @@ export class Recovery {
 
   #clients(): readonly SimClient[] {
     const { world, keys } = this.#parts;
-    const parts = { world, history: this.#history, audit: this.#audit, keys };
+    const own = { history: this.#history, audit: this.#audit };
+    const parts = { world, keys, stuckPerMille: STUCK_PER_MILLE, ...own };
     const clients = Array.from({ length: CLIENTS }, (_, i) => {
-      const own = seededRng(this.#rng.integer(0, 2 ** 48));
-      return new SimClient({ ...parts, routing: this.#routing }, FIRST_CLIENT + i, own);
+      const rng = seededRng(this.#rng.integer(0, 2 ** 48));
+      return new SimClient({ ...parts, routing: this.#routing }, FIRST_CLIENT + i, rng);
     });
     for (const client of clients) client.start();
     return clients;

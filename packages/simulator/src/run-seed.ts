@@ -152,7 +152,8 @@ class Run {
     this.#nemesis = new Nemesis(world, swarm);
     this.#moves = this.#movesOf(swarm);
     const rng = world.rng('clients');
-    const parts = { world, history: this.#history, audit: this.#audit, keys: swarm.keys };
+    const { keys, stuckPerMille } = swarm;
+    const parts = { world, history: this.#history, audit: this.#audit, keys, stuckPerMille };
     const own = (): ReturnType<typeof seededRng> => seededRng(rng.integer(0, 2 ** 48));
     const firstMap = this.#moves?.checker.map;
     const routed = (): Partial<{ routing: Routing }> =>

@@ -67,6 +67,8 @@ export interface Swarm {
   readonly leaderPercent: number;
   readonly damage: Damage | undefined;
   readonly autoCompaction: AutoCompactionPolicy | undefined;
+  /** Of a thousand requests of clients, and answers to them, so many are stuck for seconds. */
+  readonly stuckPerMille: number;
   /** Mean time between two orders to move slots or to stop; absent = nothing moves. One shard more keeps the map then. */
   readonly movesMeanMs?: number;
 }
@@ -213,7 +215,8 @@ export function drawSwarm(rng: Rng): Swarm {
   const swarm = drawMembers(rng);
   // Drawn last: the mixes of earlier versions stay those of their seeds where nothing moves.
   const moves = rng.integer(0, MOVES_EVERY) === 0;
-  return moves && swarm.damage === undefined ? withMoves(swarm, rng) : swarm;
+  const drawn = moves && swarm.damage === undefined ? withMoves(swarm, rng) : swarm;
+  return { ...drawn, stuckPerMille: pick(rng, 0, 5, 30) };
 }
 
 /** The same with slots that move. */
@@ -278,6 +281,7 @@ function drawFaults(rng: Rng): Swarm {
     faultMsMax: pick(rng, 300, 2000, 6000),
     leaderPercent: 50,
     damage: rng.integer(0, 15) === 0 ? oneOf(rng, DAMAGES) : undefined,
+    stuckPerMille: 0,
     // Drawn last: the mixes of earlier versions stay those of their seeds.
     autoCompaction: drawAutoCompaction(rng),
   };

@@ -32,6 +32,7 @@ function base({ movesMeanMs: _, voters: __, ...swarm }: Swarm): Swarm {
     meanMs: QUIET,
     faultMsMax: 3000,
     damage: undefined,
+    stuckPerMille: 0,
   };
 }
 
@@ -197,13 +198,14 @@ export const movingSlots: SwarmSet = (swarm) => ({
   faultMsMax: 1500,
 });
 
-/** Slots go to and fro between two shards, as fast as they can. */
+/** Slots go to and fro between two shards, as fast as they can, while requests are stuck on their way. */
 export const restlessSlots: SwarmSet = (swarm) => ({
   ...movingSlots(swarm),
   shards: 2,
   clients: 5,
   safetyMs: 12_000,
   movesMeanMs: 150,
+  stuckPerMille: 60,
   meanMs: QUIET,
 });
 
