@@ -143,6 +143,8 @@ export class SlotMoveDriver {
       if (move.phase === 'copying') await this.#copy(map, move);
       else if (move.phase === 'switched') await this.#complete(map.version, move);
       else await this.#undo(map, move);
+      // What ended the pass may stand in a newer map than the one that this member knows: going round at once would only find the same.
+      if (this.#host.map()?.version === map.version) await pause(this.#host.clock, LOOK_MS);
     }
   }
 

@@ -51,7 +51,6 @@ export const SLOT_MOVES: readonly Mutant[] = [
     ],
     adjust: restlessSlots,
     seenBy: ['moved-writes'],
-    slow: true,
   },
   {
     name: 'revision not raised at the target',
