@@ -13,9 +13,9 @@ describe('a failure that nobody hears', () => {
   it('failures-heard: is a finding of its seed, not the end of the campaign', async () => {
     const adjust = (swarm: Swarm): Swarm => {
       void Promise.reject(new Error('planted'));
-      return { ...swarm, safetyMs: 1000 };
+      return { ...swarm, safetyMs: 1000, members: 1, shards: 1 };
     };
-    const { problems } = await runSeed(1, { adjust });
+    const { problems } = await runSeed(2, { adjust });
     expect(problems.map(({ invariant }) => invariant)).toEqual(['failures-heard']);
     expect(problems[0]?.text).toMatch(/planted/);
     expect(process.listenerCount('unhandledRejection')).toBe(0);
