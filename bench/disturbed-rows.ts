@@ -4,9 +4,10 @@ import type { Bench } from './bench.ts';
 import type { Side } from './comparison.ts';
 import { type Disturbance, type Disturbed, disturb, disturbedRow, IN_FLIGHT } from './disturbed.ts';
 import { metricsOf } from './member-metrics.ts';
+import { MovedSlots } from './moved-slots.ts';
 import { progress, type Started, sleep, waitUntil } from './processes.ts';
 import { REPO_ROOT } from './repo-root.ts';
-import type { RowResult } from './rows.ts';
+import { type RowResult, rowOf, type Sample, sampleOf } from './rows.ts';
 import type { Filled } from './systems.ts';
 
 const KVCTL = join(REPO_ROOT, 'packages/kvctl/dist/main.js');
@@ -17,7 +18,10 @@ const POLL_MS = 100;
 const AWAY_PUTS_MS = 1500;
 const CALL_MS = 30_000;
 const RESHARD_MS = 900_000;
+const FIRST_SHARDS = 4;
 const TARGET_SHARDS = 8;
+/** Of the load beside those who look for gaps: so much that moves meet writes, and no queue is all that shows. */
+const GAP_IN_FLIGHT = 64;
 /** Looks, one after each window, in which nothing went on any more. */
 const STILLS_MAX = 2;
 const MEGA = 1e6;
@@ -228,6 +232,35 @@ function reshard(
     },
     log: () => started?.logFile ?? '',
   };
+}
+
+/** Keys whose slots move are asked for all the time, by clients of their own beside a moderate load. */
+export function handOverRow(bench: Bench): Promise<RowResult> {
+  return withPlace(bench, async (place) => {
+    const { load, op } = place.side;
+    const side = { load, op, inFlight: GAP_IN_FLIGHT, groups: place.side.groups };
+    const runs: Disturbed = { quiet: [], during: [], seconds: [] };
+    const probes = new MovedSlots(place.client);
+    probes.start();
+    for (const shards of [TARGET_SHARDS, FIRST_SHARDS]) {
+      await disturb(bench, side, reshard(place, shards), runs);
+    }
+    const { longestMs, readsMs, writesMs } = await probes.stop();
+    if (writesMs.length === 0 || readsMs.length === 0) throw new Error('no key moved');
+    const [writes, reads] = [sampleOf(writesMs), sampleOf(readsMs)];
+    const told = (await place.client.status()).map(({ status }) => status?.handOvers);
+    const drivenMs = Math.max(0, ...told.map((one) => one?.longestMs ?? 0));
+    const putOff = told.reduce((sum, one) => sum + (one?.void ?? 0), 0);
+    const text = ({ median, max, n }: Sample): string =>
+      `${n} × ${median.toFixed(0)} ms, longest ${max.toFixed(0)}`;
+    const note = `4 -> 8 -> 4 shards; writes of moved keys ${text(writes)}; reads ${text(reads)}; longest of any key ${longestMs.toFixed(0)} ms; longest hand-over as its driver saw it ${drivenMs} ms, ${putOff} put off`;
+    return rowOf('hand-over', Math.max(writes.max, reads.max) / 1000, {
+      measured: writes,
+      against: reads,
+      note,
+      detail: { inFlight: GAP_IN_FLIGHT, seconds: runs.seconds, writesMs, readsMs, longestMs, drivenMs, putOff },
+    });
+  });
 }
 
 export function duringReshardRow(bench: Bench): Promise<RowResult> {

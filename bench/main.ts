@@ -29,6 +29,8 @@ const ORDER: readonly RowId[] = [
   // Of a cluster of their own, or of none; what changes it most comes last.
   'during-snapshot',
   'during-compaction',
+  // First, since it leaves as many shards as it found.
+  'hand-over',
   'during-reshard',
   'snapshot',
   'install',

@@ -2,7 +2,12 @@ import type { Bench } from './bench.ts';
 import { cellOf, othersOf, troubleOf } from './cells.ts';
 import { compactHistoryRow, compactKeysRow } from './compaction-cost.ts';
 import { inTurn, type Side } from './comparison.ts';
-import { duringCompactionRow, duringReshardRow, duringSnapshotRow } from './disturbed-rows.ts';
+import {
+  duringCompactionRow,
+  duringReshardRow,
+  duringSnapshotRow,
+  handOverRow,
+} from './disturbed-rows.ts';
 import { latencyRow } from './latency-row.ts';
 import { Load } from './load.ts';
 import { sleep } from './processes.ts';
@@ -35,6 +40,7 @@ export const MEASURE: Readonly<Record<RowId, (bench: Bench) => Promise<RowResult
   'during-snapshot': duringSnapshotRow,
   'during-compaction': duringCompactionRow,
   'during-reshard': duringReshardRow,
+  'hand-over': handOverRow,
   'compact-history': compactHistoryRow,
   'compact-keys': compactKeysRow,
 };

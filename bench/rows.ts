@@ -13,6 +13,7 @@ export const ROW_IDS = [
   'during-snapshot',
   'during-compaction',
   'during-reshard',
+  'hand-over',
   'compact-history',
   'compact-keys',
 ] as const;
@@ -119,6 +120,13 @@ export const GOALS: Readonly<Record<RowId, RowGoal>> = {
     floor: 0.7,
     aim: 0.9,
     unit: '×',
+  },
+  'hand-over': {
+    title: '4 shards to 8 to 4: longest gap of a slot that moved',
+    better: 'lower',
+    floor: 1,
+    aim: 0.5,
+    unit: 's',
   },
   'compact-history': {
     title: 'CPU a removed revision, 8 times the history : once',
