@@ -258,7 +258,15 @@ export function handOverRow(bench: Bench): Promise<RowResult> {
       measured: writes,
       against: reads,
       note,
-      detail: { inFlight: GAP_IN_FLIGHT, seconds: runs.seconds, writesMs, readsMs, longestMs, drivenMs, putOff },
+      detail: {
+        inFlight: GAP_IN_FLIGHT,
+        seconds: runs.seconds,
+        writesMs,
+        readsMs,
+        longestMs,
+        drivenMs,
+        putOff,
+      },
     });
   });
 }
