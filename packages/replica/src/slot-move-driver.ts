@@ -20,7 +20,7 @@ const DROP_BYTES = 256 * 1024;
 /** Of a record, what the rows of a piece may take: beside them it holds which slots the shard has. */
 const RECORD_SHARE = 0.5;
 /** A copy that has caught up waits for so long for a moment at which the hand-over is likely to be quick enough. */
-const PATIENCE_MS = 5000;
+const PATIENCE_MS = 3000;
 const LOOK_MS = 20;
 
 /** What a move tells of its hand-overs. */
@@ -114,6 +114,8 @@ export class SlotMoveDriver {
   #floor = -1;
   /** How long the freeze took in the last attempt that was too slow; half as long with each attempt that was not begun since. */
   #slowMs = 0;
+  /** Then a copy that has caught up has waited long enough: attempts are put off at once until one has the time that it takes. */
+  #patientUntilMs = Number.POSITIVE_INFINITY;
   /** Before then no slots are frozen again. */
   #restUntilMs = 0;
 
@@ -225,12 +227,11 @@ export class SlotMoveDriver {
   async #handOverInTime(move: SlotMove, from: number): Promise<Switched | undefined> {
     const { clock, limits } = this.#host;
     const budgetMs = handOverMs(limits, move.attempt);
-    let untilMs = Number.POSITIVE_INFINITY;
     let inTime = false;
     const next = await this.#follow(move, from, (roundMs) => {
-      untilMs = Math.min(untilMs, clock.nowMs() + PATIENCE_MS);
+      this.#patientUntilMs = Math.min(this.#patientUntilMs, clock.nowMs() + PATIENCE_MS);
       inTime = isInTime(budgetMs, Math.max(roundMs, this.#slowMs));
-      return inTime || clock.nowMs() >= untilMs;
+      return inTime || clock.nowMs() >= this.#patientUntilMs;
     });
     if (next === undefined) return undefined;
     if (inTime || budgetMs >= limits.slotHandOverMsMax) return this.#handOver(move, next, budgetMs);
@@ -289,6 +290,7 @@ export class SlotMoveDriver {
     const map = await updateMap(() => undefined);
     const known = this.#moveIn(map);
     if (known?.phase !== 'copying' || known.attempt !== attempt) return undefined;
+    this.#patientUntilMs = Number.POSITIVE_INFINITY;
     const frozenMs = clock.nowMs();
     const untilMs = frozenMs + budgetMs;
     const owned = slotSpansOf(map, shard);
