@@ -47,7 +47,7 @@ export class SlotMover {
   #stopped = false;
 
   constructor(host: SlotMoverHost) {
-    this.#host = host;
+    this.#host = withNewestMap(host);
     this.#shared = { throttle: new Throttle(host), gate: new Gate() };
   }
 
@@ -179,4 +179,25 @@ export class SlotMover {
     if (movesOf(map).some(({ id }) => id === move)) return;
     await takeStep(replica, clock, { op: 'slots', action: 'discard', move });
   }
+}
+
+/**
+ * The map that an edit has shown counts from then on. The member itself may hear of it late, or never: its own replica of the meta group may
+ * have failed while it leads other shards.
+ */
+function withNewestMap(host: SlotMoverHost): SlotMoverHost {
+  let shown: ShardMap | undefined;
+  return {
+    ...host,
+    map: () => {
+      const known = host.map();
+      if (known === undefined || shown === undefined) return known;
+      return shown.version > known.version ? shown : known;
+    },
+    updateMap: async (change) => {
+      const map = await host.updateMap(change);
+      if (shown === undefined || map.version > shown.version) shown = map;
+      return map;
+    },
+  };
 }
