@@ -124,5 +124,6 @@ export const SLOT_MOVES: readonly Mutant[] = [
     ],
     adjust: lateHandOvers,
     seenBy: ['moved-history', 'linearizable', 'history'],
+    slow: true,
   },
 ];
