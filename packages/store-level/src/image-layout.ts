@@ -47,7 +47,10 @@ export function encodeLayout({ current, files }: ImageLayout): Uint8Array {
 export function decodeLayout(layout: Uint8Array): ImageLayout {
   const { form, version, current, files } = parsed(layout);
   if (form !== FORM || version !== VERSION) {
-    throw new KvError('KV_CORRUPT', `an image of another kind of stores: ${form} ${version}`);
+    throw new KvError(
+      'KV_CORRUPT',
+      `an image of another kind of stores: ${String(form)} ${String(version)}`,
+    );
   }
   if (typeof current !== 'string' || !Array.isArray(files)) throw malformed();
   const list = files.map(decodeFile);
@@ -57,7 +60,7 @@ export function decodeLayout(layout: Uint8Array): ImageLayout {
 }
 
 function decodeFile(file: unknown): ImageFile {
-  const [name, bytes]: readonly unknown[] = Array.isArray(file) ? file : [];
+  const [name, bytes] = (Array.isArray(file) ? file : []) as readonly unknown[];
   if (typeof name !== 'string' || typeof bytes !== 'number') throw malformed();
   const known = isTable(name) || isLog(name) || MANIFEST.test(name);
   if (!known || !Number.isSafeInteger(bytes) || bytes <= 0) throw malformed();

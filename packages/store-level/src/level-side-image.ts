@@ -171,8 +171,17 @@ class LevelSideImage implements SideImage {
 
   #finish(handle: FileHandle): void {
     this.#handle = undefined;
-    this.#synced = this.#synced.then(() => handle.sync()).finally(() => handle.close());
+    this.#synced = this.#syncAfter(this.#synced, handle);
     this.#synced.catch(() => undefined); // whoever saves hears of it
+  }
+
+  async #syncAfter(earlier: Promise<void>, handle: FileHandle): Promise<void> {
+    try {
+      await earlier;
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
   }
 
   async #sync(): Promise<void> {
