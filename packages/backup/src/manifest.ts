@@ -1,4 +1,4 @@
-import { isShardId, KvError, type ShardId } from '@kvorum/base';
+import { isShardId, KvError, type Plain, type ShardId } from '@kvorum/base';
 import type { SnapshotInfo } from '@kvorum/ports';
 
 /** Format of the manifest; a newer one is refused. */
@@ -47,8 +47,6 @@ export function backupOf(document: string): string | undefined {
 export function formatManifest(manifest: BackupManifest): string {
   return `${JSON.stringify(manifest, undefined, 2)}\n`;
 }
-
-type Plain = Readonly<Record<string, unknown>>;
 
 const damaged = (name: string, what: string): KvError =>
   new KvError('KV_BACKUP', `the manifest of backup ${name} is damaged: ${what}`, {

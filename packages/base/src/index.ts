@@ -88,4 +88,5 @@ export {
 } from './limits.ts';
 export { ORIGIN_NAME_BYTES_MAX, type Origin, originOf } from './origin.ts';
 export { partitionPoint } from './partition-point.ts';
+export { isCount, isPlain, type Plain } from './plain.ts';
 export { err, ok, type Result } from './result.ts';

@@ -1,6 +1,8 @@
 import {
+  isPlain,
   type LeaseId,
   NO_LEASE,
+  type Plain,
   type WatchEvent as PlainWatchEvent,
   type Revision,
 } from '@kvorum/base';
@@ -64,12 +66,8 @@ function fail(what: string): never {
   throw new MalformedAnswer(what);
 }
 
-type Plain = Readonly<Record<string, unknown>>;
-
 export function plainObject(value: unknown, what: string): Plain {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Plain)
-    : fail(`${what} must be an object`);
+  return isPlain(value) ? value : fail(`${what} must be an object`);
 }
 
 function count(value: unknown, what: string): number {

@@ -1,4 +1,4 @@
-import { KvError, type KvRequest } from '@kvorum/base';
+import { isCount, KvError, type KvRequest } from '@kvorum/base';
 import { parseKvRequest } from '@kvorum/wire';
 
 /*
@@ -26,19 +26,15 @@ interface WatchFields {
 /** Errors: KV_INVALID_ARGUMENT naming the option and what was expected. */
 export function checkWatch(options: WatchFields): void {
   const { startRevision = 0, revisions = {}, prevKv = false, filters = [] } = options;
-  if (!isRevision(startRevision)) throw invalid('startRevision must be an integer of at least 0');
+  if (!isCount(startRevision)) throw invalid('startRevision must be an integer of at least 0');
   if (typeof revisions !== 'object' || revisions === null) {
     throw invalid('revisions must be an object of shards and revisions');
   }
   for (const [shard, revision] of Object.entries(revisions)) {
-    if (!isRevision(revision)) throw invalid(`revisions.${shard} must be an integer of at least 0`);
+    if (!isCount(revision)) throw invalid(`revisions.${shard} must be an integer of at least 0`);
   }
   if (typeof prevKv !== 'boolean') throw invalid('prevKv must be true or false');
   if (!Array.isArray(filters) || !filters.every((one) => one === 'no-put' || one === 'no-delete')) {
     throw invalid('filters must be a list of no-put, no-delete');
   }
-}
-
-function isRevision(value: unknown): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
 }

@@ -1,4 +1,4 @@
-import { type Compare, fromBase64, leaseId, type TxnOp } from '@kvorum/base';
+import { type Compare, fromBase64, leaseId, type Plain, type TxnOp } from '@kvorum/base';
 import {
   type Bytes,
   type CompareSign,
@@ -9,8 +9,6 @@ import {
 } from '@kvorum/client';
 import { InputError } from './exit.ts';
 import { parseLease } from './txn-grammar.ts';
-
-type Plain = Readonly<Record<string, unknown>>;
 
 /**
  * A transaction as JSON:

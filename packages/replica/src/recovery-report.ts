@@ -1,4 +1,12 @@
-import { type LogIndex, logIndex, type Revision, revision, type Term, term } from '@kvorum/base';
+import {
+  isCount,
+  type LogIndex,
+  logIndex,
+  type Revision,
+  revision,
+  type Term,
+  term,
+} from '@kvorum/base';
 import { type HaltReason, isHaltReason } from '@kvorum/raft';
 
 /** What a recovery has to know of one replica: what its disk holds, synced. Plain data, as it travels between members. */
@@ -29,10 +37,6 @@ export function isRecoveryQuestion(payload: unknown): boolean {
 }
 
 const HASH = /^[0-9a-f]{64}$/;
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
 
 function isPoint(value: unknown): value is readonly [number, string] {
   return Array.isArray(value) && isCount(value[0]) && HASH.test(String(value[1]));

@@ -1,4 +1,13 @@
-import { err, isShardId, KvError, ok, type Result, type ShardId } from '@kvorum/base';
+import {
+  err,
+  isCount,
+  isShardId,
+  KvError,
+  ok,
+  type Plain,
+  type Result,
+  type ShardId,
+} from '@kvorum/base';
 import type { SlotExport, SlotSpan } from '@kvorum/mvcc';
 
 /** What the leader of the shard that takes slots asks of the leader of the shard that gives them; plain data on the wire. */
@@ -34,11 +43,6 @@ export type SlotRequest =
       readonly mapVersion: number;
     }
   | { readonly kind: 'drop'; readonly shard: ShardId; readonly move: string };
-
-type Plain = Readonly<Record<string, unknown>>;
-
-const isCount = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && (value as number) >= 0;
 
 function isSpans(value: unknown): value is readonly SlotSpan[] {
   return (

@@ -1,4 +1,4 @@
-import { type LogOffset, logOffset } from '@kvorum/base';
+import { isCount, type LogOffset, logOffset } from '@kvorum/base';
 
 /**
  * What snapshots travel as: 2 = the image of a store, byte by byte; 1, as members before it asked for without a word, rows. No snapshot
@@ -66,10 +66,6 @@ type Fields = Readonly<Record<string, unknown>>;
 
 function fieldsOf(value: unknown): Fields {
   return typeof value === 'object' && value !== null ? (value as Fields) : {};
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function isDigest(value: unknown): value is Uint8Array {

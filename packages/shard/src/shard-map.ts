@@ -1,4 +1,14 @@
-import { err, isShardId, META_SHARD, ok, type Result, type ShardId, utf8 } from '@kvorum/base';
+import {
+  err,
+  isPlain,
+  isShardId,
+  META_SHARD,
+  ok,
+  type Plain,
+  type Result,
+  type ShardId,
+  utf8,
+} from '@kvorum/base';
 import { type RoutingRule, SLOT_COUNT } from './routing-part.ts';
 
 /** Key of the shard map in the meta shard; its value is JSON. */
@@ -117,14 +127,9 @@ function check(condition: boolean, message: string): asserts condition {
   if (!condition) throw new Malformed(message);
 }
 
-type Plain = Readonly<Record<string, unknown>>;
-
 function object(value: unknown, path: string): Plain {
-  check(
-    typeof value === 'object' && value !== null && !Array.isArray(value),
-    `${path} must be an object`,
-  );
-  return value as Plain;
+  check(isPlain(value), `${path} must be an object`);
+  return value;
 }
 
 function list<T>(value: unknown, path: string, parse: (item: unknown, path: string) => T): T[] {

@@ -1,4 +1,4 @@
-import { err, KvError, type KvRequest, ok, type Result } from '@kvorum/base';
+import { err, isCount, KvError, type KvRequest, ok, type Result } from '@kvorum/base';
 import { parseKvRequest } from './kv-plain.ts';
 import { plainPackr, unpackPlain } from './plain-msgpack.ts';
 
@@ -135,9 +135,6 @@ export function unpackFrame(bytes: Uint8Array): readonly unknown[] | undefined {
 
 const malformed = (what: string): { readonly ok: false; readonly error: KvError } =>
   err(new KvError('KV_MALFORMED', what));
-
-const isCount = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && (value as number) >= 0;
 
 function parseItem(item: unknown, at: number): Result<RequestItem, KvError> {
   if (!Array.isArray(item) || !isCount(item[0])) {

@@ -1,4 +1,4 @@
-import { err, KvError, ok, type Result } from '@kvorum/base';
+import { err, isCount, isPlain, KvError, ok, type Plain, type Result } from '@kvorum/base';
 
 /**
  * The control methods of the native protocol ([5, id, method, params] → [105, id, error, result])
@@ -205,7 +205,6 @@ export interface HealthStatus {
   readonly reasons: readonly string[];
 }
 
-type Plain = Readonly<Record<string, unknown>>;
 type Check<T> = (value: unknown, path: string) => T;
 
 class Malformed extends Error {}
@@ -215,9 +214,7 @@ function fail(path: string, expected: string): never {
 }
 
 function object(value: unknown, path: string): Plain {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Plain)
-    : fail(path, 'an object');
+  return isPlain(value) ? value : fail(path, 'an object');
 }
 
 const text: Check<string> = (value, path) =>
@@ -226,9 +223,7 @@ const flag: Check<boolean> = (value, path) =>
   typeof value === 'boolean' ? value : fail(path, 'true or false');
 const count: Check<number> = (value, path) => {
   const number = typeof value === 'bigint' ? Number(value) : value;
-  return Number.isSafeInteger(number) && (number as number) >= 0
-    ? (number as number)
-    : fail(path, 'a whole number');
+  return isCount(number) ? number : fail(path, 'a whole number');
 };
 
 /** -1 stands for "never" in places. */

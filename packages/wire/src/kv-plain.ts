@@ -8,6 +8,7 @@ import {
   type LeaseId,
   NO_LEASE,
   ok,
+  type Plain,
   type Result,
   type TxnOp,
 } from '@kvorum/base';
@@ -16,7 +17,6 @@ import {
  * Requests and errors as plain data (what msgpack carries), and the way back with every field checked: what
  * arrives from a socket is `unknown` until it has passed here.
  */
-type Plain = Readonly<Record<string, unknown>>;
 
 class Malformed extends Error {}
 

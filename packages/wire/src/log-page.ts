@@ -1,4 +1,4 @@
-import { err, fromHex, KvError, ok, type Result } from '@kvorum/base';
+import { err, fromHex, isCount, isPlain, KvError, ok, type Plain, type Result } from '@kvorum/base';
 
 /**
  * The control method `log`: a page of a shard's log, decoded, read by a member. Ids are hex digits, absent is a missing field or null, as in
@@ -84,14 +84,8 @@ export interface LogPage {
   readonly next: LogCursor;
 }
 
-type Plain = Readonly<Record<string, unknown>>;
-
-const isCount = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && Number(value) >= 0;
 const isAbsent = (value: unknown): value is undefined | null =>
   value === undefined || value === null;
-const isPlain = (value: unknown): value is Plain =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const LEADER_ID = /^([0-9a-f]{32})?$/;
 const HASH_BYTES = 32;

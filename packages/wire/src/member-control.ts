@@ -1,4 +1,4 @@
-import { err, KvError, ok, type Result } from '@kvorum/base';
+import { err, isPlain, KvError, ok, type Result } from '@kvorum/base';
 
 export const MEMBER_CHANGE_KINDS = [
   'add',
@@ -60,11 +60,6 @@ export interface MoveReplicaParams {
   readonly from: string;
   readonly to: string;
 }
-
-type Plain = Readonly<Record<string, unknown>>;
-
-const isPlain = (value: unknown): value is Plain =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const bad = (what: string): { readonly ok: false; readonly error: KvError } =>
   err(new KvError('KV_MALFORMED', `change of members: ${what}`));

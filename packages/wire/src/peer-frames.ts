@@ -3,6 +3,7 @@ import {
   type ClusterId,
   clusterId,
   err,
+  isCount,
   isShardId,
   type MemberId,
   memberId,
@@ -81,9 +82,6 @@ export function encodePeerFrame(items: readonly PeerItem[]): Uint8Array {
   frame.writeUInt32BE(frame.length - LENGTH_BYTES, 0);
   return frame;
 }
-
-const isCount = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && (value as number) >= 0;
 
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
 const isId = (value: unknown): value is bigint =>

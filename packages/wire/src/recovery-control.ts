@@ -1,4 +1,4 @@
-import { err, KvError, ok, type Result } from '@kvorum/base';
+import { err, isPlain, KvError, ok, type Plain, type Result } from '@kvorum/base';
 
 /** What the control method `recover` takes. Without `from` nothing is changed. */
 export interface RecoverParams {
@@ -50,11 +50,6 @@ export interface RecoveryView {
   /** The first revision of the new generation. */
   readonly revision?: number;
 }
-
-type Plain = Readonly<Record<string, unknown>>;
-
-const isPlain = (value: unknown): value is Plain =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const bad = (what: string): { readonly ok: false; readonly error: KvError } =>
   err(new KvError('KV_MALFORMED', `recovery of a shard: ${what}`));

@@ -4,6 +4,7 @@ import {
   err,
   formatId,
   fromHex,
+  isPlain,
   isShardId,
   KvError,
   type LogIndex,
@@ -11,6 +12,7 @@ import {
   logIndex,
   logOffset,
   ok,
+  type Plain,
   type Result,
   type ShardId,
   type Term,
@@ -70,8 +72,6 @@ const HEX_16 = /^[0-9a-f]{16}$/;
 const HEX_32 = /^[0-9a-f]{32}$/;
 const HEX_64 = /^[0-9a-f]{64}$/;
 
-type Plain = Readonly<Record<string, unknown>>;
-
 class Malformed extends Error {}
 
 /** Reads checked fields of a JSON object; every refusal names the field. */
@@ -86,9 +86,8 @@ class Fields {
     } catch {
       value = undefined; // refused below, as everything that is no object
     }
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-    if (!isObject) throw new Malformed('not a JSON object');
-    this.#from = value as Plain;
+    if (!isPlain(value)) throw new Malformed('not a JSON object');
+    this.#from = value;
   }
 
   text(name: string, pattern: RegExp, form: string): string {

@@ -1,4 +1,12 @@
-import { err, KvError, ok, type Result, type WatchFilter, type WatchRequest } from '@kvorum/base';
+import {
+  err,
+  isCount,
+  KvError,
+  ok,
+  type Result,
+  type WatchFilter,
+  type WatchRequest,
+} from '@kvorum/base';
 
 const FILTERS: readonly WatchFilter[] = ['no-put', 'no-delete'];
 
@@ -19,22 +27,14 @@ const isFlag: Check = [(value) => typeof value === 'boolean', 'true or false'];
 function isSlots(value: unknown): boolean {
   return (
     Array.isArray(value) &&
-    value.every(
-      (span: unknown) =>
-        Array.isArray(span) &&
-        span.length === 2 &&
-        span.every((slot: unknown) => Number.isSafeInteger(slot) && (slot as number) >= 0),
-    )
+    value.every((span: unknown) => Array.isArray(span) && span.length === 2 && span.every(isCount))
   );
 }
 
 const CHECKS: Readonly<Record<string, Check>> = {
   key: isBytes,
   rangeEnd: isBytes,
-  startRevision: [
-    (value) => Number.isSafeInteger(value) && (value as number) >= 0,
-    'an integer of at least 0',
-  ],
+  startRevision: [isCount, 'an integer of at least 0'],
   prevKv: isFlag,
   filters: [isFilters, `a list of ${FILTERS.join(', ')}`],
   progressNotify: isFlag,

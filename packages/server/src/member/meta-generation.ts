@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { KvError } from '@kvorum/base';
+import { isCount, KvError } from '@kvorum/base';
 import type { GenesisEntry } from '@kvorum/shard';
 import { writeAside } from './data-directory.ts';
 
@@ -15,10 +15,6 @@ export interface MetaGeneration {
   readonly generation: number;
   /** This member begins the generation, with its own state. */
   readonly genesis?: GenesisEntry | undefined;
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 /** Undefined for anything else. */

@@ -1,5 +1,6 @@
 import {
   err,
+  isCount,
   isKvError,
   isShardId,
   KvError,
@@ -135,10 +136,6 @@ function parseOrigin(value: unknown): Result<Origin | undefined, KvError> {
 }
 
 const CLIENT_ID = /^[0-9a-f]{32}$/;
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
 
 /** Node's timers wait no longer; one of more would fire at once. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;

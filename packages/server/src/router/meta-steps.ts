@@ -1,3 +1,4 @@
+import { isCount } from '@kvorum/base';
 import type { GenesisEntry } from '@kvorum/shard';
 import { parseGenesis } from '../member/meta-generation.ts';
 
@@ -20,7 +21,7 @@ export interface MetaAccount {
 const GENERATION_MAX = 1_000_000;
 
 function isGeneration(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && Number(value) <= GENERATION_MAX;
+  return isCount(value) && value <= GENERATION_MAX;
 }
 
 /** Undefined for anything but a step. */

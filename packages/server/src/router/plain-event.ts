@@ -1,4 +1,4 @@
-import { type KeyValue, leaseId, revision, type WatchEvent } from '@kvorum/base';
+import { isCount, type KeyValue, leaseId, revision, type WatchEvent } from '@kvorum/base';
 
 type PlainKv = readonly [
   key: Uint8Array,
@@ -25,9 +25,6 @@ export function plainEvent(event: WatchEvent): readonly unknown[] {
   const prev = event.prevKv === undefined ? null : plainKv(event.prevKv);
   return [event.type === 'delete', ...plainKv(event.kv), prev];
 }
-
-const isCount = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && (value as number) >= 0;
 
 function kvOf(fields: readonly unknown[]): KeyValue | undefined {
   const [key, value, create, mod, version, lease] = fields;

@@ -1,8 +1,10 @@
 import {
   err,
+  isCount,
   isShardId,
   KvError,
   ok,
+  type Plain,
   type Result,
   type ShardId,
   type WatchEvent,
@@ -42,11 +44,6 @@ export type WatchItem =
       readonly bytes: number;
     }
   | { readonly kind: 'cancelled'; readonly id: number; readonly error: KvError };
-
-type Plain = Readonly<Record<string, unknown>>;
-
-const isCount = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && (value as number) >= 0;
 
 const malformed = (what: string): { readonly ok: false; readonly error: KvError } =>
   err(new KvError('KV_MALFORMED', `forwarded watch: ${what}`));

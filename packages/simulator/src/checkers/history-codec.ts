@@ -1,6 +1,7 @@
 import {
   type Compare,
   type KvRequest,
+  type Plain,
   tryUtf8,
   type WatchFilter,
   type WatchRequest,
@@ -17,7 +18,6 @@ import {
   oneOf,
   onlyFields,
   optional,
-  type Plain,
   text,
   time,
 } from './plain-fields.ts';

@@ -1,9 +1,8 @@
+import { isCount, isPlain, type Plain } from '@kvorum/base';
 /** Raised while a line is read; caught where the line number is known. */
 export class BadField extends Error {
   override readonly name = 'BadField';
 }
-
-export type Plain = Readonly<Record<string, unknown>>;
 
 export function bad(what: string): never {
   throw new BadField(what);
@@ -11,8 +10,7 @@ export function bad(what: string): never {
 
 /** Readers of fields of parsed JSON; each throws {@link BadField} naming what was expected. */
 export function object(value: unknown, path: string): Plain {
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-  return isObject ? (value as Plain) : bad(`${path} must be an object`);
+  return isPlain(value) ? value : bad(`${path} must be an object`);
 }
 
 export function list(value: unknown, path: string): readonly unknown[] {
@@ -30,9 +28,7 @@ export function time(value: unknown, path: string): number {
 }
 
 export function counter(value: unknown, path: string): number {
-  return Number.isSafeInteger(value) && Number(value) >= 0
-    ? Number(value)
-    : bad(`${path} must be an integer >= 0`);
+  return isCount(value) ? value : bad(`${path} must be an integer >= 0`);
 }
 
 export function flag(value: unknown, path: string): boolean {
