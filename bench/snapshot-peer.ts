@@ -67,6 +67,17 @@ async function fill(store: StateStore, keys: number, valueBytes: number): Promis
   await store.write((batch) => batch.put(META_KEY, encodeMeta(meta)), { sync: true });
 }
 
+/** What source and receiver have in common. */
+const OPTIONS = {
+  shardUid: SHARD_UID,
+  generation: 0,
+  clock: systemClock,
+  rng: systemRng,
+  limits: LIMITS,
+  sha256,
+  logger: LOGGER,
+};
+
 class SnapshotPeer {
   readonly #self: MemberId;
   readonly #stores: StateStores;
@@ -106,15 +117,7 @@ class SnapshotPeer {
     await fill(store, keys, valueBytes);
     this.#store = store;
     this.#source = new SnapshotSource({
-      options: {
-        shardUid: SHARD_UID,
-        generation: 0,
-        clock: systemClock,
-        rng: systemRng,
-        limits: LIMITS,
-        sha256,
-        logger: LOGGER,
-      },
+      options: OPTIONS,
       follows: () => true,
       isBegun: () => true,
       acceptedOffset: () => OFFSET,
@@ -157,13 +160,7 @@ class SnapshotPeer {
     const start: LogOffset = logOffset(1);
     const install = new SnapshotInstall({
       options: {
-        shardUid: SHARD_UID,
-        generation: 0,
-        clock: systemClock,
-        rng: systemRng,
-        limits: LIMITS,
-        sha256,
-        logger: LOGGER,
+        ...OPTIONS,
         paces: createPaces(),
         place: {
           open: () => this.#stores.open(STORE),

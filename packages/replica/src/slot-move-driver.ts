@@ -94,6 +94,22 @@ export function pause(clock: Clock, delayMs: number): Promise<void> {
   });
 }
 
+/** Has the map say that an attempt is void, unless it has come about or is void already; resolves with what the map says then. */
+export async function voidAttempt(
+  { updateMap, told }: Pick<SlotMoveHost, 'updateMap' | 'told'>,
+  move: string,
+  attempt: number,
+): Promise<ShardMap> {
+  let isVoid = false;
+  const map = await updateMap((current) => {
+    const next = retryMove(current, move, attempt);
+    isVoid = next !== undefined;
+    return next;
+  });
+  if (isVoid) told({ kind: 'void' });
+  return map;
+}
+
 /**
  * Drives one move from where it stands to its end, on the leader of the shard that takes the slots. All that must not be forgotten
  * stands in the map and in the replicated states of the two shards: after a crash or a change of leader another driver goes on.
@@ -337,15 +353,9 @@ export class SlotMoveDriver {
 
   /** Another attempt is to follow: first the map says that this one is void, then the source serves its slots again. */
   async #voidAttempt(move: SlotMove): Promise<undefined> {
-    const { updateMap, ask, told } = this.#host;
+    const { ask } = this.#host;
     const { id, attempt, from: shard } = move;
-    let isVoid = false;
-    const map = await updateMap((current) => {
-      const next = retryMove(current, id, attempt);
-      isVoid = next !== undefined;
-      return next;
-    });
-    if (isVoid) told({ kind: 'void' });
+    const map = await voidAttempt(this.#host, id, attempt);
     const known = this.#moveIn(map);
     if (known === undefined || known.phase === 'switched') return;
     const { version: mapVersion } = map;

@@ -1,13 +1,6 @@
 import { isKvError, META_SHARD, SESSION_EVICTABLE_IDLE_MS } from '@kvorum/base';
 import type { FrozenSlots } from '@kvorum/mvcc';
-import {
-  isLeftOver,
-  movesOf,
-  retireShard,
-  retryMove,
-  type ShardMap,
-  type SlotMove,
-} from '@kvorum/shard';
+import { isLeftOver, movesOf, retireShard, type ShardMap, type SlotMove } from '@kvorum/shard';
 import type { ReplicaPort } from './api.ts';
 import { Gate, handOverMs } from './hand-over-budget.ts';
 import type { ReplicaLogger } from './replica-options.ts';
@@ -18,6 +11,7 @@ import {
   type SlotMoveHost,
   type SlotMoveProgress,
   Throttle,
+  voidAttempt,
 } from './slot-move-driver.ts';
 import type { SlotRequest } from './slot-requests.ts';
 import { dropPiece, serveSlotRequest, takeStep } from './slot-source.ts';
@@ -155,14 +149,8 @@ export class SlotMover {
    * before the slots are served again, so that nobody can decide it afterwards.
    */
   async #unfreeze(replica: ReplicaPort, { move, attempt }: FrozenSlots): Promise<void> {
-    const { clock, updateMap, told } = this.#host;
-    let isVoid = false;
-    const map = await updateMap((current) => {
-      const next = retryMove(current, move, attempt);
-      isVoid = next !== undefined;
-      return next;
-    });
-    if (isVoid) told({ kind: 'void' });
+    const { clock } = this.#host;
+    const map = await voidAttempt(this.#host, move, attempt);
     const known = movesOf(map).find(({ id }) => id === move);
     const { version: mapVersion } = map;
     const step =

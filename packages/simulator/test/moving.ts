@@ -14,16 +14,8 @@ import {
   SlotMover,
   type SlotRequest,
 } from '@kvorum/replica';
-import {
-  beginMoves,
-  initialShardMap,
-  movesOf,
-  type ShardMap,
-  SLOT_COUNT,
-  shardOfKey,
-  slotOf,
-} from '@kvorum/shard';
-import { type SimMember, World, type WorldOptions } from '@kvorum/simulator';
+import { beginMoves, movesOf, type ShardMap, SLOT_COUNT, shardOfKey, slotOf } from '@kvorum/shard';
+import { firstMapOf, type SimMember, World, type WorldOptions } from '@kvorum/simulator';
 import { seededRng } from '@kvorum/testkit';
 import { expect } from 'vitest';
 
@@ -32,28 +24,6 @@ export const TARGET = shardId(1);
 export const KEYS: readonly string[] = Array.from({ length: 12 }, (_, i) => `key-${i}`);
 export const WRITE_MS = 3000;
 const GIVE_UP_MS = 120_000;
-
-function firstMap(members: readonly SimMember[]): ShardMap {
-  const map = initialShardMap({
-    clusterId: '00000000000000aa',
-    shardCount: 1,
-    members: members.map(({ index, name }) => ({
-      id: (index + 1).toString(16).padStart(16, '0'),
-      name,
-      peer: `${name}:1`,
-      client: `${name}:2`,
-    })),
-    rules: [],
-    replicas: members.length,
-    uids: ['0'.repeat(32)],
-  });
-  const [first] = map.shards;
-  if (first === undefined) throw new Error('a map has a shard');
-  return {
-    ...map,
-    shards: [first, { ...first, id: TARGET, uid: '1'.repeat(32), startsEmpty: true }],
-  };
-}
 
 /** Half of the slots of one shard move to another, there and back, while members die and clients write. */
 export class Moving {
@@ -85,7 +55,7 @@ export class Moving {
         startsEmpty: shard === TARGET,
       }),
     });
-    this.map = firstMap(this.world.members);
+    this.map = firstMapOf(this.world.members, 2);
   }
 
   #pause(delayMs: number): Promise<void> {
