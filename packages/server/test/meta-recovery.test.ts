@@ -95,6 +95,20 @@ describe('a meta group whose log is damaged', () => {
     await cluster.until(() => generations().join() === '1,1,1');
   }, 60_000);
 
+  it('is left by a halted replica that heard its leader until just now', async () => {
+    await cluster.found(['m1', 'm2', 'm3']);
+    const leader = cluster.members.find(({ host }) => host.leads(META_SHARD))?.name ?? '';
+    const [halted = ''] = ['m1', 'm2', 'm3'].filter((name) => name !== leader);
+    await cluster.breakLog(META);
+    await zone(leader, 'm1', 'last');
+    const { host } = cluster.member(halted);
+    const leaderHeard = (): bigint | undefined => host.replica(META_SHARD)?.status().raft.leader;
+    await cluster.until(() => isHalted(halted) && leaderHeard() !== undefined);
+    const left = host.metaGroup.serve({ step: 'leave', generation: 1 });
+    await cluster.stop(leader);
+    expect(await left).toMatchObject({ generation: 1 });
+  }, 60_000);
+
   it('is recovered again when the chosen member dies before it has begun', async () => {
     const longest = await halt();
     const asked = ['m1', 'm2', 'm3'].find((name) => name !== longest) ?? '';

@@ -140,6 +140,7 @@ class RunningMember implements Member {
       uid: deriveMetaUid(this.#cluster.id),
       path: this.#data.path,
       replicas: this.#replicas,
+      limits: config.limits,
       logger,
       signal: this.#abort.signal,
     });

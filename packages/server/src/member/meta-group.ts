@@ -1,4 +1,4 @@
-import { KvError, META_SHARD, type MemberId } from '@kvorum/base';
+import { KvError, type Limits, META_SHARD, type MemberId } from '@kvorum/base';
 import type { Replica } from '@kvorum/replica';
 import type { GenesisEntry } from '@kvorum/shard';
 import type { Logger } from '../logger.ts';
@@ -10,6 +10,7 @@ import type { ReplicaSet } from './replica-set.ts';
 import { pause } from './system.ts';
 
 const RETRY_MS = 1000;
+const POLL_MS = 50;
 
 export interface MetaGroupParts {
   readonly self: MemberId;
@@ -17,6 +18,7 @@ export interface MetaGroupParts {
   /** The member's data directory. */
   readonly path: string;
   readonly replicas: ReplicaSet;
+  readonly limits: Pick<Limits, 'electionMsMax'>;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
@@ -87,11 +89,20 @@ export class MetaGroup {
 
   async #leave(generation: number): Promise<void> {
     if (generation <= this.#known.generation) return;
-    const { leader } = this.#parts.replicas.get(META_SHARD)?.status().raft ?? {};
-    if (leader !== undefined) {
-      throw new KvError('KV_INVALID_ARGUMENT', 'the meta group has a leader');
-    }
+    await this.#untilLeaderless();
     await this.#goTo({ generation });
+  }
+
+  /** A leader that halted or died just now is remembered for an election timeout more: only one that is still heard then is one. */
+  async #untilLeaderless(): Promise<void> {
+    const { limits, replicas, signal } = this.#parts;
+    const untilMs = performance.now() + limits.electionMsMax + RETRY_MS;
+    while (replicas.get(META_SHARD)?.status().raft.leader !== undefined) {
+      if (performance.now() >= untilMs || signal.aborted) {
+        throw new KvError('KV_INVALID_ARGUMENT', 'the meta group has a leader');
+      }
+      await pause(POLL_MS, signal);
+    }
   }
 
   async #begin(wanted: MetaGeneration & { readonly genesis: GenesisEntry }): Promise<void> {
