@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { isKvError, KvError } from '@kvorum/base';
 import type { SnapshotStore } from '@kvorum/ports';
+import { makeDirectory } from './make-directory.ts';
 import { type Listed, type ObjectStore, sealedStore, type Written } from './sealed-store.ts';
 import { failed } from './store-names.ts';
 
@@ -88,27 +89,27 @@ class DirectoryObjects implements ObjectStore {
     const path = join(this.#root, key);
     // Hidden, so that no listing takes it for a copy.
     const aside = join(dirname(path), `.${process.pid}-${Date.now()}.part`);
-    const disk = async <T>(work: Promise<T>): Promise<T> => {
+    const disk = async <T>(work: () => T | Promise<T>): Promise<T> => {
       try {
-        return await work;
+        return await work();
       } catch (error) {
         throw failed(`cannot write ${path}`, error, HINT);
       }
     };
-    await disk(mkdir(dirname(path), { recursive: true, mode: 0o700 }));
-    const file = await disk(open(aside, 'wx', 0o600));
+    await disk(() => makeDirectory(dirname(path)));
+    const file = await disk(() => open(aside, 'wx', 0o600));
     const hash = createHash('sha256');
     let bytes = 0;
     try {
       for await (const piece of content) {
         hash.update(piece);
-        await disk(file.writeFile(piece));
+        await disk(() => file.writeFile(piece));
         bytes += piece.length;
       }
-      await disk(file.sync());
+      await disk(() => file.sync());
       await file.close();
-      await disk(rename(aside, path));
-      await disk(syncDirectory(dirname(path)));
+      await disk(() => rename(aside, path));
+      await disk(() => syncDirectory(dirname(path)));
     } catch (error) {
       await file.close().catch(() => undefined); // closed already
       await rm(aside, { force: true });

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { shardId, utf8 } from '@kvorum/base';
@@ -74,6 +74,15 @@ describe('S3', () => {
 });
 
 describe('a directory', () => {
+  it.skipIf(!existsSync('/proc/self'))('that cannot be made is said to be so', async () => {
+    const store = openDirectoryStore('/proc/kvorum/copies');
+    async function* content(): AsyncIterable<Uint8Array> {
+      yield utf8('content');
+    }
+    const saved = store.save(shardId(0), 'x', content());
+    await expect(saved).rejects.toMatchObject({ code: 'KV_BACKUP' });
+  });
+
   it('leaves nothing behind of a copy that broke off', async () => {
     const directory = temporary();
     const store = openDirectoryStore(directory);

@@ -1,8 +1,8 @@
-import { mkdirSync } from 'node:fs';
 import { KvError } from '@kvorum/base';
 import type { KafkaOptions } from '@kvorum/log-kafka';
 import { openLocalLogs } from '@kvorum/log-local';
 import type { SharedLogs } from '@kvorum/ports';
+import { makeDirectory } from '@kvorum/snapshot-store';
 import type { KvdConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
 import { isLeaders, type OpenElection } from '../member/election.ts';
@@ -19,9 +19,9 @@ export interface OpenedLogs {
   readonly close: () => Promise<void>;
 }
 
-function makeDirectory(directory: string): void {
+function makeLogDirectory(directory: string): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
   } catch (error) {
     throw new KvError('KV_DATA_DIR', `${directory}: ${(error as Error).message}`, {
       cause: error,
@@ -42,7 +42,7 @@ export async function openConfiguredLogs(
 ): Promise<OpenedLogs> {
   const { log } = config;
   if (log.kind === 'local') {
-    makeDirectory(directory);
+    makeLogDirectory(directory);
     const local = await openLocalLogs({
       directory,
       limits: config.limits,

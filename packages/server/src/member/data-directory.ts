@@ -2,7 +2,6 @@ import {
   chmodSync,
   closeSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -12,6 +11,7 @@ import { join, resolve } from 'node:path';
 import { type ClusterId, formatId, KvError, type MemberId, toHex } from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
 import { parseShardMap, type ShardMap } from '@kvorum/shard';
+import { makeDirectory } from '@kvorum/snapshot-store';
 import { memberIdOf } from './cluster.ts';
 
 /** Version of the directory's layout; a newer one is refused. */
@@ -127,7 +127,7 @@ export function openDataDirectory(
   const path = resolve(directory);
   const hint = 'make it a directory this user can write, or set dataDir';
   try {
-    mkdirSync(join(path, 'replicas'), { recursive: true, mode: 0o700 });
+    makeDirectory(join(path, 'replicas'));
     chmodSync(path, 0o700);
   } catch (error) {
     throw refuse(path, (error as Error).message, hint, error);
