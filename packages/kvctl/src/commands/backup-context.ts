@@ -11,33 +11,17 @@ import {
 import type { SnapshotStore, StateStores } from '@kvorum/ports';
 import { parseShardMap, type ShardMap } from '@kvorum/shard';
 import { openSnapshotStore } from '@kvorum/snapshot-store';
-import type { Command } from 'commander';
-import { type Context, flag } from '../context.ts';
+import type { Context } from '../context.ts';
 import { InputError, IoError } from '../exit.ts';
 import { askJson, type MemberCall } from '../member-http.ts';
 import { bytesText } from './rows.ts';
+import type { StoreFlags } from './store-flags.ts';
 
 const PROGRESS_MS = 2000;
-
-export interface StoreFlags {
-  readonly storeEndpoint?: string;
-  readonly storePathStyle?: boolean;
-  readonly scratch?: string;
-  readonly json?: boolean;
-}
 
 /** `--json` is short for `-w json`. */
 export function wantsJson(context: Context, flags: StoreFlags): boolean {
   return flags.json === true || context.globals().format === 'json';
-}
-
-export function addStoreFlags(command: Command, needsScratch: boolean): void {
-  flag(command, '--store-endpoint <url>', 'S3 server that is not AWS');
-  flag(command, '--json', 'the result as JSON, as -w json');
-  flag(command, '--store-path-style', 'the bucket in the path of the URL, not in its host');
-  if (needsScratch) {
-    flag(command, '--scratch <dir>', 'where to put the content together (default: temporary)');
-  }
 }
 
 export async function withStore<T>(
