@@ -25,6 +25,7 @@ const ALLOWED: Readonly<Record<string, Row>> = {
   raft: { workspace: [] },
   mvcc: { workspace: [] },
   shard: { workspace: [] },
+  auth: { workspace: [] },
   wire: { workspace: [], libraries: ['msgpackr'] },
   ports: { workspace: [] },
   'log-local': { workspace: ['ports'], libraries: ['level'] },
@@ -61,7 +62,7 @@ const ALLOWED: Readonly<Record<string, Row>> = {
 };
 
 /** No clock, no randomness, no I/O, no timers, no promises: inputs in, state and effects out. */
-const PURE = ['base', 'raft', 'mvcc', 'shard'];
+const PURE = ['base', 'raft', 'mvcc', 'shard', 'auth'];
 const ASYNC = /\b(?:async|await|Promise)\b/;
 
 function allowed(name: string): { workspace: string[]; libraries: string[] } {

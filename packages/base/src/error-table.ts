@@ -62,6 +62,23 @@ export const ERROR_TABLE = {
   KV_DATA_DIR: { grpc: 'FAILED_PRECONDITION', http: 500, retry: 'operator', outcome: 'not-applied', message: 'kv: the data directory cannot be used' },
   KV_BACKUP: { grpc: 'FAILED_PRECONDITION', http: 500, retry: 'operator', outcome: 'not-applied', message: 'kv: the backup cannot be made or used' },
   KV_LOG_MISCONFIGURED: { grpc: 'FAILED_PRECONDITION', http: 500, retry: 'operator', outcome: 'not-applied', message: 'kv: the shared log is not safe to use' },
+  KV_UNAUTHENTICATED: { grpc: 'UNAUTHENTICATED', http: 401, retry: 'never', outcome: 'not-applied', message: 'etcdserver: invalid auth token' },
+  KV_PERMISSION_DENIED: { grpc: 'PERMISSION_DENIED', http: 403, retry: 'never', outcome: 'not-applied', message: 'etcdserver: permission denied' },
+  KV_AUTH_FAILED: { grpc: 'INVALID_ARGUMENT', http: 401, retry: 'never', outcome: 'not-applied', message: 'etcdserver: authentication failed, invalid user ID or password' },
+  KV_AUTH_OLD_REVISION: { grpc: 'INVALID_ARGUMENT', http: 401, retry: 'never', outcome: 'not-applied', message: 'etcdserver: revision of auth store is old' },
+  KV_AUTH_NOT_ENABLED: { grpc: 'FAILED_PRECONDITION', http: 400, retry: 'never', outcome: 'not-applied', message: 'etcdserver: authentication is not enabled' },
+  KV_AUTH_MANAGEMENT: { grpc: 'INVALID_ARGUMENT', http: 400, retry: 'never', outcome: 'not-applied', message: 'etcdserver: invalid auth management' },
+  KV_USER_EMPTY: { grpc: 'INVALID_ARGUMENT', http: 401, retry: 'never', outcome: 'not-applied', message: 'etcdserver: user name is empty' },
+  KV_USER_EXISTS: { grpc: 'FAILED_PRECONDITION', http: 409, retry: 'never', outcome: 'not-applied', message: 'etcdserver: user name already exists' },
+  KV_USER_NOT_FOUND: { grpc: 'FAILED_PRECONDITION', http: 404, retry: 'never', outcome: 'not-applied', message: 'etcdserver: user name not found' },
+  KV_ROLE_EMPTY: { grpc: 'INVALID_ARGUMENT', http: 400, retry: 'never', outcome: 'not-applied', message: 'etcdserver: role name is empty' },
+  KV_ROLE_EXISTS: { grpc: 'FAILED_PRECONDITION', http: 409, retry: 'never', outcome: 'not-applied', message: 'etcdserver: role name already exists' },
+  KV_ROLE_NOT_FOUND: { grpc: 'FAILED_PRECONDITION', http: 404, retry: 'never', outcome: 'not-applied', message: 'etcdserver: role name not found' },
+  KV_ROLE_NOT_GRANTED: { grpc: 'FAILED_PRECONDITION', http: 404, retry: 'never', outcome: 'not-applied', message: 'etcdserver: role is not granted to the user' },
+  KV_PERMISSION_NOT_GIVEN: { grpc: 'INVALID_ARGUMENT', http: 400, retry: 'never', outcome: 'not-applied', message: 'etcdserver: permission not given' },
+  KV_PERMISSION_NOT_GRANTED: { grpc: 'FAILED_PRECONDITION', http: 404, retry: 'never', outcome: 'not-applied', message: 'etcdserver: permission is not granted to the role' },
+  KV_ROOT_USER_MISSING: { grpc: 'FAILED_PRECONDITION', http: 400, retry: 'never', outcome: 'not-applied', message: 'etcdserver: root user does not exist' },
+  KV_ROOT_ROLE_MISSING: { grpc: 'FAILED_PRECONDITION', http: 400, retry: 'never', outcome: 'not-applied', message: 'etcdserver: root user does not have root role' },
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_TABLE;

@@ -1,0 +1,74 @@
+import {
+  type Compare,
+  EMPTY_BYTES,
+  type KvRequest,
+  type LeaseId,
+  NO_LEASE,
+  type TxnOp,
+  type TxnRequest,
+  type WatchRequest,
+} from '@kvorum/base';
+import { type KeySpan, spanOf } from './key-spans.ts';
+
+/** What a request needs of whoever sends it, with all that is nested in it. */
+export interface Needs {
+  readonly reads: KeySpan[];
+  readonly writes: KeySpan[];
+  /** The right to write every key that hangs on them. */
+  readonly leases: LeaseId[];
+  /** The role root. */
+  root: boolean;
+}
+
+/** Of a request that touches nothing. */
+export function noNeeds(): Needs {
+  return { reads: [], writes: [], leases: [], root: false };
+}
+
+/** What a request of the key-value service needs. */
+export function needsOf(request: KvRequest): Needs {
+  const needs = noNeeds();
+  if (request.op === 'compact') needs.root = true;
+  else addOperation(needs, request);
+  return needs;
+}
+
+/** etcd takes the empty key of a watch for the first key there can be. */
+const FIRST_KEY = new Uint8Array([0]);
+
+/** What a watch needs: the right to read every key it could ever tell of. */
+export function needsOfWatch(request: Pick<WatchRequest, 'key' | 'rangeEnd'>): Needs {
+  const { key, rangeEnd = EMPTY_BYTES } = request;
+  const needs = noNeeds();
+  needs.reads.push(spanOf(key.length === 0 ? FIRST_KEY : key, rangeEnd));
+  return needs;
+}
+
+function addOperation(needs: Needs, operation: TxnOp): void {
+  if (operation.op === 'txn') {
+    addTxn(needs, operation);
+    return;
+  }
+  if (operation.op === 'put') {
+    const span = spanOf(operation.key, EMPTY_BYTES);
+    needs.writes.push(span);
+    if (operation.prevKv === true) needs.reads.push(span);
+    const { lease = NO_LEASE } = operation;
+    if (lease !== NO_LEASE) needs.leases.push(lease);
+    return;
+  }
+  const span = spanOf(operation.key, operation.rangeEnd ?? EMPTY_BYTES);
+  if (operation.op === 'range' || operation.prevKv === true) needs.reads.push(span);
+  if (operation.op === 'delete-range') needs.writes.push(span);
+}
+
+/** Both branches: which one is taken depends on keys, and would tell of them. */
+function addTxn(needs: Needs, txn: TxnRequest): void {
+  for (const compare of txn.compare) needs.reads.push(spanOfCompare(compare));
+  for (const operation of txn.success) addOperation(needs, operation);
+  for (const operation of txn.failure) addOperation(needs, operation);
+}
+
+function spanOfCompare({ key, rangeEnd = EMPTY_BYTES }: Compare): KeySpan {
+  return spanOf(key, rangeEnd);
+}
