@@ -26,7 +26,7 @@ const ALLOWED: Readonly<Record<string, Row>> = {
   mvcc: { workspace: [] },
   shard: { workspace: [] },
   auth: { workspace: [] },
-  wire: { workspace: [], libraries: ['msgpackr'] },
+  wire: { workspace: [], libraries: ['msgpackr', '@bufbuild/protobuf'] },
   ports: { workspace: [] },
   'log-local': { workspace: ['ports'], libraries: ['level'] },
   'log-kafka': { workspace: ['ports', 'wire'], libraries: ['kafkajs'] },
@@ -43,7 +43,7 @@ const ALLOWED: Readonly<Record<string, Row>> = {
     ],
     libraries: [
       ...['fastify', '@fastify/swagger', '@fastify/swagger-ui', 'ws', 'pino', 'prom-client'],
-      ...['yaml', 'ajv', 'commander'],
+      ...['yaml', 'ajv', 'commander', '@bufbuild/protobuf'],
     ],
   },
   client: { workspace: ['wire', 'shard'], libraries: ['ws'] },
