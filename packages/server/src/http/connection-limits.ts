@@ -49,7 +49,8 @@ export function limitConnections(server: Server, host: Host): void {
   const { connections, refusedConnections } = host.metrics;
   const all = new Admission(connectionsMax);
   const byAddress = new Map<string, Admission>();
-  server.on('connection', (socket: Socket) => {
+  // Before anybody takes the connection for a protocol.
+  server.prependListener('connection', (socket: Socket) => {
     const address = socket.remoteAddress ?? '';
     const own = byAddress.get(address) ?? new Admission(connectionsPerAddressMax);
     if (!own.hasRoom() || !all.hasRoom()) {

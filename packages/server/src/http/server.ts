@@ -1,10 +1,13 @@
-import type { AddressInfo } from 'node:net';
+import { lookup } from 'node:dns/promises';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import fastifySwagger from '@fastify/swagger';
 import fastifySwaggerUi from '@fastify/swagger-ui';
 import { KvError } from '@kvorum/base';
 import { Ajv } from 'ajv';
 import { type FastifyInstance, fastify } from 'fastify';
 import { splitAddress } from '../config/address.ts';
+import { etcdServices } from '../etcd/etcd-services.ts';
+import { GrpcServer } from '../etcd/grpc/grpc-server.ts';
 import type { Host } from '../host.ts';
 import { pause } from '../member/system.ts';
 import { limitConnections } from './connection-limits.ts';
@@ -14,6 +17,7 @@ import { healthRoutes } from './health-routes.ts';
 import { type QuerySchema, typedQuery } from './query.ts';
 import { restKvRoutes } from './rest-kv.ts';
 import { Sessions } from './sessions.ts';
+import { sharePort } from './share-port.ts';
 import { snapshotRoutes } from './snapshot-routes.ts';
 import { watchRoute } from './watch-sse.ts';
 
@@ -21,6 +25,7 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 72_000;
 const CHECK_MS = 2000;
+const BACKLOG = 4096;
 
 /** A member's client port. */
 export interface ClientServer {
@@ -85,10 +90,34 @@ async function registerDocs(app: FastifyInstance, host: Host): Promise<void> {
   await app.register(fastifySwaggerUi, { routePrefix: '/docs' });
 }
 
-async function listen(app: FastifyInstance, address: string): Promise<void> {
+/** `localhost` has two addresses; clients try either. Connections of the second one are the server's as if it had accepted them. */
+async function listenOnSecond(app: FastifyInstance, hostName: string): Promise<Server | undefined> {
+  const bound = app.server.address() as AddressInfo;
+  const addresses = await lookup(hostName, { all: true });
+  const other = addresses.find(({ address }) => address !== bound.address);
+  if (other === undefined) return undefined;
+  const forward = (socket: Socket): unknown => app.server.emit('connection', socket);
+  const second = createServer({ noDelay: true }, forward);
+  return new Promise((resolve) => {
+    second.once('error', () => resolve(undefined)); // a machine without IPv6
+    second.listen({ host: other.address, port: bound.port, backlog: BACKLOG }, () =>
+      resolve(second),
+    );
+  });
+}
+
+/** Returns what else listens beside the app's own server. */
+async function listen(app: FastifyInstance, address: string): Promise<Server | undefined> {
   const { host, port } = splitAddress(address);
   try {
-    await app.listen({ host, port, backlog: 4096 });
+    if (host !== 'localhost') {
+      await app.listen({ host, port, backlog: BACKLOG });
+      return undefined;
+    }
+    // By its first address: given the name, fastify listens on the others with servers that speak HTTP/1 alone.
+    const first = await lookup(host);
+    await app.listen({ host: first.address, port, backlog: BACKLOG });
+    return await listenOnSecond(app, host);
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     throw new KvError('KV_CONFIG', `cannot listen for clients on ${address}: ${text}`, {
@@ -123,25 +152,35 @@ export async function startClientServer(
     active -= 1;
     done();
   });
+  const grpc = new GrpcServer(host, etcdServices(host));
+  const cutUndecided = sharePort(app.server, (socket) => grpc.accept(socket));
   limitConnections(app.server, host);
   const sessions = new Sessions(host, app.server);
-  await listen(app, listenOn);
+  const second = await listen(app, listenOn);
   const bound = app.server.address() as AddressInfo;
   const name = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address;
   return {
     address: `${name}:${bound.port}`,
     async stop(error, graceMs) {
       stopWatches();
+      grpc.stop(error);
       const until = host.clock.nowMs() + graceMs;
-      while ((active > 0 || !sessions.idle) && host.clock.nowMs() < until) await pause(10);
+      const idle = (): boolean => active === 0 && sessions.idle && grpc.idle;
+      while (!idle() && host.clock.nowMs() < until) await pause(10);
       sessions.stop(error);
       await pause(50);
       sessions.terminate();
+      grpc.terminate();
+      cutUndecided();
+      second?.close();
       await app.close();
     },
     async kill() {
       sessions.terminate();
+      grpc.terminate();
+      cutUndecided();
       app.server.closeAllConnections();
+      second?.close();
       const closed = app.close();
       stopWatches();
       await closed;
