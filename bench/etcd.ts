@@ -1,14 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  freePorts,
-  logTail,
-  progress,
-  type Started,
-  type Workspace,
-  waitUntil,
-} from './processes.ts';
+import { freePorts } from '../scripts/free-ports.ts';
+import { logTail, progress, type Started, type Workspace, waitUntil } from './processes.ts';
 import { REPO_ROOT } from './repo-root.ts';
 
 /** Under node_modules, so that git ignores it and a fresh install removes it. */

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePorts } from '../scripts/free-ports.ts';
 import {
-  freePorts,
   GivenUp,
   logTail,
   progress,
@@ -227,7 +227,7 @@ export class KvorumCluster {
 /** A port whose successor is free too: `kvd dev` listens for peers one above its clients. */
 async function portPair(): Promise<number> {
   for (;;) {
-    const ports = (await freePorts(16)).sort((a, b) => a - b);
+    const ports = (await freePorts(16)).toSorted((a, b) => a - b);
     const found = ports.find((port, i) => ports[i + 1] === port + 1);
     if (found !== undefined) return found;
     const [any] = ports;

@@ -1,5 +1,5 @@
 import type { StartedNetwork, StartedTestContainer } from 'testcontainers';
-import { freePorts } from './ports.ts';
+import { freePorts } from '../free-ports.ts';
 import { untilReady } from './ready.ts';
 
 const IMAGE = 'apache/kafka:4.1.1';

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts, isFree } from '../free-ports.ts';
 import {
   type BrokerAddress,
   brokerFiles,
@@ -20,7 +21,6 @@ import {
   stopBroker,
 } from './broker-process.ts';
 import { kafkaJars } from './jars.ts';
-import { freePorts, isFree } from './ports.ts';
 import { untilReady } from './ready.ts';
 import {
   type Certificates,

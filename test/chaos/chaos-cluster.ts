@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts } from '../../scripts/free-ports.ts';
 import { type LocalKafka, startKafka } from '../../scripts/kafka/index.ts';
-import { freePorts } from '../e2e/ports.ts';
 import { ProcessCluster } from '../e2e/process-cluster.ts';
 import { FakeClocks, findFakeTime } from './fake-clock.ts';
 import { Links } from './links.ts';

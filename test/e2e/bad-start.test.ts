@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { connect } from '@kvorum/client';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { freePorts } from '../../scripts/free-ports.ts';
 import { type AvailableKafka, ensureKafka } from '../../scripts/kafka/index.ts';
 import { Command, KVD } from './command.ts';
 import { KafkaTopics } from './kafka-topics.ts';
-import { freePorts } from './ports.ts';
 import { ProcessCluster } from './process-cluster.ts';
 
 /** What an operator may get wrong at a start: kvd says what, why and the way back, and ends with the documented code. */

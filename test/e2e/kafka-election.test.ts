@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { connect, type KvorumClient } from '@kvorum/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePorts } from '../../scripts/free-ports.ts';
 import { type AvailableKafka, ensureKafka } from '../../scripts/kafka/index.ts';
 import { KafkaTopics } from './kafka-topics.ts';
-import { freePorts } from './ports.ts';
 import { ProcessCluster } from './process-cluster.ts';
 import { sawEverything, verifyEqualReplicas, verifyHistory } from './verify.ts';
 import { Workload } from './workload.ts';

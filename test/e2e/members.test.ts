@@ -1,8 +1,8 @@
 import { connect, type KvorumClient } from '@kvorum/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePorts } from '../../scripts/free-ports.ts';
 import { type AvailableKafka, ensureKafka } from '../../scripts/kafka/index.ts';
 import { Command, type CommandEnd, KVCTL } from './command.ts';
-import { freePorts } from './ports.ts';
 import { ProcessCluster } from './process-cluster.ts';
 import { sawEverything, verifyHistory } from './verify.ts';
 import { Workload } from './workload.ts';

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { freePorts } from '../../scripts/free-ports.ts';
 import { Command, type CommandEnd, KVD } from './command.ts';
-import { freePorts } from './ports.ts';
 
 export interface MemberAddress {
   readonly name: string;

@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { openLocalLogs } from '@kvorum/log-local';
 import type { SharedLogs } from '@kvorum/ports';
 import { createLogger, loadConfig, type Member, startMember } from '@kvorum/server';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { freePorts } from '../../../scripts/free-ports.ts';
 import { temporaryDirectory } from './support/one-member.ts';
 import { RawSession } from './support/raw-session.ts';
 
@@ -37,19 +36,6 @@ function breakable(name: string, logs: SharedLogs): SharedLogs {
     verify: () => logs.verify(),
     close: () => logs.close(),
   };
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  const ports = await Promise.all(
-    servers.map(async (server) => {
-      await once(server, 'listening');
-      const address = server.address();
-      return typeof address === 'object' && address !== null ? address.port : 0;
-    }),
-  );
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
 }
 
 beforeAll(async () => {

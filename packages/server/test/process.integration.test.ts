@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
+import { freePorts } from '../../../scripts/free-ports.ts';
 import { temporaryDirectory } from './support/one-member.ts';
 
 const MAIN = resolve(import.meta.dirname, '../src/main.ts');
@@ -59,18 +59,9 @@ function temporary(): string {
   return directory.path;
 }
 
-/** A free port whose next one is very likely free too. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  await once(server.close(), 'close');
-  return port;
-}
-
 it('kvd dev says where it listens and what to try, serves, keeps its data, and ends with 0 on SIGTERM', async () => {
   const directory = temporary();
-  const port = await freePort();
+  const [port = 0] = await freePorts(2);
   const args = ['dev', '--members', '1', '--data-dir', directory, '--client-port', String(port)];
   const first = kvd(...args);
   await first.until('Ctrl-C');
@@ -95,7 +86,7 @@ it('kvd dev says where it listens and what to try, serves, keeps its data, and e
 
 it('kvd runs one member from a file and stops on SIGTERM', async () => {
   const directory = temporary();
-  const port = await freePort();
+  const [port = 0] = await freePorts(2);
   const file = join(directory, 'kvd.yaml');
   writeFileSync(
     file,

@@ -166,9 +166,14 @@ export async function startClientServer(
       grpc.stop(error);
       const until = host.clock.nowMs() + graceMs;
       const idle = (): boolean => active === 0 && sessions.idle && grpc.idle;
-      while (!idle() && host.clock.nowMs() < until) await pause(10);
+      const untilIdle = async (): Promise<void> => {
+        while (!idle() && host.clock.nowMs() < until) await pause(10);
+      };
+      await untilIdle();
       sessions.stop(error);
+      // What was on its way here meanwhile is read, and told to go elsewhere.
       await pause(50);
+      await untilIdle();
       sessions.terminate();
       grpc.terminate();
       cutUndecided();

@@ -1,10 +1,10 @@
 import { mkdirSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { utf8 } from '@kvorum/base';
 import { openLocalLogs } from '@kvorum/log-local';
 import type { LogEntry, LogSpec, SharedLogs } from '@kvorum/ports';
 import { createLogger, loadConfig, type Member, startMember } from '@kvorum/server';
+import { freePorts } from '../../../../scripts/free-ports.ts';
 import { temporaryDirectory } from './one-member.ts';
 
 type Logs = Awaited<ReturnType<typeof openLocalLogs>>;
@@ -12,15 +12,6 @@ interface Address {
   readonly name: string;
   readonly peer: string;
   readonly client: string;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (typeof address !== 'object' || address === null) throw new Error('no port');
-  return address.port;
 }
 
 function breakable(logs: SharedLogs, broken: ReadonlyMap<string, number>): SharedLogs {
@@ -61,11 +52,8 @@ export class TestCluster {
   async addressOf(name: string): Promise<Address> {
     const known = this.addresses.find((one) => one.name === name);
     if (known !== undefined) return known;
-    const address = {
-      name,
-      peer: `127.0.0.1:${await freePort()}`,
-      client: `127.0.0.1:${await freePort()}`,
-    };
+    const [peer, client] = await freePorts(2);
+    const address = { name, peer: `127.0.0.1:${peer}`, client: `127.0.0.1:${client}` };
     this.addresses.push(address);
     return address;
   }
