@@ -35,7 +35,7 @@ export const ERROR_TABLE = {
   KV_REQUEST_TOO_LARGE: { grpc: 'INVALID_ARGUMENT', http: 413, retry: 'never', outcome: 'not-applied', message: 'etcdserver: request is too large' },
   KV_INVALID_ARGUMENT: { grpc: 'INVALID_ARGUMENT', http: 400, retry: 'never', outcome: 'not-applied', message: 'kv: invalid request' },
   KV_MALFORMED: { grpc: 'INVALID_ARGUMENT', http: 400, retry: 'never', outcome: 'not-applied', message: 'kv: malformed message' },
-  KV_CROSS_SHARD: { grpc: 'INVALID_ARGUMENT', http: 400, retry: 'never', outcome: 'not-applied', message: 'kv: keys of one atomic request lie in several shards' },
+  KV_CROSS_SHARD: { grpc: 'FAILED_PRECONDITION', http: 400, retry: 'never', outcome: 'not-applied', message: 'kv: keys of one atomic request lie in several shards' },
   KV_COMPACTED: { grpc: 'OUT_OF_RANGE', http: 400, retry: 'never', outcome: 'not-applied', message: 'etcdserver: mvcc: required revision has been compacted' },
   KV_FUTURE_REVISION: { grpc: 'OUT_OF_RANGE', http: 400, retry: 'never', outcome: 'not-applied', message: 'etcdserver: mvcc: required revision is a future revision' },
   KV_LEASE_NOT_FOUND: { grpc: 'NOT_FOUND', http: 404, retry: 'never', outcome: 'not-applied', message: 'etcdserver: requested lease not found' },

@@ -77,7 +77,7 @@ export {
   subtractSpans,
 } from './slot-ownership.ts';
 export type { StateDigest } from './state-hash.ts';
-export { isReadOnly, isSerializable, validate } from './validate.ts';
+export { isEmptyRange, isReadOnly, isSerializable, validate } from './validate.ts';
 export { type WatchBatch, WatchHub, type WatchSink } from './watch-hub.ts';
 export {
   applyWriteSet,

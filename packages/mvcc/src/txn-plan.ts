@@ -99,7 +99,7 @@ export function checkPlan(state: BatchState, plan: TxnPlan): KvError | undefined
       fault = checkPlan(state, plan.nested[nested] as TxnPlan);
       nested += 1;
     } else if (op.op === 'range') {
-      fault = checkRevision(op.revision, state.revision, state.compactRevision());
+      fault = checkRangeInTxn(state, op.revision ?? 0);
     } else if (op.op === 'put') {
       fault = checkPutState(state, op);
     }
@@ -108,16 +108,26 @@ export function checkPlan(state: BatchState, plan: TxnPlan): KvError | undefined
   return undefined;
 }
 
-/** The checks of a put that need the state: its lease, and the key behind the ignore flags. */
+/** The checks of a put that need the state, in etcd's order: its lease, and the key behind the ignore flags. */
 export function checkPutState(state: BatchState, put: PutRequest): KvError | undefined {
-  if (put.ignoreValue === true || put.ignoreLease === true) {
-    const { head } = state.slot(put.key);
-    if (head === undefined || head.deleted) return new KvError('KV_KEY_NOT_FOUND');
-  }
   const lease = put.lease ?? NO_LEASE;
-  return lease === NO_LEASE || state.hasLease(lease)
-    ? undefined
-    : new KvError('KV_LEASE_NOT_FOUND');
+  if (lease !== NO_LEASE && !state.hasLease(lease)) return new KvError('KV_LEASE_NOT_FOUND');
+  if (put.ignoreValue !== true && put.ignoreLease !== true) return undefined;
+  const { head } = state.slot(put.key);
+  const exists = head !== undefined && !head.deleted;
+  return exists ? undefined : new KvError('KV_KEY_NOT_FOUND');
+}
+
+/**
+ * A negative revision reads the newest one outside of a txn; inside, etcd looks only for 0 before it compares with the compacted one.
+ * Source: etcd server/etcdserver/txn/range.go (checkRange).
+ */
+function checkRangeInTxn(state: BatchState, asked: number): KvError | undefined {
+  const compactRevision = state.compactRevision();
+  if (asked >= 0 || asked >= compactRevision) {
+    return checkRevision(asked, state.revision, compactRevision);
+  }
+  return new KvError('KV_COMPACTED', undefined, { details: { compactRevision } });
 }
 
 function* holds(state: BatchState, compare: Compare): Reading<boolean> {

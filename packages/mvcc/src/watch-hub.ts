@@ -266,6 +266,14 @@ export class WatchHub {
     }
   }
 
+  /** Delivers a progress mark now, behind everything the watcher was given; nothing while it has not seen everything. */
+  report(watchId: number): void {
+    const watcher = this.watchers.get(watchId);
+    if (watcher === undefined || !this.mayReport(watcher)) return;
+    const revision = this.deliveredRevision as Revision;
+    this.sink.deliver(watchId, { events: [], revision, bytes: 0 });
+  }
+
   /** The revision that all of these watchers have seen everything up to; undefined while one of them has not. */
   progress(watchIds: Iterable<number>): Revision | undefined {
     for (const id of watchIds) {

@@ -57,6 +57,11 @@ export interface WatchSink {
 export interface WatchHandle {
   /** The consumer has room again. */
   resume(): void;
+  /**
+   * Asks for a mark of progress: `events` with none, behind all that came before. None comes while the watch has not seen everything, or
+   * the replica is of a version that gives none.
+   */
+  progress(): void;
   cancel(): void;
 }
 

@@ -60,7 +60,7 @@ export class WatchService {
     const refusal = this.#start(id, request);
     if (refusal !== undefined) {
       queueMicrotask(() => sink.cancelled(refusal));
-      return { resume: () => undefined, cancel: () => undefined };
+      return { resume: () => undefined, progress: () => undefined, cancel: () => undefined };
     }
     this.#sinks.set(id, sink);
     this.#countChanged();
@@ -71,6 +71,7 @@ export class WatchService {
         this.#hub.resume(id);
         this.#catchUp();
       },
+      progress: () => this.#hub.report(id),
       cancel: () => {
         this.#hub.cancel(id);
         this.#sinks.delete(id);

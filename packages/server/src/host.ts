@@ -62,6 +62,8 @@ export interface Host {
   leads(shard: string): boolean;
   /** Why a shard as a whole stands still; undefined while it has, or may get, a leader. */
   shardHalt(shard: string): KvError | undefined;
+  /** The shard's Raft term as this member knows it; of a shard that is not here the meta shard's; 0 = not known. */
+  termOf(shard: string): number;
   /** shard -> hex id of its leader, as far as known here. */
   leaders(): Readonly<Record<string, string>>;
   /** Called when the map or a leader changed; returns how to stop that. */

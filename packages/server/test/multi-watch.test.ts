@@ -36,14 +36,13 @@ function watched(map: ShardMap, request: WatchRequest, resume?: ReadonlyMap<stri
     watches: {
       watch: (shard: ShardId, asked: WatchRequest, sink: WatchSink) => {
         rig.opened.push({ shard, request: asked, sink });
-        return { resume: () => undefined, cancel: () => undefined };
+        return { resume: () => undefined, progress: () => undefined, cancel: () => undefined };
       },
     },
   };
   const watch = new MultiWatch(host, request, resume, {
     created: () => undefined,
-    event: () => undefined,
-    hasRoom: () => true,
+    events: () => true,
     cancelled: (error) => rig.cancelled.push(error),
   });
   const position = () => {

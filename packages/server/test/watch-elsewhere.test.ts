@@ -1,4 +1,4 @@
-import { type KvError, shardId, utf8, type WatchEvent } from '@kvorum/base';
+import { type KvError, shardId, utf8 } from '@kvorum/base';
 import type { Member } from '@kvorum/server';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { handleControl } from '../src/http/control.ts';
@@ -22,11 +22,14 @@ class Watched {
       created: () => {
         this.created = true;
       },
-      event: (shard: string, { kv }: WatchEvent) => {
-        this.keys.push(Buffer.from(kv.key).toString());
-        this.revisions.push([shard, kv.modRevision]);
+      events: ({ shard, events }) => {
+        if (!this.hasRoom) return false;
+        for (const { kv } of events) {
+          this.keys.push(Buffer.from(kv.key).toString());
+          this.revisions.push([shard, kv.modRevision]);
+        }
+        return true;
       },
-      hasRoom: () => this.hasRoom,
       cancelled: (error) => {
         this.error = error;
       },

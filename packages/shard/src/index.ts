@@ -35,7 +35,7 @@ export {
 } from './move-plan.ts';
 export { recoverShard } from './recover-shard.ts';
 export { placeReplicas, replicaCount } from './replica-placement.ts';
-export { type Route, routeRequest } from './route-request.ts';
+export { crossShardRange, type Route, routeRequest } from './route-request.ts';
 export { type RoutingRule, routingPart, SLOT_COUNT, slotOf } from './routing-part.ts';
 export {
   type GenesisEntry,

@@ -21,15 +21,72 @@ export type Route =
   /** KV_CROSS_SHARD. */
   | { readonly kind: 'refused'; readonly error: KvError };
 
-const HINT =
-  'Give the keys one tag so that they share a shard, for example {user1}/name and {user1}/mail, or configure a routing rule ' +
-  'for their prefix.';
+/** Of the keys of a refused request; the others are counted. */
+const NAMED_MAX = 8;
+const NAME_BYTES_MAX = 48;
 
-function crossShard(map: ShardMap, what: string): Route {
-  const error = new KvError('KV_CROSS_SHARD', what, {
-    details: { mapVersion: map.version, hint: HINT },
+/** A key, or the start of a range, with the shards it lies in. */
+interface Named {
+  readonly key: Uint8Array;
+  readonly isRange: boolean;
+  readonly shards: readonly ShardId[];
+}
+
+function shortened(key: Uint8Array): string {
+  const cut = key.length > NAME_BYTES_MAX;
+  return `${fromUtf8(cut ? key.subarray(0, NAME_BYTES_MAX) : key)}${cut ? '…' : ''}`;
+}
+
+function whereIs({ key, isRange, shards }: Named, isFirst: boolean): string {
+  const name = `"${shortened(key)}"`;
+  if (isRange && shards.length > 1) {
+    return `a range starting at ${name} spans the shards ${shards.join(', ')}`;
+  }
+  return isFirst ? `${name} lies in shard ${shards[0]}` : `${name} in shard ${shards[0]}`;
+}
+
+/** One of every shard first, so that it is seen why they do not fit together. */
+function mostTelling(all: readonly Named[]): readonly Named[] {
+  const different = new Map(all.map((one) => [`${one.isRange} ${fromUtf8(one.key)}`, one]));
+  const named = [...different.values()];
+  if (named.length <= NAMED_MAX) return named;
+  const ofShards = new Map(named.toReversed().map((one) => [one.shards.join(), one]));
+  const first = [...ofShards.values()].toReversed();
+  return [...first, ...named.filter((one) => !first.includes(one))].slice(0, NAMED_MAX);
+}
+
+/** A tag out of the names that are there: before a key it decides the key's shard alone. */
+function tagHint(named: readonly Named[]): string {
+  const [first] = named;
+  const name = first === undefined ? '' : shortened(first.key);
+  const tag = /[^/{}…]+/.exec(name)?.[0] ?? 'tag';
+  const examples = named.slice(0, 2).map(({ key }) => `"{${tag}}${shortened(key)}"`);
+  return (
+    `Give the keys one {tag} so that they share a shard, for example ${examples.join(' and ')}, ` +
+    'or configure a routing rule for their prefix.'
+  );
+}
+
+/** KV_CROSS_SHARD that names the keys, the shards they lie in and a tag that would bring them together. */
+function crossShardError(map: ShardMap, all: readonly Named[]): KvError {
+  const named = mostTelling(all);
+  const rest = new Set(all.map(({ key }) => fromUtf8(key))).size - named.length;
+  const text = named.map((one, at) => whereIs(one, at === 0)).join(', ');
+  return new KvError('KV_CROSS_SHARD', rest > 0 ? `${text} and ${rest} more` : text, {
+    details: { mapVersion: map.version, hint: tagHint(named) },
   });
-  return { kind: 'refused', error };
+}
+
+/** What a request at one revision is refused with when its range lies in several shards: each has revisions of its own. */
+export function crossShardRange(
+  map: ShardMap,
+  key: Uint8Array,
+  shards: readonly ShardId[],
+): KvError {
+  const one = { key, isRange: true, shards };
+  const text = `${whereIs(one, true)}, and every shard has revisions of its own`;
+  const hint = `Ask without a revision, or one shard at a time. ${tagHint([one])}`;
+  return new KvError('KV_CROSS_SHARD', text, { details: { mapVersion: map.version, hint } });
 }
 
 function route(shards: readonly ShardId[]): Route {
@@ -49,15 +106,15 @@ function isOwnerLookup(range: RangeRequest): boolean {
   return key.at(-1) === 0x2f && compareBytes(rangeEnd, prefixEnd(key)) === 0;
 }
 
-interface Named {
-  readonly key: Uint8Array;
-  readonly shards: readonly ShardId[];
+function named(map: ShardMap, key: Uint8Array, rangeEnd?: Uint8Array): Named {
+  const isRange = rangeEnd !== undefined && rangeEnd.length > 0;
+  return { key, isRange, shards: shardsOfRange(map, key, rangeEnd) };
 }
 
 /** Every key and range that a txn names, in both branches: which branch runs is only known inside. */
 function* namedByTxn(map: ShardMap, txn: TxnRequest): Generator<Named> {
   for (const { key, rangeEnd } of txn.compare) {
-    yield { key, shards: shardsOfRange(map, key, rangeEnd) };
+    yield named(map, key, rangeEnd);
   }
   for (const op of [...txn.success, ...txn.failure]) {
     switch (op.op) {
@@ -65,15 +122,13 @@ function* namedByTxn(map: ShardMap, txn: TxnRequest): Generator<Named> {
         yield* namedByTxn(map, op);
         break;
       case 'put':
-        yield { key: op.key, shards: [shardOfKey(map, op.key)] };
+        yield named(map, op.key);
         break;
       case 'range':
-        yield isOwnerLookup(op)
-          ? { key: op.key, shards: [shardOfKey(map, op.key)] }
-          : { key: op.key, shards: shardsOfRange(map, op.key, op.rangeEnd) };
+        yield named(map, op.key, isOwnerLookup(op) ? undefined : op.rangeEnd);
         break;
       case 'delete-range':
-        yield { key: op.key, shards: shardsOfRange(map, op.key, op.rangeEnd) };
+        yield named(map, op.key, op.rangeEnd);
         break;
       default:
         unreachable(op);
@@ -82,24 +137,16 @@ function* namedByTxn(map: ShardMap, txn: TxnRequest): Generator<Named> {
 }
 
 function routeTxn(map: ShardMap, txn: TxnRequest): Route {
-  let first: { readonly key: Uint8Array; readonly shard: ShardId } | undefined;
-  for (const { key, shards } of namedByTxn(map, txn)) {
+  let first: ShardId | undefined;
+  for (const { shards } of namedByTxn(map, txn)) {
     const [shard] = shards;
     assert(shard !== undefined, 'a key without a shard');
-    if (shards.length > 1) {
-      return crossShard(
-        map,
-        `a range starting at "${fromUtf8(key)}" spans ${shards.length} shards`,
-      );
-    }
-    first ??= { key, shard };
-    if (shard !== first.shard) {
-      const [a, b] = [fromUtf8(first.key), fromUtf8(key)];
-      return crossShard(map, `"${a}" lies in shard ${first.shard}, "${b}" in shard ${shard}`);
-    }
+    first ??= shard;
+    if (shards.length === 1 && shard === first) continue;
+    return { kind: 'refused', error: crossShardError(map, [...namedByTxn(map, txn)]) };
   }
   // A txn that names no key may run anywhere.
-  return route(first === undefined ? shardsWithSlots(map).slice(0, 1) : [first.shard]);
+  return route(first === undefined ? shardsWithSlots(map).slice(0, 1) : [first]);
 }
 
 /**
@@ -115,8 +162,8 @@ export function routeRequest(map: ShardMap, request: KvRequest): Route {
     case 'delete-range': {
       const shards = shardsOfRange(map, request.key, request.rangeEnd);
       if (shards.length === 1) return route(shards);
-      const key = fromUtf8(request.key);
-      return crossShard(map, `a delete starting at "${key}" spans ${shards.length} shards`);
+      const error = crossShardError(map, [{ key: request.key, isRange: true, shards }]);
+      return { kind: 'refused', error };
     }
     case 'txn':
       return routeTxn(map, request);

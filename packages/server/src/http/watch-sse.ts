@@ -111,9 +111,15 @@ function serve(host: Host, http: FastifyRequest, out: ServerResponse, open: Set<
   };
   const watch = new MultiWatch(host, watchRequest(query), resumePosition(http, query), {
     created: (token) => whenOpen((s) => s.send('created', {}, token)),
-    event: (shard, event, token) =>
-      whenOpen((s) => s.send(event.type, eventToJson(event, shard), token)),
-    hasRoom: () => stream?.hasRoom ?? true,
+    events: ({ shard, events, tokenAfter }) => {
+      if (stream?.hasRoom === false) return false;
+      for (const [i, event] of events.entries()) {
+        const at = event.kv.modRevision;
+        const token = events[i + 1]?.kv.modRevision === at ? undefined : tokenAfter(at);
+        whenOpen((s) => s.send(event.type, eventToJson(event, shard), token));
+      }
+      return true;
+    },
     cancelled: (error) => {
       whenOpen((s) => {
         s.send('error', errorBody(error), undefined);

@@ -317,6 +317,10 @@ export class MemberHost implements Host {
     return this.#replicas.leads(shard);
   }
 
+  termOf(shard: string): number {
+    return this.#replicas.termOf(shard) ?? this.#replicas.termOf(META_SHARD) ?? 0;
+  }
+
   leaders(): Readonly<Record<string, string>> {
     const leaders: Record<string, string> = {};
     for (const [shard, leader] of this.#remote.all()) leaders[shard] = formatId(leader);

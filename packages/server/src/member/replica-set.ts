@@ -5,6 +5,7 @@ interface Hosted {
   readonly replica: Replica;
   leader: MemberId | undefined;
   leads: boolean;
+  term: number;
   halt: HaltReport | undefined;
   installing: boolean;
   /** Of the membership it has. */
@@ -26,6 +27,7 @@ export class ReplicaSet {
       replica,
       leader: raft.leader,
       leads: raft.role === 'leader',
+      term: raft.term,
       halt: raft.halted,
       installing: phase === 'installing',
       configIndex: raft.configIndex,
@@ -33,10 +35,11 @@ export class ReplicaSet {
     this.#hosted.set(replica.shard, hosted);
     this.#sort();
     replica.onChange((status: ReplicaStatus) => {
-      const { leader, role, halted, configIndex } = status.raft;
+      const { leader, role, halted, configIndex, term } = status.raft;
       const leads = role === 'leader' && halted === undefined;
       const isSame = hosted.leader === leader && hosted.leads === leads && hosted.halt === halted;
       hosted.installing = status.phase === 'installing';
+      hosted.term = term;
       if (isSame && hosted.configIndex === configIndex) return;
       hosted.configIndex = configIndex;
       hosted.halt = halted;
@@ -74,6 +77,11 @@ export class ReplicaSet {
 
   leaderOf(shard: string): MemberId | undefined {
     return this.#hosted.get(shard)?.leader;
+  }
+
+  /** Undefined: this member has no replica of the shard. */
+  termOf(shard: string): number | undefined {
+    return this.#hosted.get(shard)?.term;
   }
 
   /** Whether this member's replica of the shard takes a snapshot and serves nothing meanwhile. */

@@ -1,6 +1,13 @@
-import { EMPTY_BYTES, KvError, type WatchEvent, type WatchRequest } from '@kvorum/base';
+import {
+  EMPTY_BYTES,
+  KvError,
+  type Revision,
+  type WatchEvent,
+  type WatchRequest,
+} from '@kvorum/base';
 import type { WatchHandle, WatchSink } from '@kvorum/replica';
 import {
+  crossShardRange,
   nameOfPlace,
   ownersOfSlots,
   piecesOfRange,
@@ -19,14 +26,26 @@ type WatchedHost = Pick<Host, 'clock' | 'map'> & {
   readonly watches: Pick<Host['watches'], 'watch'>;
 };
 
+/** Events of one or more whole revisions of one shard. */
+export interface MultiWatchBatch {
+  readonly shard: string;
+  readonly events: readonly WatchEvent[];
+  /** The last of them. */
+  readonly revision: Revision;
+  /** About what the events take. */
+  readonly bytes: number;
+  /** The place to go on from after a revision of the batch; undefined before the watch stands everywhere. */
+  readonly tokenAfter: (revision: number) => string | undefined;
+}
+
 /** What a watch over one or more shards tells its consumer. */
 export interface MultiWatchSink {
-  /** Every shard's watch stands; called once. */
-  readonly created: (token: string) => void;
-  /** One event; `token` is set on the last one of a revision: the place to go on from. */
-  readonly event: (shard: string, event: WatchEvent, token: string | undefined) => void;
-  /** Whether the consumer takes events; when false it calls {@link MultiWatch.resume} later. */
-  readonly hasRoom: () => boolean;
+  /** Every shard's watch stands; called once. `revision` is the largest of theirs. */
+  readonly created: (token: string, revision: Revision) => void;
+  /** Whether the consumer took them; when false it calls {@link MultiWatch.resume} later and gets them again, from disk. */
+  readonly events: (batch: MultiWatchBatch) => boolean;
+  /** Everything up to this revision has been told, of every shard. Whether that was taken does not matter. */
+  readonly progress?: (revision: Revision) => void;
   readonly cancelled: (error: KvError) => void;
 }
 
@@ -44,6 +63,9 @@ export class MultiWatch {
   readonly #handles = new Map<string, WatchHandle>();
   /** Parts that do not stand yet. */
   readonly #pending = new Set<string>();
+  /** Parts that have reported since the last progress of the whole, and up to where. */
+  readonly #reported = new Map<string, Revision>();
+  #createdAt = 0;
   #isCreated = false;
   #ended = false;
 
@@ -64,9 +86,8 @@ export class MultiWatch {
     const pieces = piecesOfRange(map, key, rangeEnd);
     const places = placesOfWatch(map, pieces, resume ?? new Map(), start);
     if (places.length > 1 && start !== undefined) {
-      throw new KvError('KV_CROSS_SHARD', 'every shard has revisions of its own', {
-        details: { hint: 'resume with a token instead of startRevision' },
-      });
+      const shards = [...new Set(places.map(({ shard }) => shard))];
+      throw crossShardRange(map, key, shards);
     }
     this.#openAll(places);
   }
@@ -91,12 +112,14 @@ export class MultiWatch {
     return {
       created: (revision) => {
         if (!this.#position.has(name)) this.#position.set(name, revision + 1);
+        this.#createdAt = Math.max(this.#createdAt, revision);
         this.#pending.delete(name);
         if (this.#pending.size > 0 || this.#isCreated) return;
         this.#isCreated = true;
-        this.#sink.created(encodeResumeToken(this.#position));
+        this.#sink.created(encodeResumeToken(this.#position), this.#createdAt as Revision);
       },
-      events: (events, revision) => this.#onEvents(place.shard, name, events, revision),
+      events: (events, revision, bytes) =>
+        this.#onEvents(place.shard, name, { events, revision, bytes }),
       cancelled: (error) => {
         if (error.code === 'KV_WRONG_SHARD') this.#moved(place, name);
         else this.#end(error);
@@ -107,6 +130,7 @@ export class MultiWatch {
   /** Its slots are on the move: they go on where they are by then, from where this part of the watch stood. */
   #moved(place: WatchPlace, name: string): void {
     this.#handles.delete(name);
+    this.#reported.delete(name);
     const start = this.#position.get(name) ?? place.start;
     this.#host.clock.setTimer(MOVED_MS, () => {
       if (this.#ended) return;
@@ -121,20 +145,39 @@ export class MultiWatch {
     });
   }
 
-  #onEvents(shard: string, name: string, events: readonly WatchEvent[], revision: number): boolean {
-    // Refused events are not lost: they come again, from disk, after resume().
-    if (!this.#sink.hasRoom()) return false;
-    for (let i = 0; i < events.length; i += 1) {
-      const event = events[i];
-      if (event === undefined) continue;
-      const at = event.kv.modRevision;
-      const last = events[i + 1]?.kv.modRevision !== at;
-      if (last) this.#position.set(name, at + 1);
-      const token = last && this.#isCreated ? encodeResumeToken(this.#position) : undefined;
-      this.#sink.event(shard, event, token);
+  #onEvents(
+    shard: string,
+    name: string,
+    told: Pick<MultiWatchBatch, 'events' | 'revision' | 'bytes'>,
+  ): boolean {
+    const { events, revision } = told;
+    if (events.length === 0) {
+      this.#onMark(name, revision);
+      return true;
     }
+    const tokenAfter = (at: number): string | undefined => {
+      this.#position.set(name, at + 1);
+      return this.#isCreated ? encodeResumeToken(this.#position) : undefined;
+    };
+    if (!this.#sink.events({ ...told, shard, tokenAfter })) return false;
     this.#position.set(name, revision + 1);
     return true;
+  }
+
+  /** The whole has come as far as the part of it that is furthest behind. */
+  #onMark(name: string, revision: Revision): void {
+    this.#position.set(name, revision + 1);
+    this.#reported.set(name, revision);
+    for (const part of this.#handles.keys()) if (!this.#reported.has(part)) return;
+    const all = Math.min(...this.#reported.values()) as Revision;
+    this.#reported.clear();
+    this.#sink.progress?.(all);
+  }
+
+  /** Asks every shard for a mark of progress: the sink is told once all have given one. */
+  progress(): void {
+    this.#reported.clear();
+    for (const handle of this.#handles.values()) handle.progress();
   }
 
   /** The consumer has room again. */

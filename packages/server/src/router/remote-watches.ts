@@ -55,7 +55,11 @@ class WatchLink {
       (error: unknown) => this.#onLost(error),
     );
     if (!this.#polling) void this.#poll();
-    return { resume: () => undefined, cancel: () => this.#cancel(id) };
+    return {
+      resume: () => undefined,
+      progress: () => this.#progress(id),
+      cancel: () => this.#cancel(id),
+    };
   }
 
   #ask(message: object): Promise<unknown> {
@@ -106,6 +110,12 @@ class WatchLink {
     this.#ask({ kind: 'watch-cancel', link: this.#name, id }).catch((error: unknown) =>
       this.#onLost(error),
     );
+  }
+
+  /** Its answer comes among the events. A member of an older version knows no such question: then none comes. */
+  #progress(id: number): void {
+    if (this.#isOver || !this.#watches.has(id)) return;
+    this.#ask({ kind: 'watch-progress', link: this.#name, id }).catch(() => undefined);
   }
 
   /** An answer that does not come may have held events. */

@@ -17,7 +17,7 @@ import {
 import { isSerializable } from '@kvorum/mvcc';
 import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { CommandResult, ReplicaPort } from '@kvorum/replica';
-import type { ShardMap } from '@kvorum/shard';
+import { crossShardRange, type ShardMap } from '@kvorum/shard';
 import { pause } from '../member/system.ts';
 import { encodeForward, type ForwardedRequest, parseForwardAnswer } from './forward.ts';
 import { mergeRanges } from './merge.ts';
@@ -135,9 +135,7 @@ export class Router {
     options: RouteOptions,
   ): Promise<RoutedResponse> {
     if (request.revision !== undefined && request.revision > 0) {
-      throw new KvError('KV_CROSS_SHARD', 'every shard has revisions of its own', {
-        details: { hint: 'read one shard at a time, or without a revision' },
-      });
+      throw crossShardRange(this.#parts.map(), request.key, shards);
     }
     const responses = await Promise.all(
       shards.map((shard) => this.#onShard(shard, request, options)),

@@ -113,6 +113,10 @@ class ServedLink {
     this.#resumeRefused();
   }
 
+  progress(id: number): void {
+    this.#watches.get(id)?.handle?.progress();
+  }
+
   poll(): Promise<readonly WatchItem[]> {
     this.#reply([]); // one at a time: an earlier one is no longer waited for
     this.#cancelTimer();
@@ -218,6 +222,7 @@ export class ServedWatches {
     }
     if (message.kind === 'watch-poll') return encodeWatchItems(await link.poll());
     if (message.kind === 'watch-cancel') link.cancel(message.id);
+    else if (message.kind === 'watch-progress') link.progress(message.id);
     else return this.#open(link, message);
     return {};
   }

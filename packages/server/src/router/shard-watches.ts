@@ -173,6 +173,10 @@ class ShardWatch implements WatchHandle {
     this.start();
   }
 
+  progress(): void {
+    this.#handle?.progress();
+  }
+
   cancel(): void {
     this.#ended = true;
     this.#cancelTimer();

@@ -30,6 +30,8 @@ export type WatchMessage =
       readonly request: WatchRequest;
     }
   | { readonly kind: 'watch-poll'; readonly link: string }
+  /** Asks for a mark of progress of one watch; it comes with a poll, in order. */
+  | { readonly kind: 'watch-progress'; readonly link: string; readonly id: number }
   | { readonly kind: 'watch-cancel'; readonly link: string; readonly id: number };
 
 /** What a watch tells its asker. A batch too large for one answer comes in parts; the last of them is `events`. */
@@ -48,9 +50,11 @@ export type WatchItem =
 const malformed = (what: string): { readonly ok: false; readonly error: KvError } =>
   err(new KvError('KV_MALFORMED', `forwarded watch: ${what}`));
 
+const WATCH_KINDS = ['watch-open', 'watch-poll', 'watch-progress', 'watch-cancel'];
+
 /** Whether a request of another member is one about watches. */
 export function isWatchMessage(kind: unknown): boolean {
-  return kind === 'watch-open' || kind === 'watch-poll' || kind === 'watch-cancel';
+  return WATCH_KINDS.some((known) => known === kind);
 }
 
 /** Checks a payload of another member. Errors: KV_MALFORMED. */
@@ -61,7 +65,7 @@ export function parseWatchMessage(from: Plain): Result<WatchMessage, KvError> {
   if (typeof link !== 'string' || link === '' || link.length > 64) return malformed('link');
   if (kind === 'watch-poll') return ok({ kind, link });
   if (!isCount(id)) return malformed('id');
-  if (kind === 'watch-cancel') return ok({ kind, link, id });
+  if (kind === 'watch-cancel' || kind === 'watch-progress') return ok({ kind, link, id });
   if (kind !== 'watch-open' || !isShardId(shard)) return malformed('shard');
   const request = parseWatchRequest(from['request']);
   if (!request.ok) return request;

@@ -1,0 +1,29 @@
+import { create, type MessageShape } from '@bufbuild/protobuf';
+import { ResponseHeaderSchema } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
+import type { Host } from '../host.ts';
+
+export type ResponseHeader = MessageShape<typeof ResponseHeaderSchema>;
+
+/** Makes the header of an answer. */
+export type HeaderMaker = (answer: {
+  /**
+   * Of the shard that answered. An answer merged from several has the largest of theirs, which orders nothing across shards; answers
+   * about the cluster have 0.
+   */
+  readonly revision: number;
+  /** Whose term it carries; absent = the meta shard's. */
+  readonly shard?: string | undefined;
+}) => ResponseHeader;
+
+/** Headers in the name of this member. Its id and the cluster's are unsigned 64-bit numbers that never change. */
+export function headersOf(host: Pick<Host, 'clusterId' | 'self' | 'termOf'>): HeaderMaker {
+  const clusterId = BigInt(`0x${host.clusterId}`);
+  const memberId: bigint = host.self;
+  return ({ revision, shard }) =>
+    create(ResponseHeaderSchema, {
+      clusterId,
+      memberId,
+      revision: BigInt(revision),
+      raftTerm: BigInt(host.termOf(shard ?? 'meta')),
+    });
+}
