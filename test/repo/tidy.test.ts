@@ -70,7 +70,12 @@ const BANNED_NAMES: readonly {
     write: 'txn (Kafka: producerTxn)',
     except: ['packages/log-kafka/'],
   },
-  { name: /\b[a-z]\w*[a-z]ID\b/, write: 'Id, as in memberId' },
+  {
+    name: /\b[a-z]\w*[a-z]ID\b/,
+    write: 'Id, as in memberId',
+    // Fields of etcd's messages are called so.
+    except: ['packages/server/src/etcd/'],
+  },
   {
     name: /\b(?:master|slave|whitelist|blacklist)\w*\b/i,
     write: 'leader, replica, allowed, denied',

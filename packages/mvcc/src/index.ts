@@ -8,6 +8,7 @@ export {
   initialMeta,
   STORE_FORMAT,
 } from './engine-meta.ts';
+export { digestHistory } from './history-hash.ts';
 export {
   attachedKey,
   attachmentKey,

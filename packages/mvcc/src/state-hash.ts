@@ -96,7 +96,7 @@ function* addOldHeads(sum: HashSum, compactRevision: number): Reading<void> {
 }
 
 /** Two 32-bit lanes of MurmurHash3's mixing over each row, added up. */
-class HashSum {
+export class HashSum {
   private low = 0;
   private high = 0;
 

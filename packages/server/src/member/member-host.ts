@@ -11,6 +11,7 @@ import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { Replica, ReplicaPort, SlotMover } from '@kvorum/replica';
 import { type ShardMap, shardEntryOf, wrongDisk } from '@kvorum/shard';
 import { type HandOvers, type MemberInfo, type MoveInfo, plainError } from '@kvorum/wire';
+import { isFull } from '../etcd/alarms.ts';
 import type { Host, ReadinessCheck } from '../host.ts';
 import { logPage } from '../http/log-page.ts';
 import type { Logger } from '../logger.ts';
@@ -416,7 +417,7 @@ export class MemberHost implements Host {
     if (request.kind === 'replica') {
       return this.#replicas.get(request.shard)?.answer(from, request.payload);
     }
-    if (request.kind === 'halts') return haltsAnswer(this.#replicas);
+    if (request.kind === 'halts') return { ...haltsAnswer(this.#replicas), full: isFull(this) };
     if (request.kind === 'meta') return answered(this.metaGroup.serve(request.step));
     if (request.kind === 'hold') return { holdMs: this.held.hold(request.shard) };
     if (request.kind === 'moves') return this.drivenMoves();

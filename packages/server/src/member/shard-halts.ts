@@ -86,7 +86,7 @@ export class ShardHalts {
 }
 
 /** This member's halted replicas, for another member. */
-export function haltsAnswer(replicas: ReplicaSet): unknown {
+export function haltsAnswer(replicas: ReplicaSet): object {
   return {
     halts: replicas.shards().flatMap((shard) => {
       const halt = replicas.haltOf(shard);

@@ -33,8 +33,8 @@ export interface ForwardedRequest {
 
 /**
  * A request between members: a client's command; a leadership transfer for the shard's leader to start; word that a leadership
- * is about to come by hand, to be kept for a while; the question which replicas stand still; a step of a slot move,
- * and how far the moves are that a member drives; a page of a shard's log; what concerns forwarded watches.
+ * is about to come by hand, to be kept for a while; the question which replicas stand still, and whether the quota is used up; a
+ * step of a slot move, and how far the moves are that a member drives; a page of a shard's log; what concerns forwarded watches.
  */
 export type PeerRequest =
   | { readonly kind: 'kv'; readonly forwarded: ForwardedRequest }

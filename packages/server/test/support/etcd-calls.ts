@@ -37,9 +37,14 @@ export async function refusal(work: Promise<unknown>): Promise<string> {
 
 /** The same member as if it knew no leader of any shard. */
 export function withoutLeaders(host: Host): Host {
+  return but(host, 'leaders', () => ({}));
+}
+
+/** The same member with one thing about it changed. */
+export function but<Name extends keyof Host>(host: Host, changed: Name, value: Host[Name]): Host {
   return new Proxy(host, {
     get: (of, name): unknown => {
-      if (name === 'leaders') return () => ({});
+      if (name === changed) return value;
       const found: unknown = Reflect.get(of, name, of);
       return typeof found === 'function' ? (found.bind(of) as unknown) : found;
     },
