@@ -1,18 +1,26 @@
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import { fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
+import type { Message } from '@bufbuild/protobuf';
 import type { Clock } from '@kvorum/ports';
+import type { Header, Http2Stream, StreamReceiver } from '../../http2/http2-stream.ts';
 import { type GrpcStatus, statusOf } from '../errors.ts';
 import { GRPC_STATUS, GrpcError } from '../grpc-error.ts';
-import type { Call, Method, Outgoing } from '../service.ts';
+import type { Call, Outgoing } from '../service.ts';
 import { encodeStatusMessage } from './headers.ts';
 import { MessageReader } from './message-reader.ts';
+import { metadataOf } from './request-head.ts';
 import { RequestQueue } from './request-queue.ts';
+import type { ServedMethod } from './served-method.ts';
 
-const PREFIX_BYTES = 5;
-/** Requests of one call that wait for its handler; then the caller is held up. */
-const QUEUED_REQUESTS_MAX = 16;
+/** Requests of one call that wait for its handler: small ones cost more than the bytes that flow control counts. */
+const QUEUED_REQUESTS_MAX = 8192;
 const OK: GrpcStatus = { code: GRPC_STATUS.OK, message: '' };
-const ANSWER_HEADERS = { ':status': 200, 'content-type': 'application/grpc' };
+const STATUS_200: Header = [':status', '200'];
+const CONTENT_TYPE: Header = ['content-type', 'application/grpc'];
+const STATUS_OK: Header = ['grpc-status', '0'];
+const ANSWER_HEADERS: readonly Header[] = [STATUS_200, CONTENT_TYPE];
+const OK_TRAILERS: readonly Header[] = [STATUS_OK];
+
+/** What answers have in common. */
+export const COMMON_HEADERS: readonly Header[] = [CONTENT_TYPE, STATUS_OK];
 
 /** What all calls of a server share. */
 export interface CallEnvironment {
@@ -20,63 +28,57 @@ export interface CallEnvironment {
   /** Of one message. */
   readonly receiveBytesMax: number;
   /** The status of what is no refusal but a bug. */
-  bug(error: unknown, method: Method): GrpcStatus;
-  ended(call: GrpcCall): void;
+  bug(error: unknown, method: ServedMethod): GrpcStatus;
+  received(bytes: number): void;
+  sent(bytes: number): void;
+  ended(call: GrpcCall, status: number): void;
 }
 
-export interface CallStart {
-  readonly method: Method;
-  readonly stream: ServerHttp2Stream;
-  readonly headers: IncomingHttpHeaders;
-  /** What its caller gives it. */
-  readonly timeoutMs: number | undefined;
+function statusHeaders({ code, message }: GrpcStatus): readonly Header[] {
+  if (message === '') return code === GRPC_STATUS.OK ? OK_TRAILERS : [['grpc-status', `${code}`]];
+  return [
+    ['grpc-status', `${code}`],
+    ['grpc-message', encodeStatusMessage(message)],
+  ];
 }
 
-function frameOf(method: Method, message: Message): Buffer {
-  const body = toBinary(method.descriptor.output, message);
-  const frame = Buffer.allocUnsafe(PREFIX_BYTES + body.length);
-  frame[0] = 0;
-  frame.writeUInt32BE(body.length, 1);
-  frame.set(body, PREFIX_BYTES);
-  return frame;
-}
-
-/** The headers of an answer without a message. */
-export function statusHeaders({ code, message }: GrpcStatus): Record<string, string | number> {
-  const text = message === '' ? {} : { 'grpc-message': encodeStatusMessage(message) };
-  return { 'grpc-status': code, ...text };
-}
-
-/** After an answer of headers alone: what may still come of the request is not read, and its sender is told so. */
-export function leaveRequest(stream: ServerHttp2Stream): void {
-  if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+/** Answers with a status and nothing else. */
+export function refuse(stream: Http2Stream, http: number, status: GrpcStatus): void {
+  const headers: Header[] = [[':status', `${http}`], CONTENT_TYPE, ...statusHeaders(status)];
+  stream.respond(headers, true);
 }
 
 /** One call: its requests to the handler, the handler's answers and its status to the caller. */
-export class GrpcCall implements Call, Outgoing<Message> {
-  readonly method: Method;
+export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
+  readonly method: ServedMethod;
   readonly deadlineMs: number | undefined;
+  readonly startedMs: number;
   readonly #environment: CallEnvironment;
-  readonly #stream: ServerHttp2Stream;
-  readonly #headers: IncomingHttpHeaders;
+  readonly #stream: Http2Stream;
   readonly #reader: MessageReader;
   #requests: RequestQueue<Message> | undefined;
   #handling = false;
-  #metadata: Map<string, string> | undefined;
+  #metadata: ReadonlyMap<string, string> | undefined;
   #abort: AbortController | undefined;
   #cancelDeadline: (() => void) | undefined;
+  #drained: (() => void)[] = [];
   /** Its status is sent, or nobody is there to read it. */
   #over = false;
 
-  constructor(environment: CallEnvironment, { method, stream, headers, timeoutMs }: CallStart) {
+  constructor(
+    environment: CallEnvironment,
+    method: ServedMethod,
+    stream: Http2Stream,
+    timeoutMs: number | undefined,
+  ) {
     this.#environment = environment;
     this.method = method;
     this.#stream = stream;
-    this.#headers = headers;
     this.#reader = new MessageReader(environment.receiveBytesMax);
+    const { clock } = environment;
+    this.startedMs = clock.nowMs();
     if (timeoutMs !== undefined) {
-      const { clock } = environment;
-      this.deadlineMs = clock.nowMs() + timeoutMs;
+      this.deadlineMs = this.startedMs + timeoutMs;
       this.#cancelDeadline = clock.setTimer(timeoutMs, () =>
         this.end({ code: GRPC_STATUS.DEADLINE_EXCEEDED, message: 'context deadline exceeded' }),
       );
@@ -84,13 +86,7 @@ export class GrpcCall implements Call, Outgoing<Message> {
   }
 
   get metadata(): ReadonlyMap<string, string> {
-    if (this.#metadata === undefined) {
-      this.#metadata = new Map();
-      for (const [name, value] of Object.entries(this.#headers)) {
-        if (value === undefined || name.startsWith(':')) continue;
-        this.#metadata.set(name, typeof value === 'string' ? value : value.join(','));
-      }
-    }
+    this.#metadata ??= metadataOf(this.#stream.headers ?? []);
     return this.#metadata;
   }
 
@@ -103,72 +99,46 @@ export class GrpcCall implements Call, Outgoing<Message> {
     return this.#abort.signal;
   }
 
+  /** True while the handler waits for a first request. */
+  get isWaiting(): boolean {
+    return !this.#handling;
+  }
+
   start(): void {
-    const stream = this.#stream;
-    stream.on('data', (chunk: Buffer) => this.#onData(chunk));
-    stream.on('end', () => this.#onHalfClose());
-    stream.on('close', () => this.#onClose());
-    if (this.method.kind === 'bidi_streaming') {
-      const requests = new RequestQueue<Message>(QUEUED_REQUESTS_MAX, () => stream.resume());
-      this.#requests = requests;
-      this.#handle(this.method.handle(requests, this, this));
-    }
+    const { kind, handle } = this.method;
+    if (kind !== 'bidi_streaming') return;
+    this.#requests = new RequestQueue<Message>(() => this.#stream.release());
+    this.#handle(handle(this.#requests, this, this));
   }
 
   send(message: Message): boolean {
     if (this.#over) return true;
-    this.#respond();
-    return this.#stream.write(frameOf(this.method, message));
+    if (!this.#stream.headersSent) this.#stream.respond(ANSWER_HEADERS, false);
+    const frame = this.method.encode(message);
+    this.#environment.sent(frame.length);
+    return this.#stream.write(frame);
   }
 
   drained(): Promise<void> {
-    const stream = this.#stream;
-    if (this.#over || !stream.writableNeedDrain) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = (): void => {
-        stream.off('drain', done);
-        this.signal.removeEventListener('abort', done);
-        resolve();
-      };
-      stream.on('drain', done);
-      this.signal.addEventListener('abort', done);
-    });
+    if (this.#over || this.#stream.queuedBytes === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#drained.push(resolve));
   }
 
   /** Ends the call with a status, unless it has one. */
   end(status: GrpcStatus): void {
     if (this.#over) return;
     const stream = this.#stream;
-    this.#leave();
-    if (stream.closed || stream.destroyed) return;
-    if (stream.headersSent) {
-      stream.once('wantTrailers', () => stream.sendTrailers(statusHeaders(status)));
-      stream.end();
-      stream.resume(); // a reset would overtake the trailers
-    } else {
-      stream.respond({ ...ANSWER_HEADERS, ...statusHeaders(status) }, { endStream: true });
-      leaveRequest(stream);
-    }
+    if (stream.headersSent) stream.end(statusHeaders(status));
+    else refuse(stream, 200, status);
+    this.#leave(status.code);
   }
 
-  /** What runs for the call is told to stop. */
-  #leave(): void {
-    this.#over = true;
-    this.#cancelDeadline?.();
-    this.#requests?.drop();
-    this.#environment.ended(this);
-    this.#abort?.abort();
-  }
-
-  #respond(): void {
-    if (!this.#stream.headersSent) this.#stream.respond(ANSWER_HEADERS, { waitForTrailers: true });
-  }
-
-  #onData(chunk: Buffer): void {
+  onData(chunk: Buffer): void {
     if (this.#over) return;
     try {
       this.#reader.push(chunk);
       for (let body = this.#reader.next(); body !== undefined; body = this.#reader.next()) {
+        this.#environment.received(body.length);
         this.#onMessage(body);
       }
     } catch (error) {
@@ -176,23 +146,44 @@ export class GrpcCall implements Call, Outgoing<Message> {
     }
   }
 
-  #decode(body: Uint8Array): Message {
-    try {
-      return fromBinary(this.method.descriptor.input, body);
-    } catch (error) {
-      const text = error instanceof Error ? error.message : String(error);
-      throw new GrpcError('INTERNAL', `grpc: error unmarshalling request: ${text}`);
-    }
+  onEnd(): void {
+    if (this.#over) return;
+    if (this.#reader.partialBytes > 0) this.#fail(new GrpcError('INTERNAL', 'unexpected EOF'));
+    else if (this.#requests !== undefined) this.#requests.end();
+    else if (!this.#handling) this.#fail(new GrpcError('INTERNAL', 'EOF'));
+  }
+
+  onClosed(): void {
+    if (!this.#over) this.#leave(GRPC_STATUS.CANCELLED);
+    this.onDrained();
+  }
+
+  onDrained(): void {
+    for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  /** What runs for the call is told to stop. */
+  #leave(code: number): void {
+    this.#over = true;
+    this.#cancelDeadline?.();
+    this.#requests?.drop();
+    this.#environment.ended(this, code);
+    this.#abort?.abort();
+    this.onDrained();
   }
 
   #onMessage(body: Uint8Array): void {
     const { method } = this;
     if (method.kind === 'bidi_streaming') {
-      if (this.#requests?.push(this.#decode(body)) === false) this.#stream.pause();
+      const waiting = this.#requests?.push(method.decode(body)) ?? 0;
+      if (waiting > 0) this.#stream.hold();
+      if (waiting > QUEUED_REQUESTS_MAX) {
+        throw new GrpcError('RESOURCE_EXHAUSTED', 'too many requests wait on this stream');
+      }
       return;
     }
     if (this.#handling) return;
-    const request = this.#decode(body);
+    const request = method.decode(body);
     if (method.kind === 'unary') this.#answer(method.handle(request, this));
     else this.#handle(method.handle(request, this, this));
   }
@@ -212,7 +203,7 @@ export class GrpcCall implements Call, Outgoing<Message> {
     this.#handling = true;
     result.then(
       () => {
-        if (!this.#over) this.#respond();
+        if (!this.#over && !this.#stream.headersSent) this.#stream.respond(ANSWER_HEADERS, false);
         this.end(OK);
       },
       (error: unknown) => this.#fail(error),
@@ -221,16 +212,5 @@ export class GrpcCall implements Call, Outgoing<Message> {
 
   #fail(error: unknown): void {
     if (!this.#over) this.end(statusOf(error) ?? this.#environment.bug(error, this.method));
-  }
-
-  #onHalfClose(): void {
-    if (this.#over) return;
-    if (this.#reader.partialBytes > 0) this.#fail(new GrpcError('INTERNAL', 'unexpected EOF'));
-    else if (this.#requests !== undefined) this.#requests.end();
-    else if (!this.#handling) this.#fail(new GrpcError('INTERNAL', 'EOF'));
-  }
-
-  #onClose(): void {
-    if (!this.#over) this.#leave();
   }
 }

@@ -1,56 +1,76 @@
-import {
-  createServer,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2';
-import type { Socket } from 'node:net';
-import { InvariantError, type KvError } from '@kvorum/base';
+import type { Duplex } from 'node:stream';
+import { InvariantError, KvError } from '@kvorum/base';
 import type { Host } from '../../host.ts';
+import { ERROR } from '../../http2/frames.ts';
+import { type ConnectionOptions, Http2Connection } from '../../http2/http2-connection.ts';
+import type { Http2Stream } from '../../http2/http2-stream.ts';
 import { type GrpcStatus, statusOf } from '../errors.ts';
 import { GRPC_STATUS } from '../grpc-error.ts';
-import type { Method, Service } from '../service.ts';
-import { type CallEnvironment, GrpcCall, leaveRequest, statusHeaders } from './grpc-call.ts';
-import { isGrpcContent, parseTimeout } from './headers.ts';
+import type { Service } from '../service.ts';
+import { type CallEnvironment, COMMON_HEADERS, GrpcCall, refuse } from './grpc-call.ts';
+import { parseTimeout } from './headers.ts';
+import { readHead } from './request-head.ts';
+import { problemOf, unknownMethod } from './request-problem.ts';
+import { type ServedMethod, servedMethods } from './served-method.ts';
 
 /** A message may be so much longer than a request may be: it has more in it. As etcd. */
 const OVERHEAD_BYTES = 512 * 1024;
-const NOT_KNOWN = 'unknown method';
+/** As of HTTP/1 on this port. */
+const HEADER_LIST_BYTES_MAX = 16_384;
+/** Within which a request of one message has to arrive. As of HTTP/1 on this port. */
+const REQUEST_TIMEOUT_MS = 30_000;
+const CHECK_MS = 2000;
 
 export type GrpcHost = Pick<Host, 'clock' | 'limits' | 'logger'>;
 
 /** Serves gRPC on connections that others have accepted. */
 export class GrpcServer {
   readonly #host: GrpcHost;
-  readonly #methods = new Map<string, Method>();
-  readonly #serviceNames: ReadonlySet<string>;
-  readonly #server = createServer({ settings: { enablePush: false } });
-  readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #methods: ReadonlyMap<string, ServedMethod>;
+  readonly #services: ReadonlySet<string>;
+  readonly #connections = new Set<Http2Connection>();
   readonly #calls = new Set<GrpcCall>();
   readonly #environment: CallEnvironment;
+  readonly #options: ConnectionOptions;
+  readonly #checks: NodeJS.Timeout;
+  #stopped = false;
 
   constructor(host: GrpcHost, services: readonly Service[]) {
     this.#host = host;
-    this.#serviceNames = new Set(services.map(({ name }) => name));
-    for (const { name, methods } of services) {
-      for (const method of methods) this.#methods.set(`/${name}/${method.descriptor.name}`, method);
-    }
+    this.#services = new Set(services.map(({ name }) => name));
+    this.#methods = servedMethods(services);
+    const { clock, limits } = host;
     this.#environment = {
-      clock: host.clock,
-      receiveBytesMax: host.limits.requestBytesMax + OVERHEAD_BYTES,
+      clock,
+      receiveBytesMax: limits.requestBytesMax + OVERHEAD_BYTES,
       bug: (error, method) => this.#bug(error, method),
+      received: () => undefined,
+      sent: () => undefined,
       ended: (call) => this.#calls.delete(call),
     };
-    this.#server.on('session', (session) => this.#onSession(session));
-    this.#server.on('stream', (stream, headers) => this.#onStream(stream, headers));
-    this.#server.on('sessionError', (error) =>
-      host.logger.debug({ err: error.message }, 'HTTP/2 connection failed'),
-    );
+    this.#options = {
+      clock,
+      streamsMax: limits.connectionInflightMax,
+      headerListBytesMax: HEADER_LIST_BYTES_MAX,
+      commonHeaders: COMMON_HEADERS,
+      sendBufferBytesMax: limits.connectionSendBufferBytesMax,
+      unreadBytesMax: limits.connectionUnreadBytesMax,
+      unreadMsMax: limits.connectionUnreadMsMax,
+      onStream: (stream, connection) => this.#onStream(stream, connection),
+      onClose: (connection, reason) => {
+        this.#connections.delete(connection);
+        host.logger.debug({ reason }, 'HTTP/2 connection closed');
+      },
+    };
+    this.#checks = setInterval(() => this.check(), CHECK_MS);
+    this.#checks.unref();
   }
 
   /** Takes a connection that begins with HTTP/2's preface, of which nothing has been read. */
-  accept(socket: Socket): void {
-    this.#server.emit('connection', socket);
+  accept(socket: Duplex): void {
+    const connection = new Http2Connection(socket, this.#options);
+    this.#connections.add(connection);
+    if (this.#stopped) connection.goAway();
   }
 
   /** True when no unary call waits for its answer; the others have no end of their own. */
@@ -61,83 +81,69 @@ export class GrpcServer {
 
   /** Takes no new calls, ends those that stream, and lets the others finish. */
   stop(error: KvError): void {
-    for (const session of this.#sessions) session.close();
-    const status = statusOf(error) ?? { code: GRPC_STATUS.UNAVAILABLE, message: error.message };
+    this.#stopped = true;
+    for (const connection of this.#connections) connection.goAway();
+    const status = this.#statusOf(error);
     for (const call of this.#calls) if (call.method.kind !== 'unary') call.end(status);
   }
 
   /** Cuts every connection. */
   terminate(): void {
-    for (const session of this.#sessions) session.destroy();
+    clearInterval(this.#checks);
+    for (const connection of this.#connections) connection.terminate();
   }
 
-  #onSession(session: ServerHttp2Session): void {
-    this.#sessions.add(session);
-    session.on('close', () => this.#sessions.delete(session));
+  /** Looks for peers that are slow, silent or gone; called every now and then. */
+  check(): void {
+    for (const connection of this.#connections) connection.check();
+    const lateMs = this.#host.clock.nowMs() - REQUEST_TIMEOUT_MS;
+    for (const call of this.#calls) {
+      if (call.startedMs > lateMs) break; // they stand in the order they came
+      if (!call.isWaiting) continue;
+      const message = `the request did not arrive within ${REQUEST_TIMEOUT_MS} ms`;
+      call.end({ code: GRPC_STATUS.DEADLINE_EXCEEDED, message });
+    }
   }
 
-  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-    stream.on('error', (error) =>
-      this.#host.logger.debug({ err: error.message }, 'HTTP/2 stream failed'),
-    );
-    const path = headers[':path'] ?? '';
-    if (headers[':method'] !== 'POST') {
-      const text = `Received a HEADERS frame with :method "${headers[':method']}" which should be POST`;
-      this.#refuse(stream, 405, { code: GRPC_STATUS.INTERNAL, message: text });
+  #onStream(stream: Http2Stream, connection: Http2Connection): void {
+    if (stream.headers === undefined) {
+      const message = `metadata larger than max (${HEADER_LIST_BYTES_MAX} bytes)`;
+      refuse(stream, 200, { code: GRPC_STATUS.RESOURCE_EXHAUSTED, message });
       return;
     }
-    const type = headers['content-type'];
-    if (!isGrpcContent(type)) {
-      const text = `invalid gRPC request content-type "${type ?? ''}"`;
-      this.#refuse(stream, 415, { code: GRPC_STATUS.INVALID_ARGUMENT, message: text });
+    const head = readHead(stream.headers);
+    if (head === undefined) {
+      stream.reset(ERROR.protocol);
       return;
     }
-    const method = this.#methods.get(path);
+    const problem = problemOf(head);
+    if (problem !== undefined) {
+      refuse(stream, problem.http, problem.status);
+      return;
+    }
+    const method = this.#methods.get(head.path);
     if (method === undefined) {
-      this.#refuse(stream, 200, this.#unknown(path));
+      refuse(stream, 200, unknownMethod(head.path, this.#services));
       return;
     }
-    const timeout = headers['grpc-timeout'];
-    const timeoutMs = timeout === undefined ? undefined : parseTimeout(String(timeout));
-    if (timeout !== undefined && timeoutMs === undefined) {
-      const text = `malformed grpc-timeout: "${String(timeout)}"`;
-      this.#refuse(stream, 400, { code: GRPC_STATUS.INTERNAL, message: text });
+    if (connection.queuedBytes > this.#host.limits.connectionSendBufferBytesMax) {
+      refuse(stream, 200, this.#statusOf(new KvError('KV_TOO_MANY_REQUESTS')));
       return;
     }
-    const encoding = headers['grpc-encoding'];
-    if (encoding !== undefined && encoding !== 'identity') {
-      const text = `grpc: Decompressor is not installed for grpc-encoding "${String(encoding)}"`;
-      this.#refuse(stream, 200, { code: GRPC_STATUS.UNIMPLEMENTED, message: text });
-      return;
-    }
-    const call = new GrpcCall(this.#environment, { method, stream, headers, timeoutMs });
+    const timeoutMs = head.timeout === undefined ? undefined : parseTimeout(head.timeout);
+    const call = new GrpcCall(this.#environment, method, stream, timeoutMs);
+    stream.receiver = call;
     this.#calls.add(call);
     call.start();
   }
 
-  #refuse(stream: ServerHttp2Stream, http: number, status: GrpcStatus): void {
-    const headers = { ':status': http, 'content-type': 'application/grpc' };
-    stream.respond({ ...headers, ...statusHeaders(status) }, { endStream: true });
-    leaveRequest(stream);
-  }
-
-  #unknown(path: string): GrpcStatus {
-    const at = path.lastIndexOf('/');
-    const service = path.slice(1, Math.max(at, 1));
-    const method = path.slice(at + 1);
-    const code = GRPC_STATUS.UNIMPLEMENTED;
-    if (path[0] !== '/' || at < 1) {
-      return { code, message: `malformed method name: ${JSON.stringify(path)}` };
-    }
-    return this.#serviceNames.has(service)
-      ? { code, message: `${NOT_KNOWN} ${method} for service ${service}` }
-      : { code, message: `unknown service ${service}` };
+  #statusOf(error: KvError): GrpcStatus {
+    return statusOf(error) ?? { code: GRPC_STATUS.UNAVAILABLE, message: error.message };
   }
 
   /** A bug stops the process: halting beats going on with a broken invariant. */
-  #bug(error: unknown, method: Method): GrpcStatus {
-    const name = `${method.descriptor.parent.typeName}/${method.descriptor.name}`;
-    this.#host.logger.error({ err: error, method: name }, 'request failed on a bug');
+  #bug(error: unknown, { service, name }: ServedMethod): GrpcStatus {
+    this.#host.logger.error({ err: error, method: `${service}/${name}` }, 'call failed on a bug');
     if (error instanceof InvariantError) {
       setImmediate(() => {
         throw error;

@@ -1,27 +1,25 @@
 /** Requests of a streaming call between the transport and its handler, in order. */
 export class RequestQueue<Request> implements AsyncIterable<Request>, AsyncIterator<Request> {
-  readonly #max: number;
   readonly #room: () => void;
   readonly #waiting: Request[] = [];
   #ended = false;
   #wanted: ((next: IteratorResult<Request>) => void) | undefined;
 
-  /** @param room - called when a full queue has been emptied. */
-  constructor(max: number, room: () => void) {
-    this.#max = max;
+  /** @param room - called when the queue has been emptied. */
+  constructor(room: () => void) {
     this.#room = room;
   }
 
-  /** False: the queue is full; nothing more may come until `room`. */
-  push(request: Request): boolean {
+  /** Returns how many wait. */
+  push(request: Request): number {
     const wanted = this.#wanted;
     if (wanted !== undefined) {
       this.#wanted = undefined;
       wanted({ done: false, value: request });
-      return true;
+      return 0;
     }
     if (!this.#ended) this.#waiting.push(request);
-    return this.#waiting.length < this.#max;
+    return this.#waiting.length;
   }
 
   /** No more come; what waits is still handed out. */
