@@ -39,6 +39,8 @@ export const ERROR_TABLE = {
   KV_COMPACTED: { grpc: 'OUT_OF_RANGE', http: 400, retry: 'never', outcome: 'not-applied', message: 'etcdserver: mvcc: required revision has been compacted' },
   KV_FUTURE_REVISION: { grpc: 'OUT_OF_RANGE', http: 400, retry: 'never', outcome: 'not-applied', message: 'etcdserver: mvcc: required revision is a future revision' },
   KV_LEASE_NOT_FOUND: { grpc: 'NOT_FOUND', http: 404, retry: 'never', outcome: 'not-applied', message: 'etcdserver: requested lease not found' },
+  KV_LEASE_EXISTS: { grpc: 'FAILED_PRECONDITION', http: 409, retry: 'never', outcome: 'not-applied', message: 'etcdserver: lease already exists' },
+  KV_LEASE_TTL_TOO_LARGE: { grpc: 'OUT_OF_RANGE', http: 400, retry: 'never', outcome: 'not-applied', message: 'etcdserver: too large lease TTL' },
   KV_NOT_FOUND: { grpc: 'NOT_FOUND', http: 404, retry: 'never', outcome: 'not-applied', message: 'kv: no such resource' },
   KV_NO_SPACE: { grpc: 'RESOURCE_EXHAUSTED', http: 429, retry: 'operator', outcome: 'not-applied', message: 'etcdserver: mvcc: database space exceeded' },
   KV_TOO_MANY_REQUESTS: { grpc: 'RESOURCE_EXHAUSTED', http: 429, retry: 'backoff', outcome: 'not-applied', message: 'etcdserver: too many requests' },

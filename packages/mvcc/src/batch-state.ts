@@ -1,7 +1,18 @@
-import { type LeaseId, NO_LEASE } from '@kvorum/base';
+import { type KvError, type LeaseId, NO_LEASE, type Result } from '@kvorum/base';
 import { byteText } from './binary.ts';
 import { KeyOrder } from './key-order.ts';
-import { attachmentKey, leaseKey } from './lease-codec.ts';
+import {
+  attachmentKey,
+  decodeLease,
+  decodeLeaseMark,
+  encodeLease,
+  encodeLeaseMark,
+  LEASE_MARK_KEY,
+  type LeaseMark,
+  type LeaseRow,
+  leaseKey,
+  NO_LEASE_MARK,
+} from './lease-codec.ts';
 import { getMany, type Reading } from './reading.ts';
 import {
   decodeHead,
@@ -65,7 +76,9 @@ export class BatchState implements Snapshot {
   compactedTo: number;
   private readonly base: Pick<Snapshot, 'compactRevision' | 'hides'>;
   private readonly slots = new Map<string, Slot>();
-  private readonly leases = new Map<LeaseId, boolean>();
+  private readonly leases = new Map<LeaseId, LeaseRow | undefined>();
+  private leaseMarkRow: LeaseMark = NO_LEASE_MARK;
+  private wantsLeaseMark = false;
   /** Slots written by this batch; those of commands that failed stay, without a row. */
   private readonly written = new KeyOrder<Slot>();
   private undo: Undo[] = [];
@@ -120,11 +133,38 @@ export class BatchState implements Snapshot {
   }
 
   wantLease(id: LeaseId): void {
-    this.leases.set(id, false);
+    this.leases.set(id, undefined);
   }
 
+  /** A key may be put on it. */
   hasLease(id: LeaseId): boolean {
-    return this.leases.get(id) === true;
+    const row = this.leases.get(id);
+    return row !== undefined && row.isEnding !== true;
+  }
+
+  /** Of a lease that was asked for before. */
+  lease(id: LeaseId): LeaseRow | undefined {
+    return this.leases.get(id);
+  }
+
+  /** Writes the row of a lease; undefined = it is gone. */
+  setLease(id: LeaseId, row: LeaseRow | undefined): void {
+    this.leases.set(id, row);
+    const value = row === undefined ? undefined : encodeLease(row);
+    this.leaseChanges.push({ storeKey: leaseKey(id), value });
+  }
+
+  wantLeaseMark(): void {
+    this.wantsLeaseMark = true;
+  }
+
+  get leaseMark(): LeaseMark {
+    return this.leaseMarkRow;
+  }
+
+  setLeaseMark(mark: LeaseMark): void {
+    this.leaseMarkRow = mark;
+    this.leaseChanges.push({ storeKey: LEASE_MARK_KEY, value: encodeLeaseMark(mark) });
   }
 
   /** Reads everything that was asked for with two get-many calls: heads and leases, then rows. */
@@ -133,6 +173,7 @@ export class BatchState implements Snapshot {
     const leases = [...this.leases.keys()];
     const keys = unknown.map((slot) => headKey(slot.key));
     for (const id of leases) keys.push(leaseKey(id));
+    if (this.wantsLeaseMark) keys.push(LEASE_MARK_KEY);
     const answers = yield* getMany(keys);
     for (const [i, slot] of unknown.entries()) {
       const value = answers[i];
@@ -140,10 +181,26 @@ export class BatchState implements Snapshot {
       slot.known = true;
     }
     for (const [i, id] of leases.entries()) {
-      this.leases.set(id, answers[unknown.length + i] !== undefined);
+      const value = answers[unknown.length + i];
+      this.leases.set(id, value === undefined ? undefined : sound(decodeLease(value)));
     }
+    const mark = this.wantsLeaseMark ? answers.at(-1) : undefined;
+    if (mark !== undefined) this.leaseMarkRow = sound(decodeLeaseMark(mark));
     yield* this.pinHeads(unknown);
     yield* this.fetchRows();
+  }
+
+  /** The slots of keys that no request has named. */
+  *slotsOf(keys: readonly Uint8Array[]): Reading<readonly Slot[]> {
+    const slots = keys.map((key) => this.slot(key));
+    const unknown = slots.filter((slot) => !slot.known);
+    const values = yield* getMany(unknown.map(({ key }) => headKey(key)));
+    for (const [i, slot] of unknown.entries()) {
+      const value = values[i];
+      slot.head = value === undefined ? undefined : decodeHead(value);
+      slot.known = true;
+    }
+    return slots;
   }
 
   /** The newest row of a slot, when it was prefetched or written by this batch. */
@@ -251,4 +308,10 @@ export class BatchState implements Snapshot {
     );
     for (const [i, slot] of wanting.entries()) slot.row = rows[i];
   }
+}
+
+/** Throws KV_CORRUPT: a row of the own store is damaged. */
+function sound<T>(row: Result<T, KvError>): T {
+  if (!row.ok) throw row.error;
+  return row.value;
 }

@@ -39,6 +39,11 @@ const RECORD_FRAME_BYTES = 4096;
 /** Bytes of a change beside its row: the length before it, and a lease's attachment rows. */
 const CHANGE_OVERHEAD_BYTES = 64;
 
+/** Of a record, what keys may take that are deleted together whatever else the record holds. */
+const TOGETHER_SHARE = 0.5;
+/** The row of a lease with its store key and what frames them; no smaller than any. */
+const LEASE_ROW_BYTES = 64;
+
 /** Raised inside a command whose effects do not fit into the record, or whose answer exceeds its bound; the command is undone. */
 class Overflow {
   readonly what: 'effects' | 'answer';
@@ -58,7 +63,7 @@ interface Cursor {
 /** Executes the commands of one batch, one after the other, against its working state. */
 export class Executor {
   private readonly state: BatchState;
-  private readonly recordBytesMax: number;
+  readonly recordBytesMax: number;
   private readonly answerBytesMax: number;
   /** What the answer of the command that runs may still hold, in bytes of keys and values. */
   private answerRoom = 0;
@@ -67,6 +72,8 @@ export class Executor {
   ownSessionBytes = 0;
   /** Bytes that the names of the clients take, set by the caller. */
   originBytes = 0;
+  /** Bytes that the rows of leases take. */
+  private leaseBytes = 0;
 
   constructor(state: BatchState, limits: Limits) {
     this.state = state;
@@ -76,13 +83,45 @@ export class Executor {
 
   /** Bytes still free in the record. */
   get room(): number {
-    const beside = this.sessionBytes + this.ownSessionBytes + this.originBytes;
+    const beside =
+      this.sessionBytes + this.ownSessionBytes + this.originBytes + this.leaseBytes;
     return this.recordBytesMax - this.state.builder.length - beside;
   }
 
   /** Nothing of this batch takes room in the record yet. */
   get isFresh(): boolean {
-    return this.state.builder.changeCount === 0 && this.sessionBytes === 0;
+    return (
+      this.state.builder.changeCount === 0 && this.sessionBytes === 0 && this.leaseBytes === 0
+    );
+  }
+
+  /** Takes the room of the row of a lease; false = there is none. */
+  claimLeaseRow(): boolean {
+    if (this.room < LEASE_ROW_BYTES) return false;
+    this.leaseBytes += LEASE_ROW_BYTES;
+    return true;
+  }
+
+  /**
+   * Deletes keys under one revision. Where they do not fit into what is left of the record nothing is done; as many as fit when they are
+   * so many that no later record may have the room either.
+   */
+  *deleteTogether(keys: readonly Uint8Array[]): Reading<'all' | 'some' | 'none'> {
+    const { state } = this;
+    const slots = yield* state.slotsOf(keys);
+    const bytes = keys.reduce((sum, key) => sum + tombstoneBytes(key), 0);
+    const isTooMuch = bytes > this.recordBytesMax * TOGETHER_SHARE;
+    const mark = state.mark();
+    const before = state.revision;
+    const cursor = { main: before + 1, sub: 0 };
+    for (const slot of slots) {
+      if (this.writeTombstone(slot, cursor) === undefined) continue;
+      if (isTooMuch && cursor.sub > 0) return 'some';
+      state.rollback(mark);
+      state.revision = before;
+      return 'none';
+    }
+    return 'all';
   }
 
   /** What a command hears whose effects, or whose session's row, find no room any more. */
@@ -300,7 +339,7 @@ export class Executor {
   }
 
   private claim(key: Uint8Array, value: Uint8Array): Overflow | undefined {
-    const bytes = rowBytesLength(key, value) + CHANGE_OVERHEAD_BYTES + key.length;
+    const bytes = changeBytes(key, value);
     return bytes > this.room ? new Overflow('effects', bytes) : undefined;
   }
 
@@ -322,6 +361,15 @@ export class Executor {
     }
     return this.recordFull();
   }
+}
+
+function changeBytes(key: Uint8Array, value: Uint8Array): number {
+  return rowBytesLength(key, value) + CHANGE_OVERHEAD_BYTES + key.length;
+}
+
+/** What the deletion of a key takes of a record. */
+export function tombstoneBytes(key: Uint8Array): number {
+  return changeBytes(key, EMPTY_BYTES);
 }
 
 function failed(error: KvError): CommandResult {

@@ -1,10 +1,11 @@
 import type { KvError, KvResponse, Origin, SessionTag, WriteRequest } from '@kvorum/base';
+import type { LeaseCommand } from './lease-command.ts';
 import type { SlotCommand } from './slot-command.ts';
 
 /** A write as it waits in the leader's queue; already validated (see validate.ts). */
 export interface Proposal {
   /** A step of a slot move stands alone in its batch. */
-  readonly request: WriteRequest | SlotCommand;
+  readonly request: WriteRequest | SlotCommand | LeaseCommand;
   readonly session?: SessionTag | undefined;
   /** Who asks for it; goes into the record for audit. */
   readonly origin?: Origin | undefined;

@@ -3,17 +3,16 @@ import {
   err,
   type KeyValue,
   KvError,
+  type LeaseId,
   type Limits,
   ok,
   type RangeRequest,
   type RangeResponse,
   type Result,
   type Revision,
-  type SessionTag,
   type TxnRequest,
   type TxnResponse,
   type WatchEvent,
-  type WriteRequest,
 } from '@kvorum/base';
 import { Executor } from './batch.ts';
 import { BatchState } from './batch-state.ts';
@@ -21,6 +20,8 @@ import { byteText } from './binary.ts';
 import type { CommandResult, Proposal } from './command.ts';
 import { type CompactionChunk, type CompactionCursor, compactionChunk } from './compaction.ts';
 import type { EngineMeta } from './engine-meta.ts';
+import type { LeaseRow } from './lease-codec.ts';
+import { executeLeases, leaseKeys, loadLeases, prefetchLeases } from './lease-execution.ts';
 import { OriginRecorder } from './origins.ts';
 import { readRange } from './range.ts';
 import { getMany, keyAfter, type Reading, scanChunk } from './reading.ts';
@@ -33,6 +34,7 @@ import {
   rowKeyValue,
   STATE_PREFIXES,
 } from './row-codec.ts';
+import { runCommand } from './run-command.ts';
 import { type SessionBatch, SessionTable } from './session-table.ts';
 import type { SlotCommand } from './slot-command.ts';
 import type { SlotExport } from './slot-execution.ts';
@@ -181,6 +183,16 @@ export class Engine {
     this.sessions.endLoad();
   }
 
+  /** The leases that the shard knows. Throws KV_CORRUPT when a row is damaged. */
+  *leases(): Reading<readonly LeaseRow[]> {
+    return yield* loadLeases();
+  }
+
+  /** The keys of a lease that the shard has, ascending; undefined when they exceed what an answer may hold. */
+  *keysOfLease(id: LeaseId): Reading<readonly Uint8Array[] | undefined> {
+    return yield* leaseKeys(id, this.slots.table, this.limits.rangeBytesMax);
+  }
+
   /**
    * Executes validated commands in order on the applied state. A failing command leaves no trace in it.
    *
@@ -205,14 +217,15 @@ export class Engine {
     const results: CommandResult[] = [];
     for (const { request, session, origin, mapVersion } of batch) {
       assert(request.op !== 'slots', 'a step of a slot move stands alone in its batch');
-      const run: Run = { request, refusal: this.slots.refusal(request, mapVersion) };
       const before = { revision: state.revision, compactedTo: state.compactedTo };
       executor.originBytes = origins?.begin(origin) ?? 0;
-      const running =
-        session === undefined || sessions === undefined
-          ? runOnce(executor, run)
-          : executeTagged(executor, sessions, run, session);
-      results.push(yield* running);
+      if (request.op === 'lease') {
+        const leases = { state, executor, slots: this.slots.table, leaderTimeMs };
+        results.push(yield* executeLeases(leases, request));
+      } else {
+        const refusal = this.slots.refusal(request, mapVersion);
+        results.push(yield* runCommand(executor, { request, refusal, sessions, session }));
+      }
       origins?.end(before, state);
     }
     assert(this.currentRevision === base.revision, 'a batch must not overlap an apply');
@@ -269,7 +282,7 @@ export class Engine {
     if (effects instanceof KvError) {
       return { payload: undefined, results: [{ ok: false, error: effects }], changed };
     }
-    const { rows, deletes, revisionCount } = effects;
+    const { rows, deletes, leases, revisionCount } = effects;
     const after = (revision + revisionCount) as Revision;
     const response = { op: 'txn', revision: after, succeeded: true, responses: [] } as const;
     const results = [{ ok: true, response } as const];
@@ -281,6 +294,7 @@ export class Engine {
       leaderTimeMs,
       baseRevision: revision,
       revisionCount,
+      leases,
       slots: { ownership: encodeOwnership(ownership), rows, deletes },
     });
     return { payload, results, changed: { ...changed, revision: after, revisionCount } };
@@ -386,7 +400,8 @@ export class Engine {
       changeCount: builder.changeCount,
       compactRevision: compactedTo,
     };
-    if (revisionCount === 0 && !compacted && sessionChanges.length === 0) {
+    const isUnchanged = revisionCount === 0 && leaseChanges.length === 0;
+    if (isUnchanged && !compacted && sessionChanges.length === 0) {
       return { payload: undefined, results, changed };
     }
     const frame = { leaderTimeMs, baseRevision, revisionCount, leases: leaseChanges };
@@ -439,48 +454,10 @@ export class Engine {
   }
 }
 
-/** A command, and why the shard must not run it. */
-interface Run {
-  readonly request: WriteRequest;
-  readonly refusal: KvError | undefined;
-}
-
-function* runOnce(executor: Executor, { request, refusal }: Run): Reading<CommandResult> {
-  if (refusal !== undefined) return { ok: false, error: refusal };
-  return request.op === 'put' ? executor.put(request) : yield* executor.run(request);
-}
-
-/**
- * What the session says comes first: a write that was decided here before its slot left is answered here, as it was decided. And
- * a refusal that answers a repeated attempt is a decision too: an earlier attempt of it, still on its way, must not find the slot
- * back again.
- */
-function* executeTagged(
-  executor: Executor,
-  sessions: SessionBatch,
-  run: Run,
-  tag: SessionTag,
-): Reading<CommandResult> {
-  const admission = sessions.admit(tag);
-  if (admission.kind === 'answer') return admission.result;
-  executor.sessionBytes = sessions.bytesMax;
-  executor.ownSessionBytes = sessions.costOf(tag);
-  if (executor.room < 0 && !executor.isFresh) return executor.recordFull();
-  const isPut = run.refusal === undefined && run.request.op === 'put';
-  const result = isPut ? executor.put(run.request) : yield* runOnce(executor, run);
-  // Not decided but turned away: the client may send it again under the same seq, or elsewhere.
-  const turnedAway =
-    (!result.ok && result.error.code === 'KV_TOO_MANY_REQUESTS') ||
-    (run.refusal !== undefined && !tag.retry);
-  if (!turnedAway) sessions.record(tag, result, executor.room);
-  executor.sessionBytes = sessions.bytesMax;
-  executor.ownSessionBytes = 0;
-  return result;
-}
-
 function prefetchBatch(state: BatchState, batch: readonly Proposal[]): void {
   for (const { request } of batch) {
-    if (request.op !== 'compact' && request.op !== 'slots') prefetchOp(state, request);
+    if (request.op === 'lease') prefetchLeases(state, request);
+    else if (request.op !== 'compact' && request.op !== 'slots') prefetchOp(state, request);
   }
 }
 

@@ -12,11 +12,26 @@ export { digestHistory } from './history-hash.ts';
 export {
   attachedKey,
   attachmentKey,
+  attachmentsOf,
   decodeLease,
+  decodeLeaseMark,
   encodeLease,
+  encodeLeaseMark,
+  isLeaseRowKey,
+  LEASE_MARK_KEY,
+  type LeaseMark,
   type LeaseRow,
   leaseKey,
+  leaseOfKey,
 } from './lease-codec.ts';
+export {
+  type AdmittedLease,
+  type LeaseCommand,
+  type LeasePermit,
+  leaseCommandBytes,
+  type RevokeStage,
+} from './lease-command.ts';
+export { type ExpiringLease, LeaseQueue } from './lease-queue.ts';
 export { decodeOrigins, type Origins } from './origins.ts';
 export {
   keyAfter,

@@ -224,6 +224,10 @@ export function rowMain(row: Uint8Array): number {
 export function rowSub(row: Uint8Array): number {
   return readU32(row, 11);
 }
+/** Of a tombstone: none. */
+export function rowLease(row: Uint8Array): LeaseId {
+  return readI64(row, 31) as LeaseId;
+}
 export function rowIsTombstone(row: Uint8Array): boolean {
   return row[1] === FLAG_TOMBSTONE;
 }
@@ -261,7 +265,7 @@ export function rowKeyValue(row: Uint8Array, keysOnly = false): KeyValue {
     createRevision: readU64(row, 15) as Revision,
     modRevision: rowMain(row) as Revision,
     version: readU64(row, 23),
-    lease: readI64(row, 31) as LeaseId,
+    lease: rowLease(row),
   };
 }
 

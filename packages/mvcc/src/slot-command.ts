@@ -41,6 +41,8 @@ export type ImportRows = OfMove & {
   /** Compact revision of the source when they were read. */
   readonly floor: number;
   readonly rows: readonly Uint8Array[];
+  /** Highest term of the leases' home that the source has heard of; absent: of a member of the version before. */
+  readonly leaseTerm?: number;
   /** They are the last ones: the source is frozen in this attempt, and `sealed` is its last revision that can have changed the slots. */
   readonly seal?: { readonly attempt: number; readonly sealed: number };
 };

@@ -1,5 +1,13 @@
-import { assert, copyBytes, KvError } from '@kvorum/base';
+import { assert, copyBytes, EMPTY_BYTES, KvError, type LeaseId, NO_LEASE } from '@kvorum/base';
 import { byteText, writeU32, writeU64 } from './binary.ts';
+import {
+  attachmentKey,
+  decodeLeaseMark,
+  encodeLeaseMark,
+  LEASE_MARK_KEY,
+  type LeaseMark,
+  NO_LEASE_MARK,
+} from './lease-codec.ts';
 import { getMany, type Reading, scanChunk } from './reading.ts';
 import {
   decodeHead,
@@ -11,7 +19,9 @@ import {
   revisionKeyMain,
   revisionKeySub,
   rowKey,
+  rowLease,
   rowMain,
+  rowPrevMain,
   rowStoreKey,
   rowSub,
 } from './row-codec.ts';
@@ -31,11 +41,14 @@ import {
 } from './slot-ownership.ts';
 import { rowsAt } from './visible.ts';
 import { wholeRevisions } from './whole-revisions.ts';
+import type { StateChange } from './write-set.ts';
 
 /** Sub-revisions that one import has for itself in each revision: more than a record has changes. */
 const BAND_WIDTH = 2 ** 18;
 const BANDS_MAX = 2 ** 14;
 const REVISIONS_RAISED_MAX = 2 ** 32 - 1;
+/** A change of an attachment beside its key. */
+const ATTACHMENT_BYTES = 24;
 /** Scans that one piece is gathered from: a copy has to be faster than the writers of a source, in a log that takes its time. */
 const PIECE_SCANS = 4;
 
@@ -46,6 +59,8 @@ export interface SlotEffects {
   /** Revision rows as they are to lie in this shard's store, oldest first. */
   readonly rows: readonly Uint8Array[];
   readonly deletes: readonly Uint8Array[];
+  /** Attachments that come or go with the rows, and what the shard hears of the leases' home. */
+  readonly leases: readonly StateChange[];
   /** By how much the revision rises. */
   readonly revisionCount: number;
 }
@@ -57,6 +72,8 @@ export interface SlotExport {
   readonly next: number;
   /** Of the source, after its rows were read. */
   readonly revision: number;
+  /** Highest term of the leases' home that the source has heard of. */
+  readonly leaseTerm: number;
   readonly compactRevision: number;
 }
 
@@ -66,7 +83,7 @@ export function* executeSlots(
   command: SlotCommand,
   space: SlotSpace,
 ): Reading<SlotEffects | KvError> {
-  const none = { rows: [], deletes: [], revisionCount: 0 };
+  const none = { rows: [], deletes: [], leases: [], revisionCount: 0 };
   if (command.action === 'drop') return yield* dropPiece(view, command.move, space);
   const ownership = nextOwnership(view, command);
   if (ownership instanceof KvError) return ownership;
@@ -77,8 +94,29 @@ export function* executeSlots(
   }
   const found = view.ownership?.imports.find((one) => one.move === command.move);
   assert(found !== undefined, 'rows were taken for an import that is known');
-  const rows = yield* importedRows(found, command, space);
-  return rows instanceof KvError ? rows : { ownership, ...none, rows, revisionCount: raise };
+  const imported = yield* importedRows(found, command, space);
+  if (imported instanceof KvError) return imported;
+  const term = command.leaseTerm ?? 0;
+  const mark = yield* storedLeaseMark();
+  const raised =
+    term > mark.term
+      ? [{ storeKey: LEASE_MARK_KEY, value: encodeLeaseMark({ term, floor: 0 }) }]
+      : [];
+  const leases = [...imported.leases, ...raised];
+  return { ownership, ...none, rows: imported.rows, leases, revisionCount: raise };
+}
+
+function* storedLeaseMark(): Reading<LeaseMark> {
+  const [row] = yield* getMany([LEASE_MARK_KEY]);
+  if (row === undefined) return NO_LEASE_MARK;
+  const mark = decodeLeaseMark(row);
+  if (!mark.ok) throw mark.error;
+  return mark.value;
+}
+
+interface Imported {
+  readonly rows: readonly Uint8Array[];
+  readonly leases: readonly StateChange[];
 }
 
 /**
@@ -89,7 +127,7 @@ function* importedRows(
   found: SlotImport,
   command: ImportRows,
   space: SlotSpace,
-): Reading<readonly Uint8Array[] | KvError> {
+): Reading<Imported | KvError> {
   assert(found.band < BANDS_MAX, 'an import has a band');
   const { from } = command;
   const { part } = found;
@@ -101,10 +139,12 @@ function* importedRows(
   const texts = [...keys.keys()];
   const heads = yield* getMany([...keys.values()].map(headKey));
   const newest = new Map<string, readonly [main: number, sub: number]>();
+  const leases = new LeaseMoves();
   for (const [i, value] of heads.entries()) {
     if (value === undefined) continue;
-    const { modMain, modSub } = decodeHead(value);
+    const { modMain, modSub, lease } = decodeHead(value);
     newest.set(texts[i] as string, [modMain, modSub]);
+    leases.before.set(texts[i] as string, lease);
   }
   const rows: Uint8Array[] = [];
   let main = part === undefined ? -1 : from;
@@ -121,9 +161,35 @@ function* importedRows(
     writeU64(row, ROW_PREV_AT, prevMain);
     writeU32(row, ROW_PREV_AT + 8, prevSub);
     newest.set(text, [main, sub]);
+    leases.after.set(text, row);
     rows.push(row);
   }
-  return rows;
+  return { rows, leases: leases.changes() };
+}
+
+/** Which lease keys hung on before some rows of theirs were taken, and which they hang on now. */
+class LeaseMoves {
+  readonly before = new Map<string, LeaseId>();
+  /** The newest row of each key. */
+  readonly after = new Map<string, Uint8Array>();
+
+  changes(): readonly StateChange[] {
+    const changes: StateChange[] = [];
+    for (const [text, row] of this.after) {
+      const [from, to, key] = [this.before.get(text) ?? NO_LEASE, rowLease(row), rowKey(row)];
+      if (from === to) continue;
+      if (from !== NO_LEASE) changes.push({ storeKey: attachmentKey(from, key), value: undefined });
+      if (to !== NO_LEASE) changes.push({ storeKey: attachmentKey(to, key), value: EMPTY_BYTES });
+    }
+    return changes;
+  }
+}
+
+/** What a row that is copied takes of a record, with the attachments that may come and go with it. */
+function copiedBytes(row: Uint8Array): number {
+  const attachment = ATTACHMENT_BYTES + rowKey(row).length;
+  const wasThere = rowPrevMain(row) > 0;
+  return row.length + (rowLease(row) === NO_LEASE ? 0 : attachment) + (wasThere ? attachment : 0);
 }
 
 function isInPiece(
@@ -161,14 +227,14 @@ export function partsOfPiece(
   let bytes = 0;
   for (const row of left) {
     const last = rows.at(-1);
-    if (last !== undefined && bytes + row.length > bytesMax) {
+    if (last !== undefined && bytes + copiedBytes(row) > bytesMax) {
       const to = rowMain(row);
       parts.push(rowMain(last) === to ? { rows, to, toSub: rowSub(row) } : { rows, to });
       rows = [];
       bytes = 0;
     }
     rows.push(row);
-    bytes += row.length;
+    bytes += copiedBytes(row);
   }
   return [...parts, { rows, to: piece.next }];
 }
@@ -186,9 +252,13 @@ function* dropPiece(
   const end = revisionKey(found.through + 1, 0);
   const rows = yield* scanChunk(revisionKey(found.main, found.sub), end);
   const deletes: Uint8Array[] = [];
+  const leases: StateChange[] = [];
   for (const [storeKey, row] of rows) {
-    const key = rowKey(row);
-    if (spansHold(found.slots, space.ofKey(key))) deletes.push(storeKey, headKey(key));
+    const [key, lease] = [rowKey(row), rowLease(row)];
+    if (!spansHold(found.slots, space.ofKey(key))) continue;
+    deletes.push(storeKey, headKey(key));
+    // The newest row of the key is among them sooner or later.
+    if (lease !== NO_LEASE) leases.push({ storeKey: attachmentKey(lease, key), value: undefined });
   }
   const last = rows.at(-1)?.[0];
   const rest: SlotDrop[] =
@@ -196,7 +266,7 @@ function* dropPiece(
       ? []
       : [{ ...found, main: revisionKeyMain(last), sub: revisionKeySub(last) + 1 }];
   const drops = ownership.drops.flatMap((one) => (one === found ? rest : [one]));
-  return { ownership: { ...ownership, drops }, rows: [], deletes, revisionCount: 0 };
+  return { ownership: { ...ownership, drops }, rows: [], deletes, leases, revisionCount: 0 };
 }
 
 /** What an export reads; moves on while it runs. */
@@ -224,7 +294,8 @@ export function* exportSlots(
     const rows = yield* standing(ours, compactRevision, view);
     // Rows that were compacted while this was read may be missing from it.
     if (view().compactRevision !== compactRevision) continue;
-    return { rows, next, revision, compactRevision };
+    const { term: leaseTerm } = yield* storedLeaseMark();
+    return { rows, next, revision, compactRevision, leaseTerm };
   }
 }
 

@@ -211,6 +211,17 @@ export class SlotTable {
     return this.states[slot] !== FOREIGN;
   }
 
+  /** Whether the shard may change a slot's keys now, may not yet or not any more, or has nothing to do with it. */
+  standingOf(slot: number): 'served' | 'changing' | 'foreign' {
+    const state = this.states[slot];
+    if (state === OWNED) return 'served';
+    if (state === FROZEN) return 'changing';
+    const isSealed = this.ownership.imports.some(
+      (one) => one.state === 'sealed' && spansHold(one.slots, slot),
+    );
+    return isSealed ? 'changing' : 'foreign';
+  }
+
   /** Why a request for a key or a range cannot be answered here; undefined = it can. */
   refusal(
     key: Uint8Array,

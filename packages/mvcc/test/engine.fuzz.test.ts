@@ -8,10 +8,18 @@ import {
   type SessionTag,
   type TxnOp,
   type TxnRequest,
+  toHex,
+  utf8,
   type WatchFilter,
   type WriteRequest,
 } from '@kvorum/base';
-import { encodeLease, leaseKey, validate } from '@kvorum/mvcc';
+import {
+  attachmentKey,
+  decodeHead,
+  type LeaseCommand,
+  type StoredRow,
+  validate,
+} from '@kvorum/mvcc';
 import fc from 'fast-check';
 import { describe, expect } from 'vitest';
 import { countInputs, fuzz } from '../../../test/fuzz/fuzz.ts';
@@ -121,10 +129,30 @@ const tag: fc.Arbitrary<SessionTag | undefined> = fc.option(
   { nil: undefined },
 );
 
+const lease: fc.Arbitrary<LeaseCommand> = fc.oneof(
+  fc.constantFrom(...LEASES).map((id) => ({
+    op: 'lease' as const,
+    action: 'grant' as const,
+    id,
+    ttlSeconds: 60,
+  })),
+  fc.subarray([...LEASES, MISSING_LEASE], { minLength: 1 }).map((ids) => ({
+    op: 'lease' as const,
+    action: 'revoke' as const,
+    ids,
+    stage: 'alone' as const,
+    term: 1,
+  })),
+);
+
 interface Write {
-  readonly request: WriteRequest;
+  readonly request: WriteRequest | LeaseCommand;
   readonly session: SessionTag | undefined;
 }
+const sent: fc.Arbitrary<Write> = fc.oneof(
+  { weight: 7, arbitrary: fc.record({ request: write, session: tag }) },
+  { weight: 1, arbitrary: lease.map((request) => ({ request, session: undefined })) },
+);
 type Plain = 'fill' | 'drain' | 'catch-up' | 'physical' | 'restart' | 'check-follower';
 type Step =
   | { readonly kind: 'batch'; readonly writes: readonly Write[] }
@@ -144,7 +172,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 8,
     arbitrary: fc.record({
       kind: fc.constant('batch' as const),
-      writes: fc.array(fc.record({ request: write, session: tag }), { minLength: 1, maxLength: 5 }),
+      writes: fc.array(sent, { minLength: 1, maxLength: 5 }),
     }),
   },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('range' as const), range }) },
@@ -184,11 +212,12 @@ class Trio {
   constructor() {
     for (const replica of [this.leader, this.follower]) {
       replica.store.scanRowsMax = 2;
-      for (const id of LEASES) {
-        replica.store.put(leaseKey(id), encodeLease({ id, ttlSeconds: 60, grantedAtMs: 0 }));
-      }
     }
-    for (const id of LEASES) this.model.leases.add(id);
+    const grants = LEASES.map((id) => ({
+      request: { op: 'lease', action: 'grant', id, ttlSeconds: 60 } as const,
+      session: undefined,
+    }));
+    this.batch(grants);
   }
 
   run(steps: readonly Step[]): void {
@@ -207,7 +236,12 @@ class Trio {
     countInputs(one.kind === 'batch' ? one.writes.length : 1);
     switch (one.kind) {
       case 'batch':
-        this.batch(one.writes.filter((two) => validate(two.request, DEFAULT_LIMITS) === undefined));
+        this.batch(
+          one.writes.filter(
+            ({ request }) =>
+              request.op === 'lease' || validate(request, DEFAULT_LIMITS) === undefined,
+          ),
+        );
         return;
       case 'range':
         expectSameRange(leader, model, one.range);
@@ -254,7 +288,9 @@ class Trio {
       ),
     );
     if (leader.lastPayload !== undefined) follower.apply(leader.lastPayload);
-    const expected = writes.map(({ request, session }) => model.tagged(request, session));
+    const expected = writes.map(({ request, session }) =>
+      request.op === 'lease' ? model.lease(request) : model.tagged(request, session),
+    );
     expectSameBatch(leader, model, results, expected);
   }
 
@@ -282,10 +318,28 @@ class Trio {
 
   private checkFollower(): void {
     const { leader, follower } = this;
+    expectAttached(leader);
     expect(follower.run(follower.engine.stateHash())).toEqual(
       leader.run(leader.engine.stateHash()),
     );
   }
+}
+
+/** What hangs on leases, as their rows say, is what the keys say. */
+function expectAttached(replica: TestReplica): void {
+  const rowsOf = (prefix: string): readonly StoredRow[] => {
+    const [gte, lt] = [utf8(prefix), utf8(String.fromCharCode(prefix.charCodeAt(0) + 1))];
+    replica.store.scanRowsMax = Number.POSITIVE_INFINITY;
+    const scan = { kind: 'scan', gte, lt, limit: 10_000, bytesMax: 10_000_000 } as const;
+    const rows = replica.store.answer(scan) as readonly StoredRow[];
+    replica.store.scanRowsMax = 2;
+    return rows;
+  };
+  const attached = rowsOf('k').flatMap(([storeKey, value]) => {
+    const { lease: id } = decodeHead(value);
+    return id === 0n ? [] : [toHex(attachmentKey(id, storeKey.subarray(1)))];
+  });
+  expect(rowsOf('a').map(([storeKey]) => toHex(storeKey))).toEqual(attached.sort());
 }
 
 describe('engine', () => {

@@ -16,6 +16,7 @@ import {
   type WatchFilter,
   type WriteRequest,
 } from '@kvorum/base';
+import type { LeaseCommand } from '@kvorum/mvcc';
 import { byteText } from '../src/binary.ts';
 import { showError, showEvent, showResponse } from './script.ts';
 
@@ -68,6 +69,34 @@ export class Model {
       this.history.push(draft.events);
     }
     return lines.join('\n');
+  }
+
+  /** The printed answer of a grant, or of a revocation at a home that is alone. */
+  lease(command: LeaseCommand): string {
+    if (command.action === 'grant') {
+      if (this.leases.has(command.id)) return 'error';
+      this.leases.add(command.id);
+    } else if (command.action === 'revoke') {
+      const known = command.ids.filter((id) => this.leases.has(id));
+      if (known.length === 0) return 'error';
+      for (const id of known) this.revoke(id);
+    }
+    return `txn rev=${this.revision} succeeded`;
+  }
+
+  private revoke(id: LeaseId): void {
+    this.leases.delete(id);
+    const state = new Map(this.states[this.revision]);
+    const revision = (this.revision + 1) as Revision;
+    const gone = [...state.values()].filter(({ lease }) => lease === id);
+    if (gone.length === 0) return;
+    gone.sort((a, b) => compareBytes(a.key, b.key));
+    for (const { key } of gone) state.delete(byteText(key));
+    this.revision = revision;
+    this.states.push(state);
+    this.history.push(
+      gone.map((kv) => ({ type: 'delete' as const, kv: { ...kv, modRevision: revision } })),
+    );
   }
 
   range(request: RangeRequest): string {

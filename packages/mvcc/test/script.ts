@@ -16,9 +16,18 @@ import {
   utf8,
   type WatchEvent,
   type WatchFilter,
-  type WriteRequest,
 } from '@kvorum/base';
-import { encodeLease, isReadOnly, leaseKey, type Proposal, validate } from '@kvorum/mvcc';
+import {
+  attachedKey,
+  attachmentsOf,
+  decodeLeaseMark,
+  isReadOnly,
+  LEASE_MARK_KEY,
+  type LeaseCommand,
+  type Proposal,
+  type RevokeStage,
+  validate,
+} from '@kvorum/mvcc';
 import type { DataDrivenCommand } from '@kvorum/testkit';
 import { TestReplica } from './harness.ts';
 
@@ -140,6 +149,34 @@ export function words(line: string): { name: string; args: Args } {
   return { name: parts[0] ?? '', args };
 }
 
+function leaseIds(args: Args): LeaseId[] {
+  return (args['ids'] ?? '').split(',').map((text) => BigInt(text) as LeaseId);
+}
+
+/** A command about leases; undefined when the words are none. */
+export function parseLeaseCommand(name: string, args: Args): LeaseCommand | undefined {
+  const op = 'lease';
+  const term = number(args, 'term') ?? 1;
+  switch (name) {
+    case 'grant':
+      return { op, action: 'grant', id: leaseIds(args)[0] as LeaseId, ttlSeconds: 60 };
+    case 'revoke': {
+      const stage = (args['stage'] ?? 'alone') as RevokeStage;
+      return { op, action: 'revoke', ids: leaseIds(args), stage, term };
+    }
+    case 'admit': {
+      const leases = leaseIds(args).map((id) => ({ id, ttlSeconds: 60 }));
+      return { op, action: 'admit', leases, permit: { term, seq: number(args, 'seq') ?? 0 } };
+    }
+    case 'drop': {
+      const floor = number(args, 'floor') ?? 0;
+      return { op, action: 'drop', ids: leaseIds(args), term, floor };
+    }
+    default:
+      return undefined;
+  }
+}
+
 export function parseRequest(name: string, args: Args, input: string): KvRequest {
   if (name === 'txn') return parseTxn(input === '' ? [] : input.split('\n'));
   if (name === 'compact') return { op: 'compact', revision: Number(args['rev']) };
@@ -225,9 +262,16 @@ export class Script {
       this.replica = this.open(Object.fromEntries(limits) as Partial<Limits>);
     },
     batch: (_, input) => this.batch(input.split('\n')),
-    'grant-lease': (args) => {
-      const id = BigInt(args['id'] ?? 1) as LeaseId;
-      this.replica.store.put(leaseKey(id), encodeLease({ id, ttlSeconds: 60, grantedAtMs: 0 }));
+    leases: (args) => {
+      const known = this.replica.run(this.replica.engine.leases());
+      for (const { id, isEnding } of known) {
+        const { gte, lt } = attachmentsOf(id);
+        const scan = { kind: 'scan', gte, lt, limit: 100, bytesMax: 10_000 } as const;
+        const rows = this.replica.store.answer(scan) as readonly (readonly Uint8Array[])[];
+        const keys = rows.map(([key]) => fromUtf8(attachedKey(key as Uint8Array)));
+        this.out.push(`${id}${isEnding === true ? ' ending' : ''}: ${keys.join(' ')}`.trim());
+      }
+      if (args['mark'] !== undefined) this.out.push(`mark ${this.leaseMark()}`);
     },
     physical: (args) => {
       const steps = number(args, 'steps') ?? Number.POSITIVE_INFINITY;
@@ -272,7 +316,18 @@ export class Script {
     });
   }
 
+  private leaseMark(): string {
+    const row = this.replica.store.get(LEASE_MARK_KEY);
+    const mark = row === undefined ? undefined : decodeLeaseMark(row);
+    return mark?.ok === true ? `term=${mark.value.term} floor=${mark.value.floor}` : 'none';
+  }
+
   private request(name: string, args: Args, input: string): void {
+    const command = parseLeaseCommand(name, args);
+    if (command !== undefined) {
+      this.propose([{ request: command }]);
+      return;
+    }
     const request = parseRequest(name, args, input);
     const fault = validate(request, this.replica.limits);
     const { engine } = this.replica;
@@ -293,7 +348,7 @@ export class Script {
     this.propose(
       lines.map((line) => {
         const { name, args } = words(line);
-        const request = parseRequest(name, args, '') as WriteRequest;
+        const request = parseLeaseCommand(name, args) ?? parseRequest(name, args, '');
         return { request, ...defined({ session: tagOf(args) }) } as Proposal;
       }),
     );

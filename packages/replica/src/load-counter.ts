@@ -71,7 +71,7 @@ export class LoadCounter {
   /** Writes on their way into a batch. */
   writes(proposals: readonly Proposal[]): void {
     for (const { request } of proposals) {
-      if (request.op === 'slots') continue;
+      if (request.op === 'slots' || request.op === 'lease') continue;
       const slot = this.#slotOf(request);
       if (slot !== undefined) this.#counts.write(slot, bytesOf(request));
     }

@@ -105,15 +105,17 @@ function unfreezeOf(plain: Plain, shard: ShardId, move: string): SlotRequest | u
 /** Checks the answer to an export. Throws KV_MALFORMED. */
 export function parseSlotExport(value: unknown): SlotExport {
   const plain = (typeof value === 'object' && value !== null ? value : {}) as Plain;
-  const { rows, next, revision, compactRevision } = plain;
+  // A member of the version before knows of no leases.
+  const { rows, next, revision, compactRevision, leaseTerm = 0 } = plain;
   const sound =
     Array.isArray(rows) &&
     rows.every((row) => row instanceof Uint8Array) &&
     isCount(next) &&
     isCount(revision) &&
+    isCount(leaseTerm) &&
     Number.isSafeInteger(compactRevision);
   if (!sound) throw new KvError('KV_MALFORMED', 'the answer to a slot export');
-  return { rows, next, revision, compactRevision: compactRevision as number };
+  return { rows, next, revision, compactRevision: compactRevision as number, leaseTerm };
 }
 
 /** One number of an answer. Throws KV_MALFORMED. */
