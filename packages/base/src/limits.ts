@@ -41,6 +41,9 @@ export interface Limits {
   readonly sessionsPerShardMax: number;
   readonly sessionResultBytesMax: number;
   readonly sessionIdleMsMax: number;
+  readonly leasesMax: number;
+  readonly leaseSecondsMin: number;
+  readonly leaseSecondsMax: number;
   readonly heartbeatMs: number;
   readonly electionMsMin: number;
   readonly electionMsMax: number;
@@ -97,6 +100,9 @@ export const DEFAULT_LIMITS: Limits = {
   sessionsPerShardMax: 10_000,
   sessionResultBytesMax: 64 * KIB,
   sessionIdleMsMax: 600_000,
+  leasesMax: 1_000_000,
+  leaseSecondsMin: 2,
+  leaseSecondsMax: 9_000_000_000,
   heartbeatMs: 100,
   electionMsMin: 1000,
   electionMsMax: 2000,

@@ -83,16 +83,13 @@ export class Executor {
 
   /** Bytes still free in the record. */
   get room(): number {
-    const beside =
-      this.sessionBytes + this.ownSessionBytes + this.originBytes + this.leaseBytes;
+    const beside = this.sessionBytes + this.ownSessionBytes + this.originBytes + this.leaseBytes;
     return this.recordBytesMax - this.state.builder.length - beside;
   }
 
   /** Nothing of this batch takes room in the record yet. */
   get isFresh(): boolean {
-    return (
-      this.state.builder.changeCount === 0 && this.sessionBytes === 0 && this.leaseBytes === 0
-    );
+    return this.state.builder.changeCount === 0 && this.sessionBytes === 0 && this.leaseBytes === 0;
   }
 
   /** Takes the room of the row of a lease; false = there is none. */

@@ -188,8 +188,8 @@ export class Engine {
     return yield* loadLeases();
   }
 
-  /** The keys of a lease that the shard has, ascending; undefined when they exceed what an answer may hold. */
-  *keysOfLease(id: LeaseId): Reading<readonly Uint8Array[] | undefined> {
+  /** The keys of a lease that the shard has, ascending. Throws KV_REQUEST_TOO_LARGE when they exceed what an answer may hold. */
+  *keysOfLease(id: LeaseId): Reading<readonly Uint8Array[]> {
     return yield* leaseKeys(id, this.slots.table, this.limits.rangeBytesMax);
   }
 

@@ -1,4 +1,11 @@
-import { assert, compareBytes, copyBytes, KvError, type LeaseId, type Revision } from '@kvorum/base';
+import {
+  assert,
+  compareBytes,
+  copyBytes,
+  KvError,
+  type LeaseId,
+  type Revision,
+} from '@kvorum/base';
 import { type Executor, tombstoneBytes } from './batch.ts';
 import type { BatchState } from './batch-state.ts';
 import { byteText } from './binary.ts';
@@ -42,10 +49,7 @@ export function prefetchLeases(state: BatchState, command: LeaseCommand): void {
  * Errors: KV_LEASE_EXISTS; KV_LEASE_NOT_FOUND when none of the leases exists at its home; KV_DEPOSED when it comes from a home's leader
  * of an earlier term, or by a permit that is void.
  */
-export function* executeLeases(
-  run: LeaseExecution,
-  command: LeaseCommand,
-): Reading<CommandResult> {
+export function* executeLeases(run: LeaseExecution, command: LeaseCommand): Reading<CommandResult> {
   switch (command.action) {
     case 'grant':
       return grant(run, command);
@@ -111,9 +115,9 @@ function admit(
   const { state, executor, slots, leaderTimeMs } = run;
   const { term, floor } = state.leaseMark;
   const isVoid = permit.term < term || (permit.term === term && permit.seq < floor);
-  // A shard that has no slots takes no keys; and whoever ends a lease while one shard has them all asks no other.
-  const isEmpty = slots !== undefined && slots.served.length === 0;
-  if (isVoid || isEmpty) return failed(new KvError('KV_DEPOSED', 'the permit is void'));
+  if (isVoid) return failed(new KvError('KV_DEPOSED', 'the permit is void'));
+  // Without slots it takes no keys.
+  if (slots !== undefined && slots.served.length === 0) return answer(run, false);
   if (!raiseMark(run, { term: permit.term, seq: 0 })) return executor.recordFull();
   for (const { id, ttlSeconds } of leases) {
     if (state.hasLease(id)) continue;
@@ -224,12 +228,12 @@ function* eachAttached(id: LeaseId, visit: (key: Uint8Array) => boolean): Readin
   }
 }
 
-/** The keys of a lease that a shard has, ascending; undefined when they take more than so many bytes. */
+/** The keys of a lease that a shard has, ascending. Throws KV_REQUEST_TOO_LARGE when they take more than so many bytes. */
 export function* leaseKeys(
   id: LeaseId,
   slots: SlotTable | undefined,
   bytesMax: number,
-): Reading<readonly Uint8Array[] | undefined> {
+): Reading<readonly Uint8Array[]> {
   const keys: Uint8Array[] = [];
   let bytes = 0;
   const isWhole = yield* eachAttached(id, (key) => {
@@ -238,7 +242,9 @@ export function* leaseKeys(
     bytes += key.length;
     return bytes <= bytesMax;
   });
-  return isWhole ? keys : undefined;
+  if (isWhole) return keys;
+  const details = { limit: bytesMax };
+  throw new KvError('KV_REQUEST_TOO_LARGE', 'the keys of the lease', { details });
 }
 
 /** All leases that a shard knows. Throws KV_CORRUPT when a row is damaged. */

@@ -13,8 +13,16 @@ import type {
   WatchRequest,
   WriteRequest,
 } from '@kvorum/base';
-import type { CommandResult, SlotCommand, SlotExport, SlotOwnership, SlotSpan } from '@kvorum/mvcc';
+import type {
+  CommandResult,
+  LeaseCommand,
+  SlotCommand,
+  SlotExport,
+  SlotOwnership,
+  SlotSpan,
+} from '@kvorum/mvcc';
 import type { Membership, RaftStatus } from '@kvorum/raft';
+import type { ReplicaLeases } from './lease-api.ts';
 import type { LogReader } from './log-reader.ts';
 import type { TruncationStatus } from './log-truncation.ts';
 import type { RecoveryReport } from './recovery-report.ts';
@@ -25,8 +33,8 @@ export type { CommandResult };
 
 /** A write on its way in. `deadlineMs` is on the member's monotonic clock. */
 export interface Command {
-  /** A step of a slot move comes from the mover alone. */
-  readonly request: WriteRequest | SlotCommand;
+  /** Steps of slot moves come from the mover alone, commands about leases from {@link ReplicaPort.leases}. */
+  readonly request: WriteRequest | SlotCommand | LeaseCommand;
   readonly session: SessionTag | undefined;
   /** Who asks; absent = unknown. One object for all commands of a client, which makes it cheap. */
   readonly origin?: Origin | undefined;
@@ -118,6 +126,8 @@ export interface ReplicaPort {
     mapVersion?: number,
   ): void;
   slotStatus(): SlotStatus;
+  /** Leases, while this replica leads the shard. */
+  readonly leases: ReplicaLeases;
   /** The next piece of the history of slots, from a state that is proven current. Errors: those of a linearizable read. */
   exportSlots(slots: readonly SlotSpan[], from: number, deadlineMs: number): Promise<SlotExport>;
   watch(request: WatchRequest, sink: WatchSink): WatchHandle;

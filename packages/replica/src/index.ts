@@ -16,6 +16,19 @@ export type {
 export type { AutoCompactionPolicy } from './auto-compaction.ts';
 export type { GenesisPlan } from './genesis-writer.ts';
 export { haltError, haltText } from './halt-error.ts';
+export type {
+  LeaseDrop,
+  LeaseNetwork,
+  LeasePermission,
+  LeaseTime,
+  ReplicaLeases,
+} from './lease-api.ts';
+export {
+  type LeaseRequest,
+  leaseAnswers,
+  parseLeaseRequest,
+  serveLeaseRequest,
+} from './lease-requests.ts';
 export type { SlotCounts } from './load-counter.ts';
 export type { LogReader } from './log-reader.ts';
 export { createPaces, type Pace, type Paces } from './pace.ts';

@@ -1,4 +1,5 @@
-import type { RaftMessage } from '@kvorum/raft';
+import { parseRaftMessage, type RaftMessage } from '@kvorum/raft';
+import type { ReplicaLogger } from './replica-options.ts';
 
 /**
  * Says in each message which generation of the log its sender reads. What replicas of two generations say to each other means nothing:
@@ -21,7 +22,16 @@ export class MessageStamp {
     return this.#last.stamped;
   }
 
-  fits(payload: unknown): boolean {
+  /** What a peer says; undefined when it is of another generation, or malformed, which is told. */
+  read(payload: unknown, logger: ReplicaLogger): RaftMessage | undefined {
+    if (!this.#fits(payload)) return undefined;
+    const message = parseRaftMessage(payload);
+    if (message.ok) return message.value;
+    logger.warn({ problem: message.error }, 'malformed message from a peer dropped');
+    return undefined;
+  }
+
+  #fits(payload: unknown): boolean {
     const isObject = typeof payload === 'object' && payload !== null;
     const found = isObject && 'generation' in payload ? payload.generation : undefined;
     return (found ?? 0) === this.#generation;

@@ -4,6 +4,7 @@ import type { Clock, Rng, SharedLog, SideImage, StateStore } from '@kvorum/ports
 import type { ReplicaMetrics } from './api.ts';
 import type { AutoCompactionPolicy } from './auto-compaction.ts';
 import type { GenesisPlan } from './genesis-writer.ts';
+import type { LeaseNetwork } from './lease-api.ts';
 import type { SlotCounts } from './load-counter.ts';
 import type { Paces } from './pace.ts';
 import type { SpaceAccount } from './space.ts';
@@ -61,6 +62,8 @@ export interface ReplicaOptions {
   readonly logger: ReplicaLogger;
   /** How keys lie in slots, for shards whose slots can move; absent: of the meta group. */
   readonly slots?: SlotSpace;
+  /** How the leaders of shards reach each other about leases; absent: of the meta group, and of a shard that is alone. */
+  readonly leases?: LeaseNetwork;
   /** Of the member: all its replicas share them. */
   readonly paces: Paces;
   /** Where load and size are counted by slot; absent: nowhere. */

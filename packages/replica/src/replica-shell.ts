@@ -9,13 +9,7 @@ import {
   type WatchRequest,
 } from '@kvorum/base';
 import { isSerializable } from '@kvorum/mvcc';
-import {
-  type Membership,
-  parseRaftMessage,
-  type Raft,
-  type RaftInput,
-  type RaftMessage,
-} from '@kvorum/raft';
+import type { Membership, Raft, RaftInput } from '@kvorum/raft';
 import { AlignedTicker } from './aligned-ticker.ts';
 import type {
   Command,
@@ -43,6 +37,7 @@ import { isRecoveryQuestion } from './recovery-report.ts';
 import type { ReplicaOptions } from './replica-options.ts';
 import { createRaft } from './replica-raft.ts';
 import { logRestoreStep } from './restore-steps.ts';
+import { type ShardLeases, shardLeasesOf } from './shard-leases.ts';
 import type { ShellHost, ShellParts } from './shell-parts.ts';
 import { openSnapshotView } from './snapshot-view.ts';
 import { commandFault } from './space.ts';
@@ -55,6 +50,7 @@ import { WritePath } from './write-path.ts';
 /** A replica between two installs, on one store. Once it needs a snapshot it serves nobody any more. */
 export class ReplicaShell {
   readonly shard: ShardId;
+  readonly leases: ShardLeases;
   readonly #options: ReplicaOptions;
   readonly #raft: Raft;
   readonly #runner: EffectRunner;
@@ -127,6 +123,11 @@ export class ReplicaShell {
       broken: (error) => this.#broken(error),
     });
     this.#membership = new MembershipDriver(this.#membershipHost());
+    this.leases = shardLeasesOf(options, machine, {
+      submit: (command) => this.#enqueue(command),
+      confirm: (deadlineMs) => this.barrier(deadlineMs),
+      notLeading: () => this.#standing.writeRefusal() ?? new KvError('KV_NO_LEADER'),
+    });
     this.#autoCompaction = autoCompactionOf(options, machine, (command) => this.submit(command));
     this.#runner = new EffectRunner({
       ...options,
@@ -151,14 +152,16 @@ export class ReplicaShell {
   }
 
   submit(command: Command): void {
-    const refusal = this.#standing.writeRefusal();
-    if (refusal !== undefined) {
-      answerFailed(command, refusal);
-      return;
-    }
-    const fault = commandFault(this.#options, command.request);
-    if (fault === undefined) this.#writes.submit(command);
+    const fault = this.#standing.writeRefusal() ?? commandFault(this.#options, command.request);
+    if (fault === undefined) this.leases.submit(command);
     else answerFailed(command, fault);
+  }
+
+  /** A command may have waited for its lease: who leads may have changed. */
+  #enqueue(command: Command): void {
+    const refusal = this.#standing.writeRefusal();
+    if (refusal === undefined) this.#writes.submit(command);
+    else answerFailed(command, refusal);
   }
 
   get(key: Uint8Array, deadlineMs: number, done: (result: GetResult) => void): void {
@@ -190,9 +193,7 @@ export class ReplicaShell {
   exportSlots(
     ...[slots, from, deadlineMs]: Parameters<Replica['exportSlots']>
   ): ReturnType<Replica['exportSlots']> {
-    const refusal = this.#standing.readRefusal();
-    if (refusal !== undefined) return Promise.reject(refusal);
-    return this.#reads.current(deadlineMs).then(() => this.#machine.exportSlots(slots, from));
+    return this.barrier(deadlineMs).then(() => this.#machine.exportSlots(slots, from));
   }
 
   /** Answers a request of the shard's replica on another member. */
@@ -241,12 +242,12 @@ export class ReplicaShell {
   }
 
   transferLeadership(target: MemberId): Promise<void> {
-    const { voters } = this.#raft.status();
     const refusal = this.#standing.writeRefusal();
     if (refusal !== undefined) return Promise.reject(refusal);
-    if (!voters.includes(target)) return Promise.reject(new KvError('KV_BAD_TRANSFEREE'));
-    if (target === this.#options.self) return Promise.resolve();
-    return this.#transfers.wait(target, () => this.#runner.input({ kind: 'transfer', target }));
+    const { self } = this.#options;
+    const { voters } = this.#raft.status();
+    const begin = (): void => this.#runner.input({ kind: 'transfer', target });
+    return this.#transfers.to(target, { voters, self }, begin);
   }
 
   stateHash(): ReturnType<Replica['stateHash']> {
@@ -275,17 +276,9 @@ export class ReplicaShell {
   }
 
   deliver(from: MemberId, payload: unknown): void {
-    if (this.#standing.stopped || !this.#stamp.fits(payload)) return;
-    const message = parseRaftMessage(payload);
-    if (message.ok) this.#onMessage(from, message.value);
-    else
-      this.#options.logger.warn(
-        { problem: message.error },
-        'malformed message from a peer dropped',
-      );
-  }
-
-  #onMessage(from: MemberId, message: RaftMessage): void {
+    if (this.#standing.stopped) return;
+    const message = this.#stamp.read(payload, this.#options.logger);
+    if (message === undefined) return;
     this.#runner.input({ kind: 'message', from, message });
     // Sent while somebody watches here: the record is in the log already, do not let more gather.
     const isNews = message.kind === 'accepted' && message.index > this.#apply.appliedIndex;
@@ -450,9 +443,11 @@ export class ReplicaShell {
     this.#apply.whenApplied(index, () => {
       this.#machine
         .beginLeading()
-        .then(() => {
+        .then((leases) => {
           const current = this.#standing.role === 'leader' && this.#readyIndex === index;
-          if (current && !this.#standing.stopped) this.#writes.start();
+          if (!current || this.#standing.stopped) return;
+          this.leases.lead(this.#raft.status().term, leases);
+          this.#writes.start();
         })
         .catch((error: unknown) => this.#broken(error));
     });
@@ -464,11 +459,15 @@ export class ReplicaShell {
     this.#standing.leader = leader;
     if (role !== 'follower') this.#runner.hurry();
     this.#options.logger.info({ role, term, leader: leader?.toString(16) }, 'role changed');
-    if (role !== 'leader') this.#writes.stop(() => this.#standing.notLeader());
+    if (role !== 'leader') {
+      this.leases.stop();
+      this.#writes.stop(() => this.#standing.notLeader());
+    }
     this.#host.changed();
   }
 
   #failAll(error: () => KvError): void {
+    this.leases.stop();
     this.#writes.abandon(error);
     this.#reads.failAll(error);
     this.#transfers.failAll();
@@ -490,6 +489,7 @@ export class ReplicaShell {
     this.#writes.pump();
     this.#keeping.tick(nowMs);
     this.#membership.pump();
+    this.leases.tick(nowMs);
     if (this.#writes.serving) this.#autoCompaction?.tick(nowMs);
     this.#measure.tick(nowMs, this.#writes.serving);
     this.#machine.watches.tick(nowMs);

@@ -20,6 +20,7 @@ import type {
   WatchHandle,
   WatchSink,
 } from './api.ts';
+import type { ReplicaLeases } from './lease-api.ts';
 import { type LogReader, logReaderOf } from './log-reader.ts';
 import { openShell } from './open-shell.ts';
 import type { ReplicaOptions } from './replica-options.ts';
@@ -89,6 +90,10 @@ class ReplicaLife implements Replica {
     mapVersion?: number,
   ): void {
     this.#shell.read(request, deadlineMs, done, mapVersion);
+  }
+
+  get leases(): ReplicaLeases {
+    return this.#shell.leases;
   }
 
   slotStatus(): ReturnType<Replica['slotStatus']> {

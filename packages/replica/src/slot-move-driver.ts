@@ -285,13 +285,14 @@ export class SlotMoveDriver {
   async #write(move: SlotMove, piece: SlotExport, seal: Seal | undefined): Promise<void> {
     const { limits } = this.#host;
     const rowsOf = { op: 'slots', action: 'import-rows', move: move.id } as const;
-    const floor = piece.compactRevision;
+    const { compactRevision: floor, leaseTerm } = piece;
     const bytesMax = limits.recordBytesMax * RECORD_SHARE;
     const parts = partsOfPiece(piece, bytesMax, this.#placeOf(move));
     for (const [i, part] of parts.entries()) {
       const { next: from } = this.#placeOf(move);
       const isLast = seal !== undefined && i === parts.length - 1;
-      await this.#step(move, { ...rowsOf, from, floor, ...part, ...(isLast ? { seal } : {}) });
+      const end = isLast ? { seal } : {};
+      await this.#step(move, { ...rowsOf, from, floor, leaseTerm, ...part, ...end });
     }
   }
 

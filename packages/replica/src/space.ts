@@ -1,5 +1,5 @@
 import { KvError, type Limits, type TxnOp, type WriteRequest } from '@kvorum/base';
-import { type SlotCommand, validate } from '@kvorum/mvcc';
+import { type LeaseCommand, type SlotCommand, validate } from '@kvorum/mvcc';
 
 /** The member's account of its disk space, shared by its replicas. */
 export interface SpaceAccount {
@@ -10,12 +10,14 @@ export interface SpaceAccount {
 }
 
 /** Whether a request can grow the store. Deletes and compactions stay allowed when it is full, as in etcd. */
-export function growsStore(request: WriteRequest | TxnOp | SlotCommand): boolean {
+export function growsStore(request: WriteRequest | TxnOp | SlotCommand | LeaseCommand): boolean {
   switch (request.op) {
     case 'put':
       return true;
     case 'slots':
       return request.action === 'import-rows';
+    case 'lease':
+      return request.action === 'grant';
     case 'txn':
       return request.success.some(growsStore) || request.failure.some(growsStore);
     default:
@@ -30,10 +32,11 @@ export function commandFault(
     readonly limits: Limits;
     readonly space?: SpaceAccount;
   },
-  request: WriteRequest | SlotCommand,
+  request: WriteRequest | SlotCommand | LeaseCommand,
 ): KvError | undefined {
   const { shard, limits, space } = member;
-  const invalid = request.op === 'slots' ? undefined : validate(request, limits);
+  const isOwn = request.op === 'slots' || request.op === 'lease';
+  const invalid = isOwn ? undefined : validate(request, limits);
   if (invalid !== undefined || space?.isFull() !== true || !growsStore(request)) return invalid;
   return new KvError('KV_NO_SPACE', undefined, {
     details: { shard, limit: limits.quotaBytes, hint: 'kvctl compaction REVISION' },

@@ -2,6 +2,7 @@ import {
   assert,
   isKvError,
   KvError,
+  type LeaseId,
   type Limits,
   type LogOffset,
   type Revision,
@@ -17,6 +18,7 @@ import {
   type EngineMeta,
   encodeMeta,
   initialMeta,
+  type LeaseRow,
   META_KEY,
   OWNERSHIP_KEY,
   type Proposal,
@@ -29,6 +31,7 @@ import {
   type SlotSpan,
   type SlotState,
   STORE_FORMAT,
+  type StateChange,
   validate,
   type WriteSet,
 } from '@kvorum/mvcc';
@@ -109,6 +112,7 @@ export class StateMachine {
   #exportedMs = Number.NEGATIVE_INFINITY;
   #offset: LogOffset;
   #broken: (error: unknown) => void = () => undefined;
+  #leases: (changes: readonly StateChange[]) => void = () => undefined;
   #compactionPending = true;
   #compactionCursor: CompactionCursor | undefined;
 
@@ -159,10 +163,21 @@ export class StateMachine {
     this.#broken = broken;
   }
 
-  /** What a leader needs before its first batch. */
-  beginLeading(): Promise<void> {
+  /** Whom to tell of rows of leases and attachments, once they are applied. */
+  onLeases(changed: (changes: readonly StateChange[]) => void): void {
+    this.#leases = changed;
+  }
+
+  /** What a leader needs before its first batch; resolves with the leases that the shard knows. */
+  async beginLeading(): Promise<readonly LeaseRow[]> {
     this.#time.lead(this.#options.clock);
-    return drive(this.#engine.loadSessions(), this.#store);
+    await drive(this.#engine.loadSessions(), this.#store);
+    return drive(this.#engine.leases(), this.#store);
+  }
+
+  /** The keys of a lease that the shard has. Errors: KV_REQUEST_TOO_LARGE. */
+  keysOfLease(id: LeaseId): Promise<readonly Uint8Array[]> {
+    return drive(this.#engine.keysOfLease(id), this.#store);
   }
 
   /** Undefined when `isCurrent` no longer held at a read: an applied record may have changed the state under the batch. */
@@ -265,6 +280,7 @@ export class StateMachine {
       this.#time.applied(writeSet.leaderTimeMs);
       const applied = this.#engine.take(writeSet);
       if (applied.compacted) this.#compactionPending = true;
+      if (writeSet.leases.length > 0) this.#leases(writeSet.leases);
       await this.watches.applied(applied);
     }
   }
@@ -392,13 +408,9 @@ export class StateMachine {
     const { view, meta } = await this.view();
     try {
       const { index, revision, compactRevision } = meta;
-      const { hash } = await drive(
-        Engine.load(
-          { ...initialMeta(), revision, compactRevision },
-          this.#options.limits,
-        ).stateHash(),
-        view,
-      );
+      const at = { ...initialMeta(), revision, compactRevision };
+      const engine = Engine.load(at, this.#options.limits);
+      const { hash } = await drive(engine.stateHash(), view);
       return { index, revision, hash };
     } finally {
       await view.close();

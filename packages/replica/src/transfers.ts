@@ -25,6 +25,16 @@ export class Transfers {
     });
   }
 
+  /** As `wait`, to a voter that may be this replica itself. Errors: KV_BAD_TRANSFEREE too. */
+  async to(
+    target: MemberId,
+    { voters, self }: { readonly voters: readonly MemberId[]; readonly self: MemberId },
+    begin: () => void,
+  ): Promise<void> {
+    if (!voters.includes(target)) throw new KvError('KV_BAD_TRANSFEREE');
+    if (target !== self) await this.wait(target, begin);
+  }
+
   settle(target: MemberId, moved: boolean): void {
     const settled = this.#waiting.filter((waiting) => waiting.target === target);
     this.#waiting = this.#waiting.filter((waiting) => waiting.target !== target);

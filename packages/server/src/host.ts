@@ -10,6 +10,7 @@ import type { ShardRecovery } from './member/shard-recovery.ts';
 import type { SlotLoads } from './member/slot-loads.ts';
 import type { CopyStatus } from './member/snapshot-copies.ts';
 import type { MemberMetrics } from './metrics.ts';
+import type { Leases } from './router/leases.ts';
 import type { Router } from './router/router.ts';
 import type { ShardWatches } from './router/shard-watches.ts';
 
@@ -33,6 +34,8 @@ export interface Host {
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
   readonly router: Router;
+  /** Of the whole cluster. */
+  readonly leases: Leases;
   /** Of every shard, whether it is here or at other members. */
   readonly watches: ShardWatches;
   /** Other members that have a shard, or should have it by the map; the leader first. */

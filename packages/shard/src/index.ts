@@ -62,6 +62,7 @@ export {
   beginMoves,
   finishMove,
   isLeftOver,
+  LEASE_HOME,
   movesOf,
   nextShardIds,
   type PlannedMove,

@@ -3,6 +3,9 @@ import type { ShardEntry, ShardMap, SlotMove, SlotRange } from './shard-map.ts';
 
 export type SlotSpan = readonly [from: number, to: number];
 
+/** The home of all leases: it is in every map, with slots or without. */
+export const LEASE_HOME: ShardId = shardId(0);
+
 /** What is to move where; the ids are given by whoever begins it. */
 export type PlannedMove = Pick<SlotMove, 'from' | 'to' | 'slots'>;
 
@@ -100,11 +103,17 @@ export function finishMove(map: ShardMap, id: string): ShardMap | undefined {
   return moves.length === 0 ? rest : { ...rest, moves };
 }
 
-/** Whether a shard is left over: it has no slots, and none will come. */
+/** Whether a shard is left over: it has no slots, none will come, and it is not the home of the leases. */
 export function isLeftOver(map: ShardMap, shard: string): boolean {
   const known = map.shards.some(({ id }) => id === shard);
   const busy = movesOf(map).some(({ from, to }) => from === shard || to === shard);
-  return known && shard !== 'meta' && !busy && slotSpansOf(map, shard).length === 0;
+  return (
+    known &&
+    shard !== 'meta' &&
+    shard !== LEASE_HOME &&
+    !busy &&
+    slotSpansOf(map, shard).length === 0
+  );
 }
 
 /** Takes a left-over shard out; undefined when it is none. */

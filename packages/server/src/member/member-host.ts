@@ -26,6 +26,7 @@ import {
   holdMsOf,
   parsePeerRequest,
 } from '../router/forward.ts';
+import { Leases } from '../router/leases.ts';
 import { votersOf } from '../router/place.ts';
 import { Router } from '../router/router.ts';
 import { ServedWatches } from '../router/served-watches.ts';
@@ -77,6 +78,7 @@ export class MemberHost implements Host {
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
   readonly router: Router;
+  readonly leases: Leases;
   readonly watches: ShardWatches;
   /** Those that other members forward here. */
   readonly served: ServedWatches;
@@ -128,17 +130,20 @@ export class MemberHost implements Host {
       voters: (shard) =>
         this.#map === undefined ? [] : votersOf(this.#map, shard).map(memberIdOf),
     });
-    this.router = new Router({
+    const leaders = {
       self: this.self,
       clock: this.clock,
       limits: this.limits,
       peers,
       map: () => this.map(),
-      replica: (shard) => this.#replicas.get(shard),
-      leaderOf: (shard) => this.#leaderOf(shard),
+      replica: (shard: string) => this.#replicas.get(shard),
+      leaderOf: (shard: string) => this.#leaderOf(shard),
+      shardHalt: (shard: ShardId) => this.#halts.of(shard),
+    };
+    this.router = new Router({
+      ...leaders,
       isHalted: (shard) => this.#replicas.haltOf(shard) !== undefined,
       isInstalling: (shard) => this.#replicas.isInstalling(shard),
-      shardHalt: (shard) => this.#halts.of(shard),
     });
     this.watches = this.#shardWatches(peers);
     this.served = this.#servedWatches();
@@ -150,6 +155,7 @@ export class MemberHost implements Host {
       changed: () => this.#scheduleNotify(),
     });
     this.mapEditor = new MapEditor({ clock: this.clock, router: this.router });
+    this.leases = new Leases({ ...leaders, rng: systemRng, mapEditor: this.mapEditor });
     this.recovery = new ShardRecovery({
       self: this.self,
       replicas: this.#replicas,
@@ -423,6 +429,9 @@ export class MemberHost implements Host {
     if (request.kind === 'moves') return this.drivenMoves();
     if (request.kind === 'slot-load') return this.slotLoads.account();
     if (request.kind === 'watch') return this.served.serve(from, request.message);
+    if (request.kind === 'lease') {
+      return answered(this.leases.serve(request.shard, request.request, request.timeoutMs));
+    }
     if (request.kind === 'slots') return answered(this.mover.serve(request.request));
     if (request.kind === 'log') return answered(logPage(this, request.params));
     return this.#serveCommand(request.forwarded);

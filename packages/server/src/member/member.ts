@@ -234,6 +234,7 @@ class RunningMember implements Member {
       logger: this.#logger,
       metrics: this.#metrics,
       load: this.host.slotLoads.counts,
+      leases: this.host.leases.network(),
       space: this.#space,
       stores: new ReplicaStores(this.#stores, openedShards(this.#data.path)),
       onDisk,

@@ -14,6 +14,7 @@ import type { PeerMessages, PeerTransport, SharedLogs } from '@kvorum/ports';
 import {
   createPaces,
   type GenesisPlan,
+  type LeaseNetwork,
   openReplica,
   type Replica,
   type ReplicaOptions,
@@ -56,6 +57,7 @@ export interface ReplicaManagerParts {
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
   readonly load: SlotCounts;
+  readonly leases: LeaseNetwork;
   readonly space: SpaceQuota;
   readonly stores: ReplicaStores;
   /** Shards that this member has something of on disk. */
@@ -297,7 +299,7 @@ export class ReplicaManager {
       leaderId: this.#parts.leaderId,
       voters,
       preferenceRank: spec.preferenceRank,
-      ...(spec.slots === undefined ? {} : { slots: spec.slots }),
+      ...(spec.slots === undefined ? {} : { slots: spec.slots, leases: this.#parts.leases }),
       log,
       store,
       place: this.#parts.stores.placeOf(shard),

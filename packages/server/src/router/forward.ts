@@ -13,7 +13,13 @@ import {
   type SessionTag,
   type ShardId,
 } from '@kvorum/base';
-import { type CommandResult, parseSlotRequest, type SlotRequest } from '@kvorum/replica';
+import {
+  type CommandResult,
+  type LeaseRequest,
+  parseLeaseRequest,
+  parseSlotRequest,
+  type SlotRequest,
+} from '@kvorum/replica';
 import { errorFromPlain, parseKvRequest, plainError } from '@kvorum/wire';
 import { type MetaStep, parseMetaStep } from './meta-steps.ts';
 import { isWatchMessage, parseWatchMessage, type WatchMessage } from './watch-messages.ts';
@@ -33,7 +39,7 @@ export interface ForwardedRequest {
 
 /**
  * A request between members: a client's command; a leadership transfer for the shard's leader to start; word that a leadership
- * is about to come by hand, to be kept for a while; the question which replicas stand still, and whether the quota is used up; a
+ * is about to come by hand, to be kept for a while; the question which replicas stand still, and whether the quota is used up; leases; a
  * step of a slot move, and how far the moves are that a member drives; a page of a shard's log; what concerns forwarded watches.
  */
 export type PeerRequest =
@@ -48,6 +54,13 @@ export type PeerRequest =
   /** Who leads the shards that the asked member has, and who is a member of each. */
   | { readonly kind: 'memberships' }
   | { readonly kind: 'slots'; readonly request: SlotRequest }
+  /** About leases, to the leader of a shard; what was left of the deadline when it was sent. */
+  | {
+      readonly kind: 'lease';
+      readonly shard: ShardId;
+      readonly request: LeaseRequest;
+      readonly timeoutMs: number;
+    }
   | { readonly kind: 'moves' }
   /** A step of a recovery of the meta group. */
   | { readonly kind: 'meta'; readonly step: MetaStep }
@@ -79,6 +92,14 @@ export function encodeSlotLoadQuestion(): unknown {
 
 export function encodeSlotRequest(request: SlotRequest): unknown {
   return { kind: 'slots', request };
+}
+
+export function encodeLeaseRequest(
+  shard: ShardId,
+  request: LeaseRequest,
+  timeoutMs: number,
+): unknown {
+  return { kind: 'lease', shard, request, timeoutMs };
 }
 
 export function encodeTransfer(shard: string, member: string): unknown {
@@ -178,8 +199,23 @@ function parseOfShard(from: Readonly<Record<string, unknown>>): Result<PeerReque
   if (kind === 'hold') return ok({ kind, shard });
   if (kind === 'kv') return parseForwarded(shard, from);
   if (kind === 'replica') return ok({ kind, shard, payload: from['payload'] });
+  if (kind === 'lease') return parseLease(shard, from);
   if (kind !== 'transfer') return malformed('kind');
   return typeof member === 'string' ? ok({ kind, shard, member }) : malformed('member');
+}
+
+function isTimeout(value: unknown): value is number {
+  return typeof value === 'number' && value > 0 && value <= TIMEOUT_MS_MAX;
+}
+
+function parseLease(
+  shard: ShardId,
+  from: Readonly<Record<string, unknown>>,
+): Result<PeerRequest, KvError> {
+  const timeoutMs = from['timeoutMs'];
+  if (!isTimeout(timeoutMs)) return malformed('timeoutMs');
+  const request = parseLeaseRequest(from['request']);
+  return request.ok ? ok({ kind: 'lease', shard, request: request.value, timeoutMs }) : request;
 }
 
 function parseForwarded(
@@ -187,9 +223,7 @@ function parseForwarded(
   from: Readonly<Record<string, unknown>>,
 ): Result<PeerRequest, KvError> {
   const timeoutMs = from['timeoutMs'];
-  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX)) {
-    return malformed('timeoutMs');
-  }
+  if (!isTimeout(timeoutMs)) return malformed('timeoutMs');
   const request = parseKvRequest(from['request']);
   if (!request.ok) return request;
   const session = parseSession(from['session']);

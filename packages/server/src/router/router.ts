@@ -65,7 +65,12 @@ export interface RoutedResponse {
 }
 
 /** Errors that say "this did not happen here, it may elsewhere or later"; only these are tried again. */
-const RETRIED = ['KV_NO_LEADER', 'KV_NOT_LEADER', 'KV_DEPOSED', 'KV_HALTED'];
+export const RETRIED: readonly string[] = [
+  'KV_NO_LEADER',
+  'KV_NOT_LEADER',
+  'KV_DEPOSED',
+  'KV_HALTED',
+];
 
 /**
  * Brings a request to the replica that can answer it: the local one where it leads (or for reads, which every replica that is not
@@ -268,7 +273,7 @@ function commandOf(
 }
 
 /** A read that timed out changed nothing; a write may have. */
-function timedOut(shard: ShardId, readOnly: boolean): KvError {
+export function timedOut(shard: ShardId, readOnly: boolean): KvError {
   return new KvError('KV_TIMEOUT', `shard ${shard} did not answer`, {
     details: { shard },
     outcome: readOnly ? 'not-applied' : errorSpec('KV_TIMEOUT').outcome,
@@ -276,7 +281,7 @@ function timedOut(shard: ShardId, readOnly: boolean): KvError {
 }
 
 /** A broken connection leaves a write's fate open, unless the transport knows that it never left. */
-function unreachable(shard: ShardId, cause: unknown, readOnly: boolean): KvError {
+export function unreachable(shard: ShardId, cause: unknown, readOnly: boolean): KvError {
   const text = cause instanceof Error ? cause.message : String(cause);
   const unsent = isKvError(cause) && cause.outcome === 'not-applied';
   if (unsent && cause.code !== 'KV_UNAVAILABLE') return cause;

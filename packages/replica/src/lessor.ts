@@ -1,0 +1,305 @@
+import { compareBytes, isKvError, KvError, type LeaseId, META_SHARD } from '@kvorum/base';
+import { LeaseQueue, type LeaseRow, type RevokeStage } from '@kvorum/mvcc';
+import { LEASE_HOME, type ShardMap } from '@kvorum/shard';
+import type { LeasePermission, LeaseTime, ReplicaLeases } from './lease-api.ts';
+import { type LeaseHost, logLeases } from './lease-host.ts';
+import { pause } from './slot-move-driver.ts';
+
+/** Between two looks at what has expired, and how many leases one look takes. */
+const SCAN_MS = 500;
+const EXPIRIES_MAX = 500;
+/** After a pass over the shards that some of them could not complete. */
+const RETRY_MS = 100;
+/** A command that finds no leader, or no log, is sent again. */
+const STEP_MS = 5000;
+
+/** Somebody who waits for a lease to be gone. */
+interface Waiter {
+  readonly deadlineMs: number;
+  readonly settle: (error: KvError | undefined) => void;
+}
+
+/** One leadership over the home. */
+interface Reign {
+  readonly term: number;
+  readonly queue: LeaseQueue;
+  /** Leases that end: they cannot be used any more; with those who wait for it. */
+  readonly ending: Map<LeaseId, Waiter[]>;
+  /** Number of the newest permit that names the lease. */
+  readonly permits: Map<LeaseId, number>;
+  permitsGiven: number;
+  isDriving: boolean;
+  scannedMs: number;
+}
+
+/**
+ * Keeps time for the leases of the cluster on the leader of their home, and for none while it does not lead.
+ *
+ * Only this leader runs clocks. What it decides counts once its log has accepted it: a leader that was deposed can revoke nothing,
+ * whatever it believes. A new one gives every lease its whole time again and an election timeout more, since it cannot know of the
+ * renewals before it; those are not replicated, and each is answered only after a round that proves the leadership.
+ *
+ * A lease that ends is marked in the home's log first; then every other shard drops it; when all have, within one version of the map, its
+ * row goes. Slots that change hands carry keys from shard to shard: a pass that a switch of the map has met counts for nothing.
+ */
+export class Lessor
+  implements
+    Pick<ReplicaLeases, 'grant' | 'revoke' | 'keepAlive' | 'timeToLive' | 'list' | 'permit'>
+{
+  readonly #host: LeaseHost;
+  #reign: Reign | undefined;
+
+  constructor(host: LeaseHost) {
+    this.#host = host;
+  }
+
+  /** This replica leads from now on, in this term, and has applied everything before; these are the leases. */
+  lead(term: number, rows: readonly LeaseRow[]): void {
+    const { clock, limits } = this.#host;
+    const nowMs = clock.nowMs();
+    const queue = new LeaseQueue();
+    const ending = new Map<LeaseId, Waiter[]>();
+    for (const { id, ttlSeconds, isEnding } of rows) {
+      if (isEnding === true) ending.set(id, []);
+      else queue.set(id, ttlSeconds, nowMs + ttlSeconds * 1000 + limits.electionMsMax);
+    }
+    const permits = new Map<LeaseId, number>();
+    const counters = { permitsGiven: 0, isDriving: false, scannedMs: nowMs };
+    this.#reign = { term, queue, ending, permits, ...counters };
+    this.#drive(this.#reign);
+  }
+
+  /** It leads no more: what was decided and not logged never will be. */
+  stop(): void {
+    const reign = this.#reign;
+    this.#reign = undefined;
+    if (reign === undefined) return;
+    for (const waiters of reign.ending.values()) {
+      for (const waiter of waiters) waiter.settle(new KvError('KV_LEADER_CHANGED'));
+    }
+  }
+
+  /** The row of a lease as it is applied; undefined = it is gone. */
+  applied(id: LeaseId, row: LeaseRow | undefined): void {
+    const reign = this.#reign;
+    if (reign === undefined) return;
+    const { queue, ending, permits } = reign;
+    if (row === undefined) {
+      queue.remove(id);
+      permits.delete(id);
+      settle(ending.get(id));
+      ending.delete(id);
+    } else if (row.isEnding === true) {
+      queue.remove(id);
+      if (!ending.has(id)) ending.set(id, []);
+    } else if (!ending.has(id)) {
+      queue.set(id, row.ttlSeconds, this.#host.clock.nowMs() + row.ttlSeconds * 1000);
+    }
+  }
+
+  tick(nowMs: number): void {
+    const reign = this.#reign;
+    if (reign === undefined) return;
+    for (const waiters of reign.ending.values()) expire(waiters, nowMs);
+    if (nowMs - reign.scannedMs < SCAN_MS) return;
+    reign.scannedMs = nowMs;
+    for (const id of reign.queue.takeExpired(nowMs, EXPIRIES_MAX)) reign.ending.set(id, []);
+    this.#drive(reign);
+  }
+
+  async grant(
+    { id, ttlSeconds: wanted }: Parameters<ReplicaLeases['grant']>[0],
+    deadlineMs: number,
+  ): ReturnType<ReplicaLeases['grant']> {
+    const { limits } = this.#host;
+    const { queue, ending } = this.#current();
+    if (wanted > limits.leaseSecondsMax) throw new KvError('KV_LEASE_TTL_TOO_LARGE');
+    const count = queue.size + ending.size;
+    if (count >= limits.leasesMax) {
+      const details = { limit: limits.leasesMax, actual: count };
+      throw new KvError('KV_TOO_MANY_REQUESTS', 'too many leases', { details });
+    }
+    const ttlSeconds = Math.max(wanted, limits.leaseSecondsMin);
+    const command = { op: 'lease', action: 'grant', id, ttlSeconds } as const;
+    const { revision } = await logLeases(this.#host, command, deadlineMs);
+    return { revision, ttlSeconds };
+  }
+
+  async revoke(id: LeaseId, deadlineMs: number): ReturnType<ReplicaLeases['revoke']> {
+    let reign = this.#current();
+    // That there is none has to be proven; that there is one the log does.
+    if (reign.queue.get(id) === undefined) reign = await this.#confirmed(deadlineMs);
+    const { queue, ending } = reign;
+    if (queue.get(id) === undefined && !ending.has(id)) throw new KvError('KV_LEASE_NOT_FOUND');
+    queue.remove(id);
+    const waiters = ending.get(id) ?? [];
+    ending.set(id, waiters);
+    await new Promise<void>((resolve, reject) => {
+      const done = (error: KvError | undefined): void =>
+        error === undefined ? resolve() : reject(error);
+      waiters.push({ deadlineMs, settle: done });
+      this.#drive(reign);
+    });
+    return { revision: this.#host.revision() };
+  }
+
+  async keepAlive(id: LeaseId, deadlineMs: number): ReturnType<ReplicaLeases['keepAlive']> {
+    const { queue } = await this.#confirmed(deadlineMs);
+    // Before the renewal: what the client may read at this revision is not later than what it has renewed.
+    const revision = this.#host.revision();
+    const nowMs = this.#host.clock.nowMs();
+    const lease = queue.get(id);
+    if (lease === undefined || lease.expiresAtMs <= nowMs) return { revision, ttlSeconds: 0 };
+    queue.set(id, lease.ttlSeconds, nowMs + lease.ttlSeconds * 1000);
+    return { revision, ttlSeconds: lease.ttlSeconds };
+  }
+
+  async timeToLive(id: LeaseId, wantsKeys: boolean, deadlineMs: number): Promise<LeaseTime> {
+    const reign = await this.#confirmed(deadlineMs);
+    const revision = this.#host.revision();
+    const keys =
+      wantsKeys && reign.queue.get(id) !== undefined ? await this.#keys(id, deadlineMs) : [];
+    const lease = reign.queue.get(id);
+    if (lease === undefined) return { revision, ttlSeconds: -1, grantedSeconds: 0, keys: [] };
+    const leftMs = Math.max(0, lease.expiresAtMs - this.#host.clock.nowMs());
+    const ttlSeconds = Math.floor(leftMs / 1000);
+    return { revision, ttlSeconds, grantedSeconds: lease.ttlSeconds, keys };
+  }
+
+  async list(deadlineMs: number): ReturnType<ReplicaLeases['list']> {
+    const { queue } = await this.#confirmed(deadlineMs);
+    return { revision: this.#host.revision(), ids: queue.inOrder().map(({ id }) => id) };
+  }
+
+  async permit(ids: readonly LeaseId[], deadlineMs: number): Promise<LeasePermission> {
+    const reign = await this.#confirmed(deadlineMs);
+    const nowMs = this.#host.clock.nowMs();
+    reign.permitsGiven += 1;
+    const seq = reign.permitsGiven;
+    const leases = ids.flatMap((id) => {
+      const lease = reign.queue.get(id);
+      if (lease === undefined || lease.expiresAtMs <= nowMs) return [];
+      reign.permits.set(id, seq);
+      return [{ id, ttlSeconds: lease.ttlSeconds }];
+    });
+    return { permit: { term: reign.term, seq }, leases };
+  }
+
+  #current(): Reign {
+    if (this.#reign === undefined) throw this.#host.notLeading();
+    return this.#reign;
+  }
+
+  /** The reign, proven by a round that began after the call. */
+  async #confirmed(deadlineMs: number): Promise<Reign> {
+    const reign = this.#current();
+    await this.#host.confirm(deadlineMs);
+    // The proof may have come from the next leader.
+    if (this.#reign !== reign) throw this.#host.notLeading();
+    return reign;
+  }
+
+  async #keys(id: LeaseId, deadlineMs: number): Promise<readonly Uint8Array[]> {
+    const { leases } = this.#host;
+    const others = leases === undefined ? [] : otherShards(leases.map());
+    const asked = others.map((shard) => leases?.at(shard).keys(id, deadlineMs) ?? []);
+    const lists = await Promise.all([this.#host.keysOf(id), ...asked]);
+    const keys = lists.flat().sort(compareBytes);
+    // Slots that have just moved are answered for by both shards.
+    return keys.filter((key, i) => i === 0 || compareBytes(key, keys[i - 1] as Uint8Array) !== 0);
+  }
+
+  #drive(reign: Reign): void {
+    if (reign.isDriving || reign.ending.size === 0) return;
+    reign.isDriving = true;
+    this.#passes(reign)
+      .catch((error: unknown) => {
+        if (this.#reign !== reign) return;
+        const { logger } = this.#host;
+        // It is taken up again at the next look.
+        if (isKvError(error)) logger.info({ code: error.code }, 'leases end later');
+        else logger.error({ detail: String(error) }, 'ending leases broke');
+      })
+      .finally(() => {
+        reign.isDriving = false;
+      });
+  }
+
+  async #passes(reign: Reign): Promise<void> {
+    while (this.#reign === reign && reign.ending.size > 0) {
+      const ids = [...reign.ending.keys()].slice(0, EXPIRIES_MAX);
+      if (await this.#pass(reign, ids)) continue;
+      // Others are not kept waiting by what cannot end yet.
+      for (const id of ids) moveToEnd(reign.ending, id);
+      await pause(this.#host.clock, RETRY_MS);
+    }
+  }
+
+  /** True: the leases are gone. Errors: those of the steps. */
+  async #pass(reign: Reign, ids: readonly LeaseId[]): Promise<boolean> {
+    const { leases } = this.#host;
+    if (leases === undefined || otherShards(leases.map()).length === 0) {
+      const isGone = await this.#step(reign, ids, 'alone');
+      if (isGone || leases === undefined) return isGone;
+    }
+    const map = await leases.readMap();
+    const { term } = reign;
+    const isHereDone = await this.#step(reign, ids, 'begin');
+    // Of this term every permit that may still be on its way is void then; those of earlier terms are by the term.
+    const floor = ids.reduce((most, id) => Math.max(most, (reign.permits.get(id) ?? -1) + 1), 0);
+    const deadlineMs = this.#host.clock.nowMs() + STEP_MS;
+    const dropped = await Promise.all(
+      otherShards(map).map((shard) => leases.at(shard).drop({ ids, term, floor }, deadlineMs)),
+    );
+    const { version } = await leases.readMap();
+    if (!isHereDone || dropped.includes(false) || version !== map.version) return false;
+    return this.#step(reign, ids, 'finish');
+  }
+
+  /** One step at the home itself; those that are gone already are done. */
+  async #step(reign: Reign, ids: readonly LeaseId[], stage: RevokeStage): Promise<boolean> {
+    // A step that was decided in one reign must not be logged in another.
+    if (this.#reign !== reign) throw this.#host.notLeading();
+    const { term } = reign;
+    const deadlineMs = this.#host.clock.nowMs() + STEP_MS;
+    const command = { op: 'lease', action: 'revoke', ids, stage, term } as const;
+    try {
+      const { isDone } = await logLeases(this.#host, command, deadlineMs);
+      return isDone;
+    } catch (error) {
+      if (!isKvError(error) || error.code !== 'KV_LEASE_NOT_FOUND') throw error;
+      for (const id of ids) {
+        settle(reign.ending.get(id));
+        reign.ending.delete(id);
+      }
+      return true;
+    }
+  }
+}
+
+function otherShards(map: ShardMap | undefined): ShardMap['shards'][number]['id'][] {
+  const ids = map?.shards.map(({ id }) => id) ?? [];
+  return ids.filter((id) => id !== META_SHARD && id !== LEASE_HOME);
+}
+
+/** Who asked first has revoked it; the others come too late. */
+function settle(waiters: readonly Waiter[] | undefined): void {
+  for (const [i, waiter] of (waiters ?? []).entries()) {
+    waiter.settle(i === 0 ? undefined : new KvError('KV_LEASE_NOT_FOUND'));
+  }
+}
+
+function expire(waiters: Waiter[], nowMs: number): void {
+  for (let i = waiters.length - 1; i >= 0; i -= 1) {
+    if ((waiters[i] as Waiter).deadlineMs > nowMs) continue;
+    const [waiter] = waiters.splice(i, 1);
+    waiter?.settle(new KvError('KV_TIMEOUT', 'the lease is being revoked'));
+  }
+}
+
+function moveToEnd(ending: Map<LeaseId, Waiter[]>, id: LeaseId): void {
+  const waiters = ending.get(id);
+  if (waiters === undefined) return;
+  ending.delete(id);
+  ending.set(id, waiters);
+}
