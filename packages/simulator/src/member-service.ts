@@ -1,12 +1,14 @@
 import type { MemberId, ShardId } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
-import type { Replica } from '@kvorum/replica';
+import type { LeaseNetwork, Replica } from '@kvorum/replica';
 
 /** What a member's server does beside its replicas. */
 export interface MemberService {
   /** A request of another member's service. */
   answer(payload: unknown): Promise<unknown>;
   stop(): void;
+  /** How its replicas reach the leaders of other shards about leases. */
+  readonly leases: LeaseNetwork;
 }
 
 /** What a member gives its service. */

@@ -384,6 +384,7 @@ export class SimMember {
     const traced = this.#traced(process.log(log), { shard, generation });
     const { members } = world;
     const slots = world.slotsOf(shard);
+    const leases = life.service?.leases;
     const rank = (this.index - Number(shard) + members.length * 1000) % members.length;
     const boot = this.#boots.toString(16).padStart(16, '0');
     const replica = await openReplica({
@@ -403,6 +404,7 @@ export class SimMember {
       rng: this.#rng,
       limits: world.limits,
       ...(slots === undefined ? {} : { slots }),
+      ...(leases === undefined ? {} : { leases }),
       metrics: quietMetrics,
       logger: this.#logger(shard, process),
       ...(world.autoCompaction === undefined ? {} : { autoCompaction: world.autoCompaction }),

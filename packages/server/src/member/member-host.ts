@@ -24,6 +24,7 @@ import {
   encodeTransfer,
   type ForwardedRequest,
   holdMsOf,
+  type PeerRequest,
   parsePeerRequest,
 } from '../router/forward.ts';
 import { Leases } from '../router/leases.ts';
@@ -165,7 +166,19 @@ export class MemberHost implements Host {
       metaGroup: this.metaGroup,
       logger: this.logger,
     });
-    this.mover = createSlotMover({
+    this.mover = this.#slotMover(peers);
+    this.slotLoads = this.#countSlots(peers);
+    this.admin = new MemberAdmin({
+      self: this.memberId,
+      editor: this.mapEditor,
+      map: () => this.map(),
+      isReachable: (member) => peers.isReachable(member),
+    });
+    this.#replicas.onChange(() => this.#scheduleNotify());
+  }
+
+  #slotMover(peers: Pick<PeerTransport, 'request'>): SlotMover {
+    return createSlotMover({
       self: this.self,
       clock: this.clock,
       limits: this.limits,
@@ -177,14 +190,6 @@ export class MemberHost implements Host {
       mapEditor: this.mapEditor,
       told: (event) => this.metrics.moves.told(event),
     });
-    this.slotLoads = this.#countSlots(peers);
-    this.admin = new MemberAdmin({
-      self: this.memberId,
-      editor: this.mapEditor,
-      map: () => this.map(),
-      isReachable: (member) => peers.isReachable(member),
-    });
-    this.#replicas.onChange(() => this.#scheduleNotify());
   }
 
   #countSlots(peers: Pick<PeerTransport, 'request'>): SlotLoads {
@@ -429,12 +434,19 @@ export class MemberHost implements Host {
     if (request.kind === 'moves') return this.drivenMoves();
     if (request.kind === 'slot-load') return this.slotLoads.account();
     if (request.kind === 'watch') return this.served.serve(from, request.message);
-    if (request.kind === 'lease') {
-      return answered(this.leases.serve(request.shard, request.request, request.timeoutMs));
-    }
-    if (request.kind === 'slots') return answered(this.mover.serve(request.request));
-    if (request.kind === 'log') return answered(logPage(this, request.params));
-    return this.#serveCommand(request.forwarded);
+    if (request.kind === 'kv') return this.#serveCommand(request.forwarded);
+    return answered(this.#serveLeaders(request));
+  }
+
+  /** What the leader of a shard is asked. Errors: those of the request. */
+  #serveLeaders(
+    request: Extract<PeerRequest, { readonly kind: 'lease' | 'slots' | 'log' }>,
+  ): Promise<unknown> {
+    if (request.kind === 'lease')
+      return this.leases.serve(request.shard, request.request, request.timeoutMs);
+    return request.kind === 'slots'
+      ? this.mover.serve(request.request)
+      : logPage(this, request.params);
   }
 
   #memberships(): unknown {

@@ -179,22 +179,26 @@ export class Leases {
 
   /** Asks the leader of a shard; waits for one until the deadline as long as nothing can have happened. */
   async #ask<T>(shard: ShardId, asked: Asked<T>, deadlineMs: number): Promise<T> {
-    const { clock, shardHalt } = this.#parts;
+    const { clock } = this.#parts;
     for (let delayMs = RETRY_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MS_MAX)) {
       try {
         return asked.parse(await this.#attempt(shard, asked, deadlineMs));
       } catch (error) {
-        if (!isKvError(error)) throw error;
-        if (!RETRIED.includes(error.code) || error.outcome !== 'not-applied') throw error;
-        const halt = shardHalt(shard);
-        if (halt !== undefined) throw halt;
-        if (clock.nowMs() + delayMs >= deadlineMs) {
-          const text = `leases (shard ${shard}): ${error.message}`;
-          throw new KvError('KV_DEADLINE', text, { cause: error, details: { shard } });
-        }
+        this.#checkRetried(shard, error, clock.nowMs() + delayMs >= deadlineMs);
         await pause(delayMs);
       }
     }
+  }
+
+  /** Throws what the caller is told, unless it is worth another attempt. */
+  #checkRetried(shard: ShardId, error: unknown, isLast: boolean): void {
+    if (!isKvError(error) || !RETRIED.includes(error.code)) throw error;
+    if (error.outcome !== 'not-applied') throw error;
+    const halt = this.#parts.shardHalt(shard);
+    if (halt !== undefined) throw halt;
+    if (!isLast) return;
+    const text = `leases (shard ${shard}): ${error.message}`;
+    throw new KvError('KV_DEADLINE', text, { cause: error, details: { shard } });
   }
 
   #attempt<T>(shard: ShardId, asked: Asked<T>, deadlineMs: number): Promise<unknown> {

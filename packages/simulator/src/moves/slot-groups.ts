@@ -69,3 +69,9 @@ export function firstMapOf(members: readonly SimMember[], dataShards: number): S
   const made = { ...first, id: shardId(dataShards - 1), uid, startsEmpty: true };
   return { ...map, shards: [...map.shards, made] };
 }
+
+/** The same shards from the beginning to the end. */
+export function fixedMapOf(members: readonly SimMember[], dataShards: number): ShardMap {
+  const map = firstMapOf(members, dataShards + 1);
+  return { ...map, shards: map.shards.slice(0, -1) };
+}

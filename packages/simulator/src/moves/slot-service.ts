@@ -16,6 +16,7 @@ import {
   SlotMover,
 } from '@kvorum/replica';
 import { parseShardMap, type ShardMap } from '@kvorum/shard';
+import { type AskedLeases, SimLeases } from '../leases/sim-leases.ts';
 import type { SimMember } from '../member.ts';
 import type { MemberService } from '../member-service.ts';
 import type { World } from '../world.ts';
@@ -29,6 +30,7 @@ const STEP_MS = 3000;
 type Asked =
   | { readonly kind: 'slots'; readonly request: unknown }
   | { readonly kind: 'map' }
+  | AskedLeases
   | { readonly kind: 'edit'; readonly text: string; readonly version: number };
 
 export interface SlotServiceHost {
@@ -49,6 +51,8 @@ export interface SlotServiceHost {
 export class SlotService implements MemberService {
   readonly #host: SlotServiceHost;
   readonly #mover: SlotMover;
+  readonly #leases: SimLeases;
+  readonly leases: SimLeases['network'];
   #map: ShardMap;
   /** What it was read from. */
   #text = '';
@@ -68,6 +72,13 @@ export class SlotService implements MemberService {
       updateMap: (change) => this.updateMap(change),
       ask: (request) => this.#ask(request.shard, { kind: 'slots', request }),
     });
+    this.#leases = new SimLeases({
+      ...host,
+      self: () => host.member.id,
+      map: () => this.#map,
+      readMap: () => this.updateMap(() => undefined),
+    });
+    this.leases = this.#leases.network;
     this.#mover.start();
     this.#schedule();
   }
@@ -89,6 +100,7 @@ export class SlotService implements MemberService {
       if (!request.ok) throw request.error;
       return this.#mover.serve(request.value);
     }
+    if (asked.kind === 'lease') return this.#leases.serve(asked);
     const replica = this.#leading(this.#host.meta);
     if (replica === undefined) throw new KvError('KV_NOT_LEADER');
     return asked.kind === 'map' ? this.#readMap(replica) : this.#edit(replica, asked);
