@@ -3,6 +3,7 @@ import type { Service } from './service.ts';
 import { clusterService } from './services/cluster.ts';
 import { healthService } from './services/health.ts';
 import { kvService } from './services/kv.ts';
+import { leaseService } from './services/lease.ts';
 import { maintenanceService } from './services/maintenance.ts';
 import { watchService } from './services/watch.ts';
 
@@ -11,6 +12,7 @@ export function etcdServices(host: Host): readonly Service[] {
   return [
     kvService(host),
     watchService(host),
+    leaseService(host),
     clusterService(host),
     maintenanceService(host),
     healthService(host),

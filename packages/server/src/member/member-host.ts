@@ -33,6 +33,7 @@ import { Router } from '../router/router.ts';
 import { ServedWatches } from '../router/served-watches.ts';
 import { ShardWatches } from '../router/shard-watches.ts';
 import { type Cluster, clusterOfMap, findMember, memberIdOf, memberInfos } from './cluster.ts';
+import { giveLeadershipAway } from './leadership.ts';
 import { MapEditor } from './map-editor.ts';
 import { MemberAdmin } from './member-admin.ts';
 import { ownMemberships } from './memberships.ts';
@@ -47,7 +48,7 @@ import { ShardRecovery } from './shard-recovery.ts';
 import { SlotLoads } from './slot-loads.ts';
 import { createSlotMover } from './slot-moves.ts';
 import type { CopyStatus, SnapshotCopies } from './snapshot-copies.ts';
-import { pause, systemRng } from './system.ts';
+import { systemRng } from './system.ts';
 
 const NOTIFY_MS = 20;
 const TRANSFER_TIMEOUT_MS = 10_000;
@@ -491,23 +492,7 @@ export class MemberHost implements Host {
   }
 
   /** Hands every led shard to the reachable member that is furthest; gives up after `timeoutMs`. */
-  async giveLeadershipAway(timeoutMs: number): Promise<void> {
-    const moves = this.#replicas.led().map(async (replica) => {
-      const target = this.#bestSuccessor(replica);
-      if (target === undefined) return;
-      try {
-        await replica.transferLeadership(target);
-      } catch (error) {
-        this.logger.warn({ shard: replica.shard, err: error }, 'leadership not handed over');
-      }
-    });
-    if (moves.length > 0) await Promise.race([Promise.all(moves), pause(timeoutMs)]);
-  }
-
-  #bestSuccessor(replica: ReplicaPort): MemberId | undefined {
-    const { peers } = replica.status().raft;
-    const able = peers.filter((peer) => peer.reachable && peer.logReachable);
-    able.sort((a, b) => b.index - a.index);
-    return able[0]?.id;
+  giveLeadershipAway(timeoutMs: number): Promise<void> {
+    return giveLeadershipAway(this.#replicas.led(), this.logger, timeoutMs);
   }
 }
