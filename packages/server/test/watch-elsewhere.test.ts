@@ -14,6 +14,7 @@ class Watched {
   created = false;
   error: KvError | undefined;
   hasRoom = true;
+  progress = 0;
   readonly watch: MultiWatch;
 
   constructor({ host }: Member, key: string, rangeEnd?: string) {
@@ -29,6 +30,9 @@ class Watched {
           this.revisions.push([shard, kv.modRevision]);
         }
         return true;
+      },
+      progress: (revision) => {
+        this.progress = revision;
       },
       cancelled: (error) => {
         this.error = error;
@@ -97,6 +101,19 @@ it('a watch at such a member waits for a consumer without room, and harms no oth
   slow.watch.close();
   quick.watch.close();
   await cluster.until(() => cluster.members.every(({ host }) => host.served.count === 0));
+}, 30_000);
+
+it('a mark of progress that is asked for at such a member comes behind the events', async () => {
+  const watched = new Watched(firstWithout('0'), 'mark', 'marl');
+  await cluster.until(() => watched.created);
+  await putAll('mark');
+  await cluster.until(() => watched.keys.length === 20);
+  watched.watch.progress();
+  await cluster.until(() => watched.progress > 0);
+  const last = (shard: string): number =>
+    Math.max(...watched.revisions.filter(([of]) => of === shard).map(([, revision]) => revision));
+  expect(watched.progress).toBeGreaterThanOrEqual(Math.min(last('0'), last('1')));
+  watched.watch.close();
 }, 30_000);
 
 it('says that its start was compacted', async () => {

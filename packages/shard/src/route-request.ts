@@ -96,9 +96,10 @@ function route(shards: readonly ShardId[]): Route {
 }
 
 /**
- * The owner look-up of etcd's lock recipe: the oldest or newest key directly below a directory. Lock keys have no directories
- * below them, so the directory's own shard knows the answer, and the recipe works on the sharded key space.
- * Source: etcd client/v3/concurrency/mutex.go, `getOwner`.
+ * The owner look-up of etcd's lock and election recipes: the oldest or newest key directly below a directory. Lock keys have no
+ * directories below them, so the directory's own shard knows the answer, and the recipes work on the sharded key space: what they
+ * do next is to watch from the revision of this answer on, which must be that of this shard.
+ * Source: etcd client/v3/concurrency/mutex.go (`getOwner`), key.go (`waitDeletes`), election.go (`Leader`, `observe`).
  */
 function isOwnerLookup(range: RangeRequest): boolean {
   const { key, rangeEnd, limit, sortTarget } = range;
@@ -158,6 +159,7 @@ export function routeRequest(map: ShardMap, request: KvRequest): Route {
     case 'put':
       return { kind: 'shard', shard: shardOfKey(map, request.key) };
     case 'range':
+      if (isOwnerLookup(request)) return { kind: 'shard', shard: shardOfKey(map, request.key) };
       return route(shardsOfRange(map, request.key, request.rangeEnd));
     case 'delete-range': {
       const shards = shardsOfRange(map, request.key, request.rangeEnd);

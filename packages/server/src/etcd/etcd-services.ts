@@ -1,9 +1,11 @@
 import type { Host } from '../host.ts';
 import type { Service } from './service.ts';
 import { clusterService } from './services/cluster.ts';
+import { electionService } from './services/election.ts';
 import { healthService } from './services/health.ts';
 import { kvService } from './services/kv.ts';
 import { leaseService } from './services/lease.ts';
+import { lockService } from './services/lock.ts';
 import { maintenanceService } from './services/maintenance.ts';
 import { watchService } from './services/watch.ts';
 
@@ -15,6 +17,8 @@ export function etcdServices(host: Host): readonly Service[] {
     leaseService(host),
     clusterService(host),
     maintenanceService(host),
+    lockService(host),
+    electionService(host),
     healthService(host),
   ];
 }
