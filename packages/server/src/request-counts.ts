@@ -1,7 +1,7 @@
 import { Counter, type Registry } from 'prom-client';
 
-/** REST and server-sent events, or the native protocol. */
-export type Api = 'rest' | 'session';
+/** REST and server-sent events, the native protocol, or etcd's JSON gateway. */
+export type Api = 'rest' | 'session' | 'gateway';
 
 /**
  * Answered requests by API, method and error code (`OK` for none). Counted in plain maps and handed to Prometheus when it asks:

@@ -7,6 +7,8 @@ import { Ajv } from 'ajv';
 import { type FastifyInstance, fastify } from 'fastify';
 import { splitAddress } from '../config/address.ts';
 import { etcdServices } from '../etcd/etcd-services.ts';
+import { Gateway } from '../etcd/gateway/gateway.ts';
+import { gatewayRoutes } from '../etcd/gateway/routes.ts';
 import { GrpcServer } from '../etcd/grpc/grpc-server.ts';
 import type { Host } from '../host.ts';
 import { pause } from '../member/system.ts';
@@ -144,18 +146,21 @@ export async function startClientServer(
   const stopWatches = watchRoute(app, host);
   if (dev !== undefined) devRoutes(app, host, dev);
   let active = 0;
-  app.addHook('onRequest', (_request, _reply, done) => {
+  app.addHook('onRequest', (_request, reply, done) => {
     active += 1;
+    // Also when the client went before its answer, of which the hook for answers says nothing.
+    reply.raw.once('close', () => {
+      active -= 1;
+    });
     done();
   });
-  app.addHook('onResponse', (_request, _reply, done) => {
-    active -= 1;
-    done();
-  });
-  const grpc = new GrpcServer(host, etcdServices(host));
+  const services = etcdServices(host);
+  const gateway = new Gateway(host, services);
+  await gatewayRoutes(app, gateway);
+  const grpc = new GrpcServer(host, services);
   const cutUndecided = sharePort(app.server, (socket) => grpc.accept(socket));
   limitConnections(app.server, host);
-  const sessions = new Sessions(host, app.server);
+  const sessions = new Sessions(host, app.server, (path) => gateway.upgradeOf(path));
   const second = await listen(app, listenOn);
   const bound = app.server.address() as AddressInfo;
   const name = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address;
@@ -164,8 +169,9 @@ export async function startClientServer(
     async stop(error, graceMs) {
       stopWatches();
       grpc.stop(error);
+      gateway.stop(error);
       const until = host.clock.nowMs() + graceMs;
-      const idle = (): boolean => active === 0 && sessions.idle && grpc.idle;
+      const idle = (): boolean => active === 0 && sessions.idle && grpc.idle && gateway.idle;
       const untilIdle = async (): Promise<void> => {
         while (!idle() && host.clock.nowMs() < until) await pause(10);
       };
@@ -176,6 +182,7 @@ export async function startClientServer(
       await untilIdle();
       sessions.terminate();
       grpc.terminate();
+      gateway.terminate();
       cutUndecided();
       second?.close();
       await app.close();
@@ -183,6 +190,7 @@ export async function startClientServer(
     async kill() {
       sessions.terminate();
       grpc.terminate();
+      gateway.terminate();
       cutUndecided();
       app.server.closeAllConnections();
       second?.close();

@@ -31,13 +31,17 @@ function refuse(socket: Duplex, status: string, error?: KvError): void {
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
+/** Takes a connection that becomes a WebSocket. */
+export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
 /** The native sessions of the client port. */
 export class Sessions {
   readonly #host: Host;
   readonly #open = new Set<Session>();
   readonly #keepAlive: NodeJS.Timeout;
 
-  constructor(host: Host, server: Server) {
+  /** @param other - who takes the WebSockets of other paths. */
+  constructor(host: Host, server: Server, other: (path: string) => Upgrade | undefined) {
     this.#host = host;
     const wss = new WebSocketServer({
       noServer: true,
@@ -48,11 +52,13 @@ export class Sessions {
     });
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on('error', () => socket.destroy());
-      const path = (request.url ?? '').split('?')[0];
+      const path = (request.url ?? '').split('?')[0] ?? '';
       const refusal = host.refusal();
-      if (path !== SESSION_PATH) refuse(socket, '404 Not Found');
+      const upgrade = other(path);
+      if (path !== SESSION_PATH && upgrade === undefined) refuse(socket, '404 Not Found');
       else if (isForeignPage(request)) refuse(socket, '403 Forbidden');
       else if (refusal !== undefined) refuse(socket, '503 Service Unavailable', refusal);
+      else if (upgrade !== undefined) upgrade(request, socket, head);
       else
         wss.handleUpgrade(request, socket, head, (ws) =>
           this.#add(new Session(host, ws, socket), ws),

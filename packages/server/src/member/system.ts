@@ -2,12 +2,15 @@ import { hash, randomBytes, randomInt } from 'node:crypto';
 import { concatBytes } from '@kvorum/base';
 import type { Clock, Rng } from '@kvorum/ports';
 
-/** The machine's clocks and timers. */
+/** Node's timers run at once when they are set for longer. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** The machine's clocks and timers; a timer beyond 24 days runs then. */
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
   setTimer(delayMs, callback) {
-    const timer = setTimeout(callback, delayMs);
+    const timer = setTimeout(callback, Math.min(delayMs, TIMER_MS_MAX));
     return () => {
       clearTimeout(timer);
     };
