@@ -136,6 +136,7 @@ export class IncomingConnections {
         void this.#answer(connection, member, item.id, item.payload);
         break;
       case 'ping':
+        connection.socket.reportBytes(member, this.#options.metrics);
         connection.socket.item({ kind: 'pong' });
         break;
       case 'hello':

@@ -1,6 +1,7 @@
 export { type AskOptions, askPeer } from './ask-peer.ts';
 export type {
   PeerAddress,
+  PeerMetrics,
   PeerTls,
   PeerTransportOptions,
   PeerWarning,

@@ -43,6 +43,8 @@ export class OutgoingLink {
   #failures = 0;
   #lastWarning: string | undefined;
   #lastSignMs = 0;
+  /** When the oldest ping without an answer was sent. */
+  #pingedMs: number | undefined;
   #cancelTimer: () => void = () => undefined;
   #onFinished: (() => void) | undefined;
 
@@ -59,6 +61,7 @@ export class OutgoingLink {
 
   message(shard: ShardId, payload: unknown): void {
     if (this.#up) this.#socket?.message(shard, payload);
+    else this.#options.metrics?.dropped(this.address.id);
   }
 
   request(payload: unknown, signal: AbortSignal): Promise<unknown> {
@@ -142,6 +145,7 @@ export class OutgoingLink {
         this.#take(item.id)?.reject(errorFromPlain(item.error));
         break;
       case 'pong':
+        this.#onPong();
         break;
       case 'hello':
       case 'messages':
@@ -150,6 +154,13 @@ export class OutgoingLink {
         this.#socket?.destroy(`unexpected ${item.kind} on a dialled connection`, true);
         break;
     }
+  }
+
+  #onPong(): void {
+    const { metrics, clock } = this.#options;
+    if (this.#pingedMs === undefined) return;
+    metrics?.roundTrip(this.address.id, clock.nowMs() - this.#pingedMs);
+    this.#pingedMs = undefined;
   }
 
   #onHello(item: PeerItem): void {
@@ -175,6 +186,9 @@ export class OutgoingLink {
         this.#socket?.destroy(`no sign of life for ${SILENCE_MS_MAX} ms`);
         return;
       }
+      this.#socket?.reportBytes(this.address.id, this.#options.metrics);
+      // The time of an answer that is still awaited stays that of its own ping.
+      this.#pingedMs ??= clock.nowMs();
       this.#socket?.item({ kind: 'ping' });
       this.#schedulePing();
     });
@@ -189,7 +203,9 @@ export class OutgoingLink {
 
   #onClosed(reason: CloseReason): void {
     this.#cancelTimer();
+    this.#socket?.reportBytes(this.address.id, this.#options.metrics);
     this.#socket = undefined;
+    this.#pingedMs = undefined;
     if (this.#closed) {
       this.#onFinished?.();
       return;

@@ -39,6 +39,17 @@ export interface PeerTransportOptions {
     readonly diskId: string;
   }) => string | undefined;
   readonly onWarning?: (warning: PeerWarning) => void;
+  readonly metrics?: PeerMetrics;
+}
+
+/** What a transport counts; bytes are told about once a second. */
+export interface PeerMetrics {
+  readonly sent: (peer: MemberId, bytes: number) => void;
+  readonly received: (peer: MemberId, bytes: number) => void;
+  /** A message was dropped: there was no connection. */
+  readonly dropped: (peer: MemberId) => void;
+  /** From a ping until its answer, milliseconds. */
+  readonly roundTrip: (peer: MemberId, ms: number) => void;
 }
 
 export interface TcpPeerTransport extends PeerTransport {

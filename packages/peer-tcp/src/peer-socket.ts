@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
-import type { Limits, ShardId } from '@kvorum/base';
+import type { Limits, MemberId, ShardId } from '@kvorum/base';
 import { PeerFrameDecoder, type PeerItem } from '@kvorum/wire';
 import { FrameWriter, type Queued } from './frame-writer.ts';
+import type { PeerMetrics } from './peer-options.ts';
 
 export interface PeerSocketHandlers {
   onItem(item: PeerItem): void;
@@ -23,6 +24,9 @@ export class PeerSocket {
   readonly #decoder: PeerFrameDecoder;
   #reason: CloseReason = { text: 'the connection was closed by the other side', violation: false };
   #closed = false;
+  /** As of the last report. */
+  #sentBytes = 0;
+  #receivedBytes = 0;
 
   constructor(socket: Socket, limits: Limits, handlers: PeerSocketHandlers) {
     this.#socket = socket;
@@ -43,6 +47,15 @@ export class PeerSocket {
 
   item(item: PeerItem, payload?: unknown): Queued {
     return this.#closed ? 'full' : this.#writer.item(item, payload);
+  }
+
+  /** Tells what has gone both ways since the last report. */
+  reportBytes(peer: MemberId, metrics: PeerMetrics | undefined): void {
+    const { bytesWritten, bytesRead } = this.#socket;
+    metrics?.sent(peer, bytesWritten - this.#sentBytes);
+    metrics?.received(peer, bytesRead - this.#receivedBytes);
+    this.#sentBytes = bytesWritten;
+    this.#receivedBytes = bytesRead;
   }
 
   /** Sends what is queued and ends the connection; whoever calls also sets a time-out and destroys. */

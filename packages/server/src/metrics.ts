@@ -1,9 +1,14 @@
+import { formatId, type MemberId } from '@kvorum/base';
 import type { ElectionMetrics } from '@kvorum/log-kafka';
+import type { PeerMetrics } from '@kvorum/peer-tcp';
 import type { ReplicaMetrics, ReplicaStatus } from '@kvorum/replica';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { KvdConfig } from './config/schema.ts';
 import { type CopyMetrics, copyMetrics } from './copy-metrics.ts';
 import { shardCounter, shardHistogram } from './gathered-metrics.ts';
+import { type HealthMetrics, healthMetrics } from './health-metrics.ts';
 import { type MoveMetrics, moveMetrics } from './move-metrics.ts';
+import { peerMetrics } from './peer-metrics.ts';
 import { RequestCounts } from './request-counts.ts';
 
 /** Powers of two around a millisecond, in seconds, as etcd's disk histograms. */
@@ -57,6 +62,11 @@ const STATUS_GAUGES: readonly StatusGauge[] = [
   },
   { name: 'etcd_debugging_mvcc_watcher_total', help: 'Open watches.', value: (s) => s.watchers },
   { name: 'etcd_mvcc_db_total_size_in_bytes', help: 'Bytes on disk.', value: (s) => s.storeBytes },
+  {
+    name: 'etcd_server_proposals_applied_total',
+    help: 'Applied records of the log, each with one command or many.',
+    value: (s) => s.appliedIndex,
+  },
   { name: 'kv_raft_term', help: 'Raft term.', value: (s) => s.raft.term },
   {
     name: 'kv_raft_commit_index',
@@ -126,6 +136,8 @@ export interface MemberMetrics {
   readonly refusedConnections: Counter<'reason'>;
   readonly requests: RequestCounts;
   readonly logProblems: Gauge;
+  readonly health: HealthMetrics;
+  readonly peers: PeerMetrics;
   readonly copies: CopyMetrics;
   readonly moves: MoveMetrics;
   /** Of votes and heartbeats over Kafka. */
@@ -273,17 +285,42 @@ function statusGauges(registry: Registry): MemberMetrics['statusSource'] {
   };
 }
 
-/** The metrics of one member; several members of one process have one each. */
-export function createMetrics(version: string, memberName: string): MemberMetrics {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 50 });
-  const build: Gauge<'server_version' | 'member'> = new Gauge({
+/** Facts of the member that do not change. */
+function facts(registry: Registry, { version, config, memberId }: MemberFacts): void {
+  const registers = [registry];
+  const build = new Gauge({
     name: 'etcd_server_version',
     help: 'Version of kvd; always 1.',
     labelNames: ['server_version', 'member'],
-    registers: [registry],
+    registers,
   });
-  build.set({ server_version: version, member: memberName }, 1);
+  build.set({ server_version: version, member: config.name }, 1);
+  const id = new Gauge({
+    name: 'etcd_server_id',
+    help: 'Id of the member; always 1.',
+    labelNames: ['server_id'],
+    registers,
+  });
+  id.set({ server_id: formatId(memberId) }, 1);
+  const quota = new Gauge({
+    name: 'etcd_server_quota_backend_bytes',
+    help: 'What all replicas of the member may take on disk together.',
+    registers,
+  });
+  quota.set(config.limits.quotaBytes);
+}
+
+export interface MemberFacts {
+  readonly version: string;
+  readonly config: Pick<KvdConfig, 'name' | 'limits'>;
+  readonly memberId: MemberId;
+}
+
+/** The metrics of one member; several members of one process have one each. */
+export function createMetrics(member: MemberFacts): MemberMetrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 50 });
+  facts(registry, member);
   return {
     registry,
     replica: replicaMetrics(registry),
@@ -305,6 +342,8 @@ export function createMetrics(version: string, memberName: string): MemberMetric
       registers: [registry],
     }),
     requests: new RequestCounts(registry),
+    health: healthMetrics(registry),
+    peers: peerMetrics(registry),
     copies: copyMetrics(registry),
     moves: moveMetrics(registry),
     ...electionMetrics(registry),

@@ -4,3 +4,6 @@
  * the line whose behaviour the API follows (keys-only answers keep their lease, which 3.7 drops).
  */
 export const ETCD_VERSION = '3.6.0';
+
+/** The version of etcd that all members understand, as etcd writes it. */
+export const ETCD_CLUSTER_VERSION = '3.6.0';

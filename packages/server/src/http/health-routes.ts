@@ -1,68 +1,112 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { ETCD_CLUSTER_VERSION, ETCD_VERSION } from '../etcd/etcd-version.ts';
 import type { Host, ReadinessCheck } from '../host.ts';
-import { healthStatus, memberStatus, shardInfos } from './control.ts';
+import { memberStatus, shardInfos } from './control.ts';
+import { healthAnswer, healthChecks, livezChecks, readyzChecks } from './health-checks.ts';
 
-function readyText(checks: readonly ReadinessCheck[], verbose: boolean): string {
-  const failed = checks.filter((check) => !check.ok);
-  if (verbose) {
-    const lines = checks.map((check) => `[${check.ok ? '+' : '-'}] ${check.name}: ${check.detail}`);
-    return `${lines.join('\n')}\n${failed.length === 0 ? 'ready' : 'not ready'}\n`;
-  }
-  if (failed.length === 0) return 'ok\n';
-  return `not ready: ${failed.map((check) => `${check.name}: ${check.detail}`).join('; ')}\n`;
+const TAGS = ['operations'];
+
+interface HealthQuery {
+  readonly verbose?: string;
+  readonly exclude?: string | readonly string[];
+  readonly serializable?: string;
+}
+
+type ChecksOf = (host: Host) => Promise<readonly ReadinessCheck[]>;
+
+const excludedBy = ({ exclude }: HealthQuery): readonly string[] =>
+  exclude === undefined ? [] : [exclude].flat();
+
+/** A path in etcd's form: all checks, and one of them alone below it. */
+function checksRoute(
+  app: FastifyInstance,
+  host: Host,
+  { path, summary, checks }: { path: string; summary: string; checks: ChecksOf },
+): void {
+  const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const query = request.query as HealthQuery;
+    const found = await checks(host);
+    const { status, text } = healthAnswer(path.slice(1), found, {
+      only: (request.params as { readonly check?: string }).check,
+      excluded: excludedBy(query),
+      verbose: query.verbose !== undefined,
+    });
+    for (const { name, ok } of found) host.metrics.health.checked(path.slice(1), name, ok);
+    return reply
+      .code(status)
+      .type('text/plain')
+      .header('x-content-type-options', 'nosniff')
+      .send(text);
+  };
+  app.get(path, { schema: { tags: TAGS, summary } }, handler);
+  app.get(`${path}/:check`, { schema: { hide: true } }, handler);
+}
+
+async function health(host: Host, query: HealthQuery, reply: FastifyReply): Promise<FastifyReply> {
+  const excluded = excludedBy(query);
+  const checks = await healthChecks(host, query.serializable === 'true');
+  const failed = checks.filter(({ name, ok }) => !ok && !excluded.includes(name));
+  const healthy = failed.length === 0;
+  host.metrics.health.answered(healthy);
+  return reply.code(healthy ? 200 : 503).send({
+    health: String(healthy),
+    reason: failed.map(({ name, detail }) => `${name}: ${detail}`).join('; '),
+  });
 }
 
 /**
- * /livez says that this process turns: never anything of quorum or the log, or an orchestrator would kill healthy members in
- * an outage. /readyz says whether it should get traffic. /health is etcd's.
+ * /livez says that this process turns and reads its own disk: never anything of quorum or the log, or an orchestrator would kill
+ * healthy members in an outage. /readyz says whether it should get traffic. /health is etcd's.
  */
 export function healthRoutes(app: FastifyInstance, host: Host): void {
-  const tags = ['operations'];
-  app.get('/livez', { schema: { tags, summary: 'The process turns.' } }, (_request, reply) =>
-    reply.type('text/plain').send('ok\n'),
-  );
-  app.get(
-    '/readyz',
-    { schema: { tags, summary: 'May get traffic; ?verbose lists the checks.' } },
-    (request, reply) => {
-      const checks = host.readiness();
-      const ready = checks.every((check) => check.ok);
-      const verbose = Object.hasOwn(request.query as object, 'verbose');
-      return reply
-        .code(ready ? 200 : 503)
-        .type('text/plain')
-        .send(readyText(checks, verbose));
-    },
-  );
-  app.get('/health', { schema: { tags, summary: 'etcd’s health answer.' } }, (_request, reply) => {
-    const { healthy, reasons } = healthStatus(host);
-    return reply
-      .code(healthy ? 200 : 503)
-      .send({ health: String(healthy), reason: reasons.join('; ') });
+  checksRoute(app, host, {
+    path: '/livez',
+    summary: 'The process turns; ?verbose lists the checks, ?exclude=CHECK leaves one out.',
+    checks: livezChecks,
   });
-  app.get('/version', { schema: { tags, summary: 'Versions.' } }, () => ({
+  checksRoute(app, host, {
+    path: '/readyz',
+    summary: 'May get traffic; ?verbose lists the checks, ?exclude=CHECK leaves one out.',
+    checks: readyzChecks,
+  });
+  app.get(
+    '/health',
+    {
+      schema: {
+        tags: TAGS,
+        summary: 'etcd’s health answer; ?serializable=true, ?exclude=NOSPACE.',
+      },
+    },
+    (request, reply) => health(host, request.query as HealthQuery, reply),
+  );
+  app.get('/version', { schema: { tags: TAGS, summary: 'Versions.' } }, () => ({
+    etcdserver: ETCD_VERSION,
+    etcdcluster: ETCD_CLUSTER_VERSION,
+    storage: ETCD_CLUSTER_VERSION,
     server: host.version,
     cluster: host.clusterId,
     node: process.version,
   }));
   app.get(
     '/metrics',
-    { schema: { tags, summary: 'Prometheus metrics.' } },
+    { schema: { tags: TAGS, summary: 'Prometheus metrics.' } },
     async (_request, reply) => {
       const { registry } = host.metrics;
       return reply.type(registry.contentType).send(await registry.metrics());
     },
   );
-  app.get('/v1/status', { schema: { tags, summary: 'This member and its replicas.' } }, () =>
+  app.get('/v1/status', { schema: { tags: TAGS, summary: 'This member and its replicas.' } }, () =>
     memberStatus(host),
   );
-  app.get('/v1/members', { schema: { tags, summary: 'All members.' } }, () => host.members);
-  app.get('/v1/shards', { schema: { tags, summary: 'All shards as this member sees them.' } }, () =>
-    shardInfos(host),
+  app.get('/v1/members', { schema: { tags: TAGS, summary: 'All members.' } }, () => host.members);
+  app.get(
+    '/v1/shards',
+    { schema: { tags: TAGS, summary: 'All shards as this member sees them.' } },
+    () => shardInfos(host),
   );
   app.get(
     '/v1/slots',
-    { schema: { tags, summary: 'Load and size by slot, the busiest first.' } },
+    { schema: { tags: TAGS, summary: 'Load and size by slot, the busiest first.' } },
     () => host.slotLoads.view({}),
   );
 }

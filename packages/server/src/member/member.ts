@@ -129,7 +129,11 @@ class RunningMember implements Member {
     this.#data = place.directory;
     this.#fresh = !place.directory.confirmed;
     this.#leaderId = freshLeaderId(this.#cluster.self.id, systemRng);
-    this.#metrics = createMetrics(options.version, config.name);
+    this.#metrics = createMetrics({
+      version: options.version,
+      config,
+      memberId: place.cluster.self.id,
+    });
     this.#space = new SpaceQuota(config.limits.quotaBytes);
     this.#stores = openLevelStores({
       directory: this.#data.replicas,
@@ -152,6 +156,7 @@ class RunningMember implements Member {
       logger,
       metrics: this.#metrics,
       replicas: this.#replicas,
+      spaceIsFull: this.#space.isFull,
       metaGroup: this.#metaGroup,
       isFresh: () => this.#fresh,
     });
@@ -180,6 +185,7 @@ class RunningMember implements Member {
         cluster: this.#cluster,
         diskId: this.#data.diskId,
         admit: (hello) => this.host.refusalOf(hello),
+        metrics: this.#metrics.peers,
         logger: this.#logger,
       }),
     );

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { formatId, KvError } from '@kvorum/base';
-import type { PeerAddress, PeerTls, PeerTransportOptions } from '@kvorum/peer-tcp';
+import type { PeerAddress, PeerMetrics, PeerTls, PeerTransportOptions } from '@kvorum/peer-tcp';
 import { splitAddress } from '../config/address.ts';
 import type { KvdConfig, PeerTlsConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
@@ -39,9 +39,10 @@ export function peerOptions(from: {
   readonly cluster: Cluster;
   readonly diskId: string;
   readonly admit: NonNullable<PeerTransportOptions['admit']>;
+  readonly metrics: PeerMetrics;
   readonly logger: Logger;
 }): PeerTransportOptions {
-  const { config, cluster, diskId, admit, logger } = from;
+  const { config, cluster, diskId, admit, metrics, logger } = from;
   const tls = peerTls(config);
   return {
     self: cluster.self.id,
@@ -54,6 +55,7 @@ export function peerOptions(from: {
     clock: systemClock,
     rng: systemRng,
     limits: config.limits,
+    metrics,
     onWarning: ({ peer, message }) =>
       logger.warn(peer === undefined ? {} : { peer: formatId(peer) }, message),
   };

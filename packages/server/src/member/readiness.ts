@@ -4,7 +4,10 @@ import type { ReadinessCheck } from '../host.ts';
 
 const listed = (shards: readonly string[]): string => `shard ${shards.join(', ')}`;
 
-/** Whether the member should get traffic: it is neither starting nor stopping, no shard is halted, every shard has a leader. */
+/**
+ * Whether the member should get traffic: it is neither starting nor stopping, no shard is halted, every shard has a leader. What it
+ * takes a read to find out is in http/health-checks.ts.
+ */
 export function readinessChecks(
   refusal: KvError | undefined,
   replicas: readonly ReplicaPort[],
@@ -17,7 +20,8 @@ export function readinessChecks(
   return [
     { name: 'serving', ok: refusal === undefined, detail: refusal?.message ?? 'yes' },
     {
-      name: 'not-halted',
+      // etcd's name.
+      name: 'data_corruption',
       ok: halted.length === 0,
       detail: halted.length === 0 ? 'no shard is halted' : `halted: ${listed(halted)}`,
     },

@@ -1,6 +1,12 @@
 import type { AddressInfo } from 'node:net';
 import { DEFAULT_LIMITS, type KvError } from '@kvorum/base';
-import { createLogger, loadConfig, systemClock } from '@kvorum/server';
+import {
+  createLogger,
+  deriveClusterId,
+  deriveMemberId,
+  loadConfig,
+  systemClock,
+} from '@kvorum/server';
 import { fastify } from 'fastify';
 import { Gateway } from '../../src/etcd/gateway/gateway.ts';
 import { gatewayRoutes } from '../../src/etcd/gateway/routes.ts';
@@ -21,9 +27,10 @@ export async function startGateway(
   services: readonly Service[],
   refusal: () => KvError | undefined,
 ): Promise<GatewayApp> {
+  const memberId = deriveMemberId(deriveClusterId('test'), 'm1');
   const { config } = loadConfig({ environment: {}, flags: {}, fixed: { logLevel: 'error' } });
   const log: string[] = [];
-  const metrics = createMetrics('0.0.0-test', 'm1');
+  const metrics = createMetrics({ version: '0.0.0-test', config, memberId });
   const gateway = new Gateway(
     {
       clock: systemClock,
