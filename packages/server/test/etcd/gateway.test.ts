@@ -299,7 +299,7 @@ describe('a stream', () => {
     ['{"ID":13}', 503, /no leader/],
     ['{"ID":', 400, /has no end/],
     [`{"ID":"${'1'.repeat(300_000)}"}`, 429, /larger than max/],
-  ])('has the status of an error that comes first: %.12s', async (text, status, message) => {
+  ])('has the status of an error that comes first (%#)', async (text, status, message) => {
     const open = new OpenPost('/v3/lease/keepalive');
     open.request.end(text);
     expect(await open.status()).toBe(status);
