@@ -83,8 +83,6 @@ export interface Host {
   /** The slots that are moving, with their progress from all members that can be asked. */
   moves(): Promise<readonly MoveInfo[]>;
   readiness(): readonly ReadinessCheck[];
-  /** Whether the replicas take more of the disk than `quotaBytes`: puts are refused then. */
-  spaceIsFull(): boolean;
   /** Set while starting and while shutting down: why requests are refused. */
   refusal(): KvError | undefined;
 }

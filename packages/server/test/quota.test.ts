@@ -26,5 +26,12 @@ it('refuses puts above its quota and goes on with reads and deletes', async () =
   expect(answer.status).toBe(429);
   expect(await answer.json()).toMatchObject({ error: { code: 'KV_NO_SPACE', retry: 'operator' } });
   expect((await fetch(`${member.url}/v1/kv/keys/key-0`)).status).toBe(200);
+  for (const path of ['/health', '/health?serializable=true']) {
+    const health = await fetch(member.url + path);
+    expect(health.status).toBe(503);
+    expect(await health.json()).toEqual({ health: 'false', reason: 'NOSPACE: ALARM NOSPACE' });
+  }
+  expect((await fetch(`${member.url}/health?exclude=NOSPACE`)).status).toBe(200);
+  expect((await fetch(`${member.url}/readyz`)).status).toBe(200);
   expect((await fetch(`${member.url}/v1/kv/keys/key-0`, { method: 'DELETE' })).status).toBe(200);
 });

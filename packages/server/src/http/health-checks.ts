@@ -1,10 +1,11 @@
 import { isKvError } from '@kvorum/base';
 import type { CommandResult, ReplicaPort } from '@kvorum/replica';
+import { isFull } from '../etcd/alarms.ts';
 import type { Host, ReadinessCheck } from '../host.ts';
 
 export type HealthHost = Pick<
   Host,
-  'clock' | 'limits' | 'self' | 'readiness' | 'replica' | 'replicas' | 'spaceIsFull'
+  'clock' | 'limits' | 'self' | 'readiness' | 'replica' | 'replicas'
 >;
 
 /** No client can write it, and a replica that does not have its slot says so after it looked. */
@@ -87,7 +88,7 @@ export async function healthChecks(
   host: HealthHost,
   serializable: boolean,
 ): Promise<readonly ReadinessCheck[]> {
-  const full = host.spaceIsFull();
+  const full = isFull(host);
   const space = { name: 'NOSPACE', ok: !full, detail: full ? 'ALARM NOSPACE' : 'no alarm' };
   if (!serializable) return [space, ...(await readyzChecks(host))];
   const own = host

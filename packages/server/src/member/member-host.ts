@@ -62,7 +62,6 @@ export interface MemberHostParts {
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
   readonly replicas: ReplicaSet;
-  readonly spaceIsFull: () => boolean;
   readonly metaGroup: MetaGroup;
   /** This member's disk is not registered in the shard map yet. */
   readonly isFresh: () => boolean;
@@ -94,7 +93,7 @@ export class MemberHost implements Host {
   /** Leaderships that somebody moved here by hand. */
   readonly held: HeldShards;
   #cluster: Cluster;
-  readonly #parts: MemberHostParts;
+  readonly #isFresh: () => boolean;
   readonly #remote: RemoteLeaders;
   readonly #replicas: ReplicaSet;
   readonly #listeners = new Set<() => void>();
@@ -119,7 +118,7 @@ export class MemberHost implements Host {
     this.limits = parts.limits;
     this.logger = parts.logger;
     this.metrics = parts.metrics;
-    this.#parts = parts;
+    this.#isFresh = parts.isFresh;
     this.metaGroup = parts.metaGroup;
     this.held = new HeldShards(parts.clock, parts.limits.transferHoldMs);
     const peers: ConstructorParameters<typeof Router>[0]['peers'] = {
@@ -359,10 +358,6 @@ export class MemberHost implements Host {
     return readinessChecks(this.refusal(), this.#replicas.all());
   }
 
-  spaceIsFull(): boolean {
-    return this.#parts.spaceIsFull();
-  }
-
   async transfer(shard: string, member: string): Promise<number> {
     const target = findMember(this.map(), member);
     if (target === undefined) {
@@ -423,7 +418,7 @@ export class MemberHost implements Host {
     if (!parsed.ok) return { error: plainError(parsed.error) };
     const request = parsed.value;
     if (request.kind === 'map') {
-      return { map: this.#map ?? null, fresh: this.#parts.isFresh(), meta: this.metaGroup.account };
+      return { map: this.#map ?? null, fresh: this.#isFresh(), meta: this.metaGroup.account };
     }
     if (!this.isMember(from)) {
       const text = `member ${formatId(from)} is not in the shard map of this cluster`;

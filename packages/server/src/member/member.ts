@@ -156,7 +156,6 @@ class RunningMember implements Member {
       logger,
       metrics: this.#metrics,
       replicas: this.#replicas,
-      spaceIsFull: this.#space.isFull,
       metaGroup: this.#metaGroup,
       isFresh: () => this.#fresh,
     });

@@ -60,13 +60,13 @@ describe('a member answers etcd’s JSON', () => {
   });
 
   it.each([
-    ['kv/put', '{}', 400, 3, 'etcdserver: key is not provided'],
-    ['kv/range', '{"key":"YQ==","sort_order":9}', 400, 3, 'etcdserver: invalid sort option'],
-    ['kv/compaction', '{"revision":"99"}', 400, 11, /future revision/],
-    ['kv/range', '{"key":', 400, 3, /malformed JSON at offset 7/],
-    ['kv/put', { key: 'YQ==', value: base64('x'.repeat(1_600_000)) }, 400, 3, /is too large$/],
-    ['kv/put', `{"key":"${'A'.repeat(4_000_000)}"}`, 429, 8, /larger than max/],
-  ])('refuses a bad %s (%#)', async (path, body, status, code, message) => {
+    ['kv/put', '{}', 400, [3, 'etcdserver: key is not provided']],
+    ['kv/range', '{"key":"YQ==","sort_order":9}', 400, [3, 'etcdserver: invalid sort option']],
+    ['kv/compaction', '{"revision":"99"}', 400, [11, /future revision/]],
+    ['kv/range', '{"key":', 400, [3, /malformed JSON at offset 7/]],
+    ['kv/put', { key: 'YQ==', value: base64('x'.repeat(1_600_000)) }, 400, [3, /is too large$/]],
+    ['kv/put', `{"key":"${'A'.repeat(4_000_000)}"}`, 429, [8, /larger than max/]],
+  ])('refuses a bad %s (%#)', async (path, body, status, [code, message]) => {
     const answer = await post(path, body);
     const text: unknown = message instanceof RegExp ? expect.stringMatching(message) : message;
     expect(answer).toMatchObject({ status, body: { code, message: text, error: text } });

@@ -68,7 +68,7 @@ export class GatewayCall implements Call, Outgoing<Message> {
     this.#caller = caller;
     this.metadata = metadataOf(caller.headers);
     if (method.kind === 'bidi_streaming') {
-      this.#requests = new RequestQueue(QUEUED_REQUESTS_MAX, () => caller.resume());
+      this.#requests = new RequestQueue(() => caller.resume());
     }
     const timeoutMs = deadlineOf(caller.headers);
     if (timeoutMs === undefined) return;
@@ -100,7 +100,8 @@ export class GatewayCall implements Call, Outgoing<Message> {
     try {
       const message = messageFromJson(method.descriptor.input, body);
       if (method.kind === 'bidi_streaming') {
-        if (this.#requests?.push(message) === false) this.#caller.pause();
+        const waiting = this.#requests?.push(message) ?? 0;
+        if (waiting >= QUEUED_REQUESTS_MAX) this.#caller.pause();
       } else if (method.kind === 'unary') {
         this.#answer(method.handle(message, this));
       } else {
