@@ -44,7 +44,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
     name: 'session refusal not recorded at the source',
     edits: [
       {
-        file: 'mvcc/src/engine.ts',
+        file: 'mvcc/src/run-command.ts',
         find: '(run.refusal !== undefined && !tag.retry);',
         replace: 'run.refusal !== undefined;',
       },
