@@ -6,6 +6,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { KvdConfig } from './config/schema.ts';
 import { type CopyMetrics, copyMetrics } from './copy-metrics.ts';
 import { shardCounter, shardHistogram } from './gathered-metrics.ts';
+import { GrpcCounts } from './grpc-counts.ts';
 import { type HealthMetrics, healthMetrics } from './health-metrics.ts';
 import { type MoveMetrics, moveMetrics } from './move-metrics.ts';
 import { peerMetrics } from './peer-metrics.ts';
@@ -135,6 +136,7 @@ export interface MemberMetrics {
   readonly sessions: Gauge;
   readonly refusedConnections: Counter<'reason'>;
   readonly requests: RequestCounts;
+  readonly grpc: GrpcCounts;
   readonly logProblems: Gauge;
   readonly health: HealthMetrics;
   readonly peers: PeerMetrics;
@@ -344,6 +346,7 @@ export function createMetrics(member: MemberFacts): MemberMetrics {
     requests: new RequestCounts(registry),
     health: healthMetrics(registry),
     peers: peerMetrics(registry),
+    grpc: new GrpcCounts(registry),
     copies: copyMetrics(registry),
     moves: moveMetrics(registry),
     ...electionMetrics(registry),

@@ -15,10 +15,12 @@ import {
   WatchResponseSchema,
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import { pino } from 'pino';
+import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { GrpcServer } from '../../src/etcd/grpc/grpc-server.ts';
 import { GrpcError } from '../../src/etcd/grpc-error.ts';
 import { type Call, type Outgoing, service } from '../../src/etcd/service.ts';
+import { GrpcCounts } from '../../src/grpc-counts.ts';
 import { ERROR, FLAG, FRAME } from '../../src/http2/frames.ts';
 import { frame as message, RawGrpc } from '../support/grpc-client.ts';
 import { literal, RawHttp2, rawFrame, requestBlock, uint32 } from '../support/raw-http2.ts';
@@ -28,6 +30,7 @@ const WATCH = '/etcdserverpb.Watch/Watch';
 const NONE = Buffer.alloc(0);
 
 let nowMs = 0;
+let registry: Registry;
 let puts: Call[] = [];
 let put: (call: Call) => Promise<PutResponse>;
 let watch: (
@@ -42,6 +45,7 @@ const clients: { close(): void }[] = [];
 
 beforeEach(async () => {
   nowMs = 0;
+  registry = new Registry();
   puts = [];
   put = () => Promise.resolve(create(PutResponseSchema, { header: { revision: 7n } }));
   watch = async (requests, outgoing) => {
@@ -70,6 +74,7 @@ beforeEach(async () => {
     },
     limits: { ...DEFAULT_LIMITS, connectionInflightMax: 100, connectionUnreadMsMax: 1000 },
     logger: pino({ level: 'silent' }),
+    metrics: { grpc: new GrpcCounts(registry) },
   };
   grpc = new GrpcServer(host, [kv, service(Watch, { watch: (...all) => watch(...all) })]);
   server = createServer((socket) => grpc.accept(socket));
@@ -422,4 +427,18 @@ describe('a stop', () => {
     expect(grpc.idle).toBe(true);
     await once(client.session, 'close');
   });
+});
+
+it('calls and bytes are counted under the names that etcd has', async () => {
+  const client = plain();
+  await client.unary(PUT, request());
+  put = () => Promise.reject(new GrpcError('NOT_FOUND', 'gone'));
+  await client.unary(PUT, request());
+  const text = await registry.metrics();
+  const labels = 'grpc_type="unary",grpc_service="etcdserverpb.KV",grpc_method="Put"';
+  expect(text).toContain(`grpc_server_started_total{${labels}} 2`);
+  expect(text).toContain(`grpc_server_handled_total{${labels},grpc_code="OK"} 1`);
+  expect(text).toContain(`grpc_server_handled_total{${labels},grpc_code="NotFound"} 1`);
+  expect(text).toContain(`etcd_network_client_grpc_received_bytes_total ${request().length * 2}`);
+  expect(text).toMatch(/etcd_network_client_grpc_sent_bytes_total [1-9]/);
 });

@@ -1,5 +1,6 @@
 import type { Message } from '@bufbuild/protobuf';
 import type { Clock } from '@kvorum/ports';
+import type { GrpcCounts } from '../../grpc-counts.ts';
 import type { Header, Http2Stream, StreamReceiver } from '../../http2/http2-stream.ts';
 import { type GrpcStatus, statusOf } from '../errors.ts';
 import { GRPC_STATUS, GrpcError } from '../grpc-error.ts';
@@ -29,8 +30,7 @@ export interface CallEnvironment {
   readonly receiveBytesMax: number;
   /** The status of what is no refusal but a bug. */
   bug(error: unknown, method: ServedMethod): GrpcStatus;
-  received(bytes: number): void;
-  sent(bytes: number): void;
+  readonly counts: GrpcCounts;
   ended(call: GrpcCall, status: number): void;
 }
 
@@ -115,7 +115,7 @@ export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
     if (this.#over) return true;
     if (!this.#stream.headersSent) this.#stream.respond(ANSWER_HEADERS, false);
     const frame = this.method.encode(message);
-    this.#environment.sent(frame.length);
+    this.#environment.counts.sentBytes += frame.length;
     return this.#stream.write(frame);
   }
 
@@ -138,7 +138,7 @@ export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
     try {
       this.#reader.push(chunk);
       for (let body = this.#reader.next(); body !== undefined; body = this.#reader.next()) {
-        this.#environment.received(body.length);
+        this.#environment.counts.receivedBytes += body.length;
         this.#onMessage(body);
       }
     } catch (error) {

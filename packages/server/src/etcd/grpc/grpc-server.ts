@@ -21,7 +21,9 @@ const HEADER_LIST_BYTES_MAX = 16_384;
 const REQUEST_TIMEOUT_MS = 30_000;
 const CHECK_MS = 2000;
 
-export type GrpcHost = Pick<Host, 'clock' | 'limits' | 'logger'>;
+export type GrpcHost = Pick<Host, 'clock' | 'limits' | 'logger'> & {
+  readonly metrics: Pick<Host['metrics'], 'grpc'>;
+};
 
 /** Serves gRPC on connections that others have accepted. */
 export class GrpcServer {
@@ -38,15 +40,17 @@ export class GrpcServer {
   constructor(host: GrpcHost, services: readonly Service[]) {
     this.#host = host;
     this.#services = new Set(services.map(({ name }) => name));
-    this.#methods = servedMethods(services);
+    this.#methods = servedMethods(services, host.metrics.grpc);
     const { clock, limits } = host;
     this.#environment = {
       clock,
       receiveBytesMax: limits.requestBytesMax + OVERHEAD_BYTES,
       bug: (error, method) => this.#bug(error, method),
-      received: () => undefined,
-      sent: () => undefined,
-      ended: (call) => this.#calls.delete(call),
+      counts: host.metrics.grpc,
+      ended: (call, code) => {
+        this.#calls.delete(call);
+        call.method.counts.ended(code);
+      },
     };
     this.#options = {
       clock,
@@ -134,6 +138,7 @@ export class GrpcServer {
     const call = new GrpcCall(this.#environment, method, stream, timeoutMs);
     stream.receiver = call;
     this.#calls.add(call);
+    method.counts.started += 1;
     call.start();
   }
 

@@ -1,4 +1,5 @@
 import { fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
+import type { GrpcCounts, MethodCounts } from '../../grpc-counts.ts';
 import { GrpcError } from '../grpc-error.ts';
 import type { Method, Service } from '../service.ts';
 
@@ -8,6 +9,7 @@ const PREFIX_BYTES = 5;
 export type ServedMethod = Method & {
   readonly service: string;
   readonly name: string;
+  readonly counts: MethodCounts;
   /** Errors: GrpcError INTERNAL, as grpc-go says it. */
   readonly decode: (body: Uint8Array) => Message;
   /** With the prefix of gRPC before it. */
@@ -22,12 +24,13 @@ function prefixed(body: Uint8Array): Uint8Array {
   return frame;
 }
 
-function served(service: string, method: Method): ServedMethod {
+function served(service: string, method: Method, counts: MethodCounts): ServedMethod {
   const { input, output, name } = method.descriptor;
   return {
     ...method,
     service,
     name,
+    counts,
     decode(body) {
       try {
         return fromBinary(input, body);
@@ -41,11 +44,17 @@ function served(service: string, method: Method): ServedMethod {
 }
 
 /** The methods by their paths: `/etcdserverpb.KV/Put`. */
-export function servedMethods(services: readonly Service[]): ReadonlyMap<string, ServedMethod> {
+export function servedMethods(
+  services: readonly Service[],
+  counts: GrpcCounts,
+): ReadonlyMap<string, ServedMethod> {
   const methods = new Map<string, ServedMethod>();
-  for (const { name, methods: own } of services) {
-    for (const method of own)
-      methods.set(`/${name}/${method.descriptor.name}`, served(name, method));
+  for (const { name: service, methods: own } of services) {
+    for (const method of own) {
+      const { name } = method.descriptor;
+      const counted = counts.method(service, name, method.kind);
+      methods.set(`/${service}/${name}`, served(service, method, counted));
+    }
   }
   return methods;
 }
