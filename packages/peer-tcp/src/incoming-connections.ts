@@ -96,6 +96,9 @@ export class IncomingConnections {
         onClosed: (reason) => {
           connection.cancelTimer();
           this.#forget(connection);
+          if (connection.member !== undefined) {
+            connection.socket.reportBytes(connection.member, this.#options.metrics);
+          }
           if (reason.violation) this.#warn(connection, reason.text);
         },
       }),

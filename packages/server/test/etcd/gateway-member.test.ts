@@ -73,6 +73,35 @@ describe('a member answers etcd’s JSON', () => {
     expect((await post('kv/range', { key: base64('t') })).status).toBe(200);
   });
 
+  it('leases and locks', async () => {
+    const ID = '9007199254740993';
+    expect(await post('lease/grant', `{"TTL":60,"ID":${ID}}`)).toMatchObject({ body: { ID } });
+    await post('kv/put', `{"key":"${base64('l')}","lease":${ID}}`);
+    expect(await post('kv/lease/timetolive', { ID, keys: true })).toMatchObject({
+      body: { ID, grantedTTL: '60', keys: [base64('l')] },
+    });
+    const alive = await fetch(`${member.url}/v3/lease/keepalive`, {
+      method: 'POST',
+      body: `{"ID":${ID}}{"ID":"6"}`,
+    });
+    const lines = (await alive.text()).trimEnd().split('\n');
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { result: { ID, TTL: '60' } },
+      { result: { ID: '6' } },
+    ]);
+    const lock = await post('lock/lock', { name: base64('n'), lease: ID });
+    expect(lock).toMatchObject({ body: { key: base64(`n/${BigInt(ID).toString(16)}`) } });
+    expect((await post('lease/revoke', { ID })).status).toBe(200);
+    expect(await post('lease/revoke', { ID })).toMatchObject({
+      status: 404,
+      body: { code: 5, message: 'etcdserver: requested lease not found' },
+    });
+    expect(await post('election/leader', { name: base64('e') })).toMatchObject({
+      status: 500,
+      body: { code: 2, message: 'election: no leader' },
+    });
+  });
+
   it('watches over HTTP, from the past, several in one stream', async () => {
     const { body } = await post('kv/put', { key: base64('w'), value: base64('1') });
     const { revision } = (body as { header: { revision: string } }).header;
@@ -82,8 +111,10 @@ describe('a member answers etcd’s JSON', () => {
     );
     const [response] = (await once(request, 'response')) as [IncomingMessage];
     const lines = createInterface({ input: response })[Symbol.asyncIterator]();
-    const next = async (): Promise<unknown> =>
-      JSON.parse((await lines.next()).value ?? '') as unknown;
+    const next = async (): Promise<unknown> => {
+      const line = (await lines.next()) as IteratorResult<string, undefined>;
+      return JSON.parse(line.value ?? '') as unknown;
+    };
     expect(await next()).toMatchObject({ result: { created: true } });
     expect(await next()).toMatchObject({
       result: { events: [{ kv: { key: base64('w'), value: base64('1') } }] },

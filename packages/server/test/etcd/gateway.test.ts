@@ -104,7 +104,7 @@ class OpenPost {
     this.request = httpRequest(app.url + path, { method: 'POST' });
     this.request.on('error', () => undefined);
     this.request.flushHeaders();
-    this.#response = once(this.request, 'response').then(([response]) => response);
+    this.#response = new Promise((resolve) => this.request.on('response', resolve));
   }
 
   async next(): Promise<unknown> {
@@ -216,7 +216,7 @@ describe('a unary call', () => {
   ])('fails as etcd does: %s', async (error, http, code, message) => {
     thrown = error;
     const answer = await post('/v3/lease/revoke', '{}');
-    const text = message instanceof RegExp ? expect.stringMatching(message) : message;
+    const text: unknown = message instanceof RegExp ? expect.stringMatching(message) : message;
     expect(answer).toMatchObject({ status: http, body: { error: text, code, message: text } });
   });
 
@@ -281,7 +281,8 @@ describe('a stream', () => {
     const body = ids.map((ID) => JSON.stringify({ ID })).join('');
     const response = await fetch(`${app.url}/v3/lease/keepalive`, { method: 'POST', body });
     const lines = (await response.text()).trimEnd().split('\n');
-    expect(lines.map((line) => Number(JSON.parse(line).result.ID))).toEqual(ids);
+    const answers = lines.map((line) => JSON.parse(line) as { result: { ID: string } });
+    expect(answers.map(({ result }) => Number(result.ID))).toEqual(ids);
     expect(app.gateway.idle).toBe(true);
   });
 

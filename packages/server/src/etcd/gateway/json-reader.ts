@@ -7,8 +7,8 @@ const VALUES_MAX = 262_144;
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 const SPACE = /[ \t\n\r]*/y;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON's strings may not have them.
-const PLAIN = /[^"\\\u0000-\u001f]*/y;
+/** Everything but control characters, the quote and the backslash. */
+const PLAIN = /[ !#-[\]-\u{10ffff}]*/uy;
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const LITERALS = ['true', 'false', 'null'] as const;
