@@ -8,7 +8,9 @@ import {
   type RangeRequest,
   type ShardId,
   type TxnRequest,
+  toHex,
   unreachable,
+  utf8,
 } from '@kvorum/base';
 import type { ShardMap } from './shard-map.ts';
 import { shardOfKey, shardsOfRange, shardsWithSlots } from './shards-of-range.ts';
@@ -34,7 +36,10 @@ interface Named {
 
 function shortened(key: Uint8Array): string {
   const cut = key.length > NAME_BYTES_MAX;
-  return `${fromUtf8(cut ? key.subarray(0, NAME_BYTES_MAX) : key)}${cut ? '…' : ''}`;
+  const text = fromUtf8(cut ? key.subarray(0, NAME_BYTES_MAX) : key);
+  // A range over everything begins with a zero byte.
+  const seen = text.replace(/\p{Cc}/gu, (one) => `\\x${toHex(utf8(one))}`);
+  return `${seen}${cut ? '…' : ''}`;
 }
 
 function whereIs({ key, isRange, shards }: Named, isFirst: boolean): string {
@@ -58,9 +63,11 @@ function mostTelling(all: readonly Named[]): readonly Named[] {
 /** A tag out of the names that are there: before a key it decides the key's shard alone. */
 function tagHint(named: readonly Named[]): string {
   const [first] = named;
-  const name = first === undefined ? '' : shortened(first.key);
-  const tag = /[^/{}…]+/.exec(name)?.[0] ?? 'tag';
-  const examples = named.slice(0, 2).map(({ key }) => `"{${tag}}${shortened(key)}"`);
+  const name = first === undefined ? '' : fromUtf8(first.key.subarray(0, NAME_BYTES_MAX));
+  const tag = /[\p{L}\p{N}._-]+/u.exec(name)?.[0] ?? 'tag';
+  const examples = named
+    .slice(0, 2)
+    .map(({ key, isRange }) => `"{${tag}}${isRange ? '…' : shortened(key)}"`);
   return (
     `Give the keys one {tag} so that they share a shard, for example ${examples.join(' and ')}, ` +
     'or configure a routing rule for their prefix.'

@@ -19,11 +19,20 @@ export type HeaderMaker = (answer: {
 export function headersOf(host: Pick<Host, 'clusterId' | 'self' | 'termOf'>): HeaderMaker {
   const clusterId = BigInt(`0x${host.clusterId}`);
   const memberId: bigint = host.self;
-  return ({ revision, shard }) =>
-    create(ResponseHeaderSchema, {
+  // Watches of one revision are told of it one after the other: they share its header.
+  let last:
+    | { readonly revision: number; readonly term: number; readonly header: ResponseHeader }
+    | undefined;
+  return ({ revision, shard }) => {
+    const term = host.termOf(shard ?? 'meta');
+    if (last?.revision === revision && last.term === term) return last.header;
+    const header = create(ResponseHeaderSchema, {
       clusterId,
       memberId,
       revision: BigInt(revision),
-      raftTerm: BigInt(host.termOf(shard ?? 'meta')),
+      raftTerm: BigInt(term),
     });
+    last = { revision, term, header };
+    return header;
+  };
 }

@@ -327,6 +327,9 @@ describe('with four shards', () => {
   });
 
   it('refuses what no single revision can say', async () => {
+    const all = await refusal(range('\0', '\0', { revision: 1n }));
+    expect(all).toContain('a range starting at "\\x00" spans the shards');
+    expect(all).toContain('for example "{tag}…"');
     const historic = await refusal(range('a', 'z', { revision: 1n }));
     expect(historic).toMatch(/^FAILED_PRECONDITION .*"a" spans the shards .*revisions of its own/);
     expect(await refusal(remove('a', 'z'))).toMatch(/^FAILED_PRECONDITION /);

@@ -14,6 +14,7 @@ import {
   StatusResponseSchema,
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import type { Host } from '../../host.ts';
+import { notHere } from '../../router/elsewhere.ts';
 import { alarmsOf, answerAlarm } from '../alarms.ts';
 import { ETCD_VERSION } from '../etcd-version.ts';
 import { GrpcError } from '../grpc-error.ts';
@@ -24,7 +25,7 @@ import { snapshotBlobs } from '../snapshot-blobs.ts';
 
 /**
  * etcd's Maintenance service. Where an answer can be about one shard only (raft's numbers of a status, hashes), it is the member's
- * first data shard, by number; sizes and alarms are the whole member's.
+ * first data shard, by number (of a member that has none, the meta shard); sizes and alarms are the whole member's.
  */
 export function maintenanceService(host: Host): Service {
   return service(Maintenance, maintenanceHandlers(host));
@@ -93,21 +94,26 @@ interface HostedShard {
   readonly replica: Replica;
 }
 
-/** The data shard of this member with the lowest number. Errors: FAILED_PRECONDITION when it has none. */
+/** The data shard of this member with the lowest number; the meta shard of a member that has none. */
 function firstShard(host: Host): HostedShard {
   serving(host);
   for (const { shard } of host.replicas()) {
-    const replica = shard === 'meta' ? undefined : host.replica(shard);
+    const replica = host.replica(shard);
     if (replica !== undefined) return { shard, replica };
   }
-  throw new GrpcError('FAILED_PRECONDITION', 'kv: this member has no replica of a data shard');
+  throw new KvError('KV_UNAVAILABLE', 'this member has no replica');
 }
 
 /** Errors: FAILED_PRECONDITION when there are several, of which one stream cannot hold a consistent copy. */
 function onlyShard(host: Host): HostedShard {
   serving(host);
   const shards = shardsWithSlots(host.map());
-  if (shards.length === 1) return firstShard(host);
+  const [shard] = shards;
+  const replica = shard === undefined ? undefined : host.replica(shard);
+  if (shards.length === 1 && shard !== undefined) {
+    if (replica !== undefined) return { shard, replica };
+    throw notHere(host, shard);
+  }
   throw new GrpcError(
     'FAILED_PRECONDITION',
     `kv: the keys lie in ${shards.length} shards, a snapshot holds one: kvctl backup save copies them all`,
