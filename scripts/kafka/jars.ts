@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cacheDirectory } from '../cache-directory.ts';
 
 const POM = fileURLToPath(new URL('./pom.xml', import.meta.url));
 
@@ -15,7 +15,7 @@ export async function kafkaJars(): Promise<string> {
   if (!(await succeeds('java', ['-version']))) throw new Error('no java on the PATH');
   const version = /<kafka.version>([^<]+)</.exec(await readFile(POM, 'utf8'))?.[1];
   if (version === undefined) throw new Error(`no kafka.version in ${POM}`);
-  const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kvorum');
+  const cache = cacheDirectory();
   const jars = join(cache, `kafka-${version}`);
   if (existsSync(jars)) return jars;
   if (!(await succeeds('mvn', ['-version']))) throw new Error('no mvn on the PATH');

@@ -23,16 +23,17 @@ export interface CommandEnd {
   readonly output: string;
 }
 
-/** One program of the product in a process of its own, with everything it prints. */
-export class Command {
+/** A program in a process of its own, with everything it prints. */
+export class Program {
   readonly #child: ChildProcess;
   readonly #file: WriteStream | undefined;
   readonly #end: Promise<number | null>;
   #output = '';
 
-  constructor(script: string, args: readonly string[], options: CommandOptions = {}) {
+  /** @param name - as on the PATH, or a path. */
+  constructor(name: string, args: readonly string[], options: CommandOptions = {}) {
     this.#file = options.logFile === undefined ? undefined : createLog(options.logFile);
-    this.#child = spawn(process.execPath, [script, ...args], {
+    this.#child = spawn(name, args, {
       cwd: options.cwd ?? ROOT,
       env: { ...process.env, ...options.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -89,6 +90,13 @@ export class Command {
   async kill(name: NodeJS.Signals = 'SIGKILL'): Promise<CommandEnd> {
     if (this.running) this.#child.kill(name);
     return this.end();
+  }
+}
+
+/** One program of the product. */
+export class Command extends Program {
+  constructor(script: string, args: readonly string[], options: CommandOptions = {}) {
+    super(process.execPath, [script, ...args], options);
   }
 }
 
