@@ -29,6 +29,7 @@ export default defineConfig({
             'test/docs/**/*.integration.test.ts',
             'test/e2e/**/*.test.ts',
             'test/chaos/**/*.test.ts',
+            'test/{clients,differential}/**/*.test.ts',
           ],
           testTimeout: 180_000,
           hookTimeout: 180_000,

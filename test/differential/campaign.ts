@@ -9,7 +9,8 @@ const LENGTH = 60;
 const REPEATS = 3;
 
 export interface CampaignOptions {
-  readonly pair: Pair;
+  /** Each runs sequences of its own, all at once: most of the time of one is spent waiting. */
+  readonly pairs: readonly Pair[];
   readonly traits: Traits;
   readonly intended: Intended;
   /** Of the first sequence; the ones after it count up. */
@@ -21,6 +22,7 @@ export interface CampaignOptions {
 }
 
 export interface Finding {
+  readonly pair: Pair;
   readonly seed: number;
   readonly operations: readonly Operation[];
   readonly difference: Difference;
@@ -28,48 +30,80 @@ export interface Finding {
 
 /** Sequence after sequence until so many operations have run, or one shows a difference: that one, shrunk. */
 export async function runCampaign(options: CampaignOptions): Promise<Finding | undefined> {
-  let { seed } = options;
-  for (let done = 0; done < options.operations; done += LENGTH, seed += 1) {
-    const operations = sequence(seed, LENGTH, options.traits);
-    const difference = await Lockstep.run(options.pair, operations, options.intended);
-    if (difference !== undefined && (await showsAgain(options, operations))) {
-      return shrunk(options, seed, operations, difference);
-    }
-    if (difference !== undefined) {
-      options.onUnsteady?.({ seed, operations: operations.slice(0, difference.at + 1), difference });
-    }
-    options.onProgress?.(done + LENGTH, seed);
-  }
-  return undefined;
+  const progress = { seed: options.seed, left: options.operations, found: undefined };
+  const { pairs } = options;
+  const found = await Promise.all(pairs.map((pair) => new Campaign(options, pair).run(progress)));
+  return found.find((finding) => finding !== undefined);
 }
 
-/** What does not show again hung on the time, on either side. */
-async function showsAgain(
-  { pair, intended }: CampaignOptions,
+/** What the pairs share: the next seed, and how much is left to do. */
+interface Progress {
+  seed: number;
+  left: number;
+}
+
+class Campaign {
+  readonly #options: CampaignOptions;
+  readonly #pair: Pair;
+
+  constructor(options: CampaignOptions, pair: Pair) {
+    this.#options = options;
+    this.#pair = pair;
+  }
+
+  async run(progress: Progress): Promise<Finding | undefined> {
+    const { traits, operations: all, onProgress, onUnsteady } = this.#options;
+    while (progress.left > 0) {
+      const { seed } = progress;
+      progress.seed += 1;
+      progress.left -= LENGTH;
+      const operations = sequence(seed, LENGTH, traits);
+      const difference = await this.#difference(operations);
+      if (difference !== undefined) {
+        const finding = { pair: this.#pair, seed, ...ending(operations, difference) };
+        if (await this.#showsAgain(operations)) {
+          progress.left = 0;
+          return this.#shrunk(finding);
+        }
+        onUnsteady?.(finding);
+      }
+      onProgress?.(all - progress.left, seed);
+    }
+    return undefined;
+  }
+
+  async #difference(operations: readonly Operation[]): Promise<Difference | undefined> {
+    return Lockstep.run(this.#pair, operations, this.#options.intended);
+  }
+
+  /** What does not show again hung on the time, on either side. */
+  async #showsAgain(operations: readonly Operation[]): Promise<boolean> {
+    for (let i = 0; i < REPEATS; i += 1) {
+      if ((await this.#difference(operations)) !== undefined) return true;
+    }
+    return false;
+  }
+
+  async #shrunk(whole: Finding): Promise<Finding> {
+    let finding = whole;
+    const shows = async (operations: readonly Operation[]): Promise<boolean> => {
+      const found = await this.#difference(operations);
+      if (found === undefined || !isAlike(found, whole.difference)) return false;
+      finding = { ...whole, ...ending(operations, found) };
+      return true;
+    };
+    await shrink(finding.operations, shows);
+    await simplify(finding.operations, simplerOperations, shows);
+    return finding;
+  }
+}
+
+/** What comes after a difference has no part in it. */
+function ending(
   operations: readonly Operation[],
-): Promise<boolean> {
-  for (let i = 0; i < REPEATS; i += 1) {
-    if ((await Lockstep.run(pair, operations, intended)) !== undefined) return true;
-  }
-  return false;
-}
-
-async function shrunk(
-  { pair, intended }: CampaignOptions,
-  seed: number,
-  whole: readonly Operation[],
   difference: Difference,
-): Promise<Finding> {
-  let finding: Finding = { seed, operations: whole.slice(0, difference.at + 1), difference };
-  const shows = async (operations: readonly Operation[]): Promise<boolean> => {
-    const found = await Lockstep.run(pair, operations, intended);
-    if (found === undefined || !isAlike(found, difference)) return false;
-    finding = { seed, operations: operations.slice(0, found.at + 1), difference: found };
-    return true;
-  };
-  await shrink(finding.operations, shows);
-  await simplify(finding.operations, simplerOperations, shows);
-  return finding;
+): Pick<Finding, 'operations' | 'difference'> {
+  return { operations: operations.slice(0, difference.at + 1), difference };
 }
 
 /** Not another difference, which a shorter sequence may show too. */
@@ -82,7 +116,7 @@ function what({ operation }: Difference): string {
 }
 
 /** The seed, the steps and the two answers. */
-export function findingText({ seed, operations, difference }: Finding, pair: Pair): string {
+export function findingText({ pair, seed, operations, difference }: Finding): string {
   const { where, reference, candidate, operation } = difference;
   return [
     `seed ${seed}, shrunk to ${operations.length} operations:`,

@@ -10,9 +10,8 @@ import {
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import { Random } from '../fuzz/random.ts';
 import { Choose } from './choose.ts';
-import { lease, putRequest, rangeRequest, txnRequest } from './generate-kv.ts';
+import { LEASES, lease, putRequest, rangeRequest, txnRequest } from './generate-kv.ts';
 import type { Operation } from './operation.ts';
-import { chosenLease } from './symbols.ts';
 
 /** What a sequence may hold, by what the reference can bear. */
 export interface Traits {
@@ -79,15 +78,7 @@ function grantRequest(choose: Choose) {
   const TTL = random.pick([3600n, 100n, 5000n, 100_000n, TTL_MAX, TTL_MAX + 1n]);
   return create(LeaseGrantRequestSchema, {
     TTL,
-    ID: random.pick([
-      chosenLease(0),
-      chosenLease(1),
-      chosenLease(2),
-      1001n,
-      5n,
-      -9n,
-      2n ** 63n - 1n,
-    ]),
+    ID: random.pick(LEASES),
   });
 }
 
@@ -110,7 +101,7 @@ function watch(choose: Choose, { unknownEnums }: Traits): Operation {
   );
   const request = create(WatchCreateRequestSchema, {
     ...choose.range(),
-    startRevision: choose.revision(2),
+    startRevision: choose.revision(4),
     progressNotify: choose.once(4),
     filters,
     prevKv: choose.once(2),

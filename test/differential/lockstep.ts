@@ -8,7 +8,7 @@ import type { Answer, Position, Subject } from './subject.ts';
 import { meaningOf } from './symbols.ts';
 
 /** So often are the streams compared at least, in operations. */
-const SETTLE_EVERY = 12;
+const SETTLE_EVERY = 20;
 /** etcd looks every 100 ms after watches that have to catch up; nothing tells when it has, if there was nothing to send. */
 const CATCH_UP_MS = 150;
 
@@ -174,7 +174,7 @@ export class Lockstep {
   /** Waits until every watch was told what has happened, and compares what it was told. */
   async #settle(at: number, operation: Operation): Promise<Difference | undefined> {
     const subjects = [this.#pair.reference, this.#pair.candidate];
-    if (isCompaction(operation)) await this.#caughtUp();
+    if (isCompaction(operation) || operation.kind === 'progress') await this.#caughtUp();
     if (this.#watches.length > 0) await this.#log.reaches(this.#position.current);
     for (const watch of this.#watches) {
       const { stream, watchId, ends } = watch;
@@ -195,7 +195,7 @@ export class Lockstep {
     return this.#compare(at, operation, 'rules of streams', breaches);
   }
 
-  /** A watch that has not caught up yet when its start is compacted is canceled: that would depend on the time. */
+  /** A watch that has not caught up when its start is compacted is canceled, and there is no progress: both hang on the time. */
   async #caughtUp(): Promise<void> {
     const silent = this.#watches.filter((watch) => this.#log.count(watch) === 0);
     const leftMs = Math.max(0, ...silent.map((watch) => watch.caughtUpMs)) - performance.now();

@@ -1,60 +1,61 @@
-// `npm run differential -- --operations N --seed N --reference 3.4|3.6 [--candidate kvd|etcd|host:port]`
+// `npm run differential -- --operations N --seed N`: random sequences against a real etcd and kvd, until one shows a difference.
 import { parseArgs } from 'node:util';
 import { findingText, runCampaign } from './campaign.ts';
 import { intendedFor, traitsOf } from './intended.ts';
-import { Subject } from './subject.ts';
-import { etcd36, etcdOnPath, etcdVersion, startEtcd, startKvd, type System } from './systems.ts';
+import { etcd36, etcdOnPath, openPair, startEtcd, startKvd, type System } from './systems.ts';
 
 const { values } = parseArgs({
   options: {
     operations: { type: 'string', default: '3000' },
     seed: { type: 'string', default: '1' },
+    /** Several pairs of servers at once: most of the time of each is spent waiting. */
+    pairs: { type: 'string', default: '3' },
+    /** 3.6 = built by Go, or ETCD36; 3.4 = the one on the PATH. */
     reference: { type: 'string', default: '3.6' },
+    /** kvd; or etcd: against a second one of the reference's version there is no difference to find. */
     candidate: { type: 'string', default: 'kvd' },
   },
 });
 const PROGRESS_EVERY = 100;
 
-async function candidateOf(name: string, etcd: string): Promise<System> {
-  if (name === 'kvd') return startKvd();
-  if (name === 'etcd') return startEtcd(etcd);
-  return { name, endpoint: name, stop: async () => undefined };
-}
-
 async function main(): Promise<number> {
-  const found = await (values.reference === '3.4' ? etcdOnPath() : etcd36());
+  const found = await (values.reference === '3.6' ? etcd36() : etcdOnPath());
   if (found.kind === 'missing') throw new Error(`no etcd ${values.reference}: ${found.reason}`);
-  const version = await etcdVersion(found.path);
-  const systems = [await startEtcd(found.path), await candidateOf(values.candidate, found.path)];
-  const [reference, candidate] = systems.map(({ name, endpoint }) => new Subject(name, endpoint));
-  if (reference === undefined || candidate === undefined) return 2;
-  const pair = { reference, candidate };
+  const etcd = found.path;
+  const start = async (): Promise<System> =>
+    values.candidate === 'kvd' ? startKvd() : startEtcd(etcd);
+  const opened = await Promise.all(
+    Array.from({ length: Number(values.pairs) }, async () => openPair(startEtcd(etcd), start())),
+  );
+  const [{ reference, candidate } = { reference: undefined, candidate: undefined }] = opened;
+  const version = reference?.version ?? '';
   let unsteady = 0;
   try {
     const finding = await runCampaign({
-      pair,
+      pairs: opened.map(({ pair }) => pair),
       traits: traitsOf(version),
       intended: intendedFor(version),
       seed: Number(values.seed),
       operations: Number(values.operations),
-      onUnsteady: (finding) => {
+      onUnsteady: (one) => {
         unsteady += 1;
-        console.log(`SHOWED ONCE, NOT AGAIN: ${findingText(finding, pair)}`);
+        console.log(`SHOWED ONCE, NOT AGAIN: ${findingText(one)}`);
       },
       onProgress: (operations, seed) => {
         if (seed % PROGRESS_EVERY === 0) console.log(`${operations} operations, seed ${seed}`);
       },
     });
-    const against = `${candidate.name} against ${reference.name}`;
-    if (finding !== undefined) console.log(findingText(finding, pair));
-    else console.log(`${against}: ${values.operations} operations without a difference`);
-    if (unsteady > 0) console.log(`${unsteady} showed once and not again`);
+    if (finding !== undefined) console.log(findingText(finding));
+    else console.log(`${candidate?.name} against ${reference?.name}: ${summary(unsteady)}`);
     return finding === undefined ? 0 : 1;
   } finally {
-    reference.close();
-    candidate.close();
-    await Promise.all(systems.map(async (system) => system.stop()));
+    await Promise.all(opened.map(async ({ close }) => close()));
   }
+}
+
+function summary(unsteady: number): string {
+  const once = unsteady === 0 ? '' : `, ${unsteady} that showed once and not again`;
+  return `${values.operations} operations from seed ${values.seed}, no difference${once}`;
 }
 
 process.exitCode = await main();

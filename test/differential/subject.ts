@@ -4,7 +4,7 @@ import {
   CompactionRequestSchema,
   DeleteRangeRequestSchema,
   Lease,
-  LeaseGrantResponseSchema,
+  type LeaseGrantResponse,
   LeaseKeepAliveRequestSchema,
   type LeaseKeepAliveResponse,
   LeaseKeepAliveResponseSchema,
@@ -39,7 +39,9 @@ export class Subject {
   readonly name: string;
   readonly #client: Client;
   readonly #streams = new Map<number, WatchStream>();
+  /** The newest id of a slot, and the names of all of them. */
   readonly #leases = new Map<number, bigint>();
+  readonly #leaseNames = new Map<bigint, string>();
   #base = 0n;
 
   /** @param endpoint - `host:port`, plain text. */
@@ -57,8 +59,7 @@ export class Subject {
       return `base+${value - this.#base}`;
     },
     lease: (value) => {
-      const slot = [...this.#leases].find(([, id]) => id === value)?.[0];
-      return slot === undefined ? String(value) : `lease#${slot}`;
+      return this.#leaseNames.get(value) ?? String(value);
     },
   };
 
@@ -77,6 +78,7 @@ export class Subject {
     for (const stream of this.#streams.values()) stream.close();
     this.#streams.clear();
     this.#leases.clear();
+    this.#leaseNames.clear();
     this.#base = 0n;
     const listed = await this.#must('leases', create(LeaseLeasesRequestSchema));
     for (const { ID } of (listed as LeaseLeasesResponse).leases) {
@@ -102,8 +104,9 @@ export class Subject {
   async grant(request: Message, slot: number | undefined): Promise<Answer> {
     const answer = await this.call('grant', request);
     if (slot === undefined || !answer.ok) return answer;
-    const { ID } = answer.message as Message & { ID: bigint };
-    if (answer.message.$typeName === LeaseGrantResponseSchema.typeName) this.#leases.set(slot, ID);
+    const { ID } = answer.message as LeaseGrantResponse;
+    this.#leases.set(slot, ID);
+    this.#leaseNames.set(ID, `lease ${this.#leaseNames.size} of slot ${slot}`);
     return answer;
   }
 

@@ -5,10 +5,14 @@ import { run } from '../../scripts/kafka/jars.ts';
 import { type Found, goProgram } from '../clients/go-programs.ts';
 import { Command, KVD, Program } from '../e2e/command.ts';
 import { freeDevPort, freePorts } from '../e2e/ports.ts';
+import type { Pair } from './lockstep.ts';
+import { Subject } from './subject.ts';
 
 /** A server that runs for a test. */
 export interface System {
   readonly name: string;
+  /** `3.6.14`. */
+  readonly version: string;
   /** host:port, plain text. */
   readonly endpoint: string;
   stop(): Promise<void>;
@@ -27,8 +31,7 @@ export function etcd36(): Promise<Found> {
   return goProgram('etcd');
 }
 
-/** `3.6.14`. */
-export async function etcdVersion(path: string): Promise<string> {
+async function etcdVersion(path: string): Promise<string> {
   const { output } = await run(path, ['--version']);
   return /etcd Version: (\S+)/.exec(output)?.[1] ?? 'unknown';
 }
@@ -57,7 +60,7 @@ export async function startEtcd(path: string): Promise<System> {
     rmSync(directory, { recursive: true, force: true });
   };
   const name = `etcd ${version}`;
-  return untilReady({ name, endpoint, stop }, program);
+  return untilReady({ name, version, endpoint, stop }, program);
 }
 
 /** One member with one shard, on the embedded log, as anybody starts it. */
@@ -71,7 +74,39 @@ export async function startKvd(shards = 1, members = 1): Promise<System> {
   const stop = async (): Promise<void> => {
     await program.kill('SIGTERM');
   };
-  return untilReady({ name: 'kvd', endpoint: `127.0.0.1:${port}`, stop }, program);
+  return untilReady({ name: 'kvd', version: '', endpoint: `127.0.0.1:${port}`, stop }, program);
+}
+
+/** Two servers and the connections to them. */
+export interface OpenPair {
+  readonly pair: Pair;
+  readonly reference: System;
+  readonly candidate: System;
+  close(): Promise<void>;
+}
+
+/** Errors: when one of them does not start the other is stopped. */
+export async function openPair(
+  starting: Promise<System>,
+  candidateStarting: Promise<System>,
+): Promise<OpenPair> {
+  const started = await Promise.allSettled([starting, candidateStarting]);
+  const [reference, candidate] = started;
+  if (reference.status === 'rejected' || candidate.status === 'rejected') {
+    await Promise.all(started.map(async (one) => ('value' in one ? one.value.stop() : undefined)));
+    throw started.find((one) => one.status === 'rejected')?.reason;
+  }
+  const systems = [reference.value, candidate.value] as const;
+  const pair = {
+    reference: new Subject(reference.value.name, reference.value.endpoint),
+    candidate: new Subject(candidate.value.name, candidate.value.endpoint),
+  };
+  const close = async (): Promise<void> => {
+    pair.reference.close();
+    pair.candidate.close();
+    await Promise.all(systems.map(async (system) => system.stop()));
+  };
+  return { pair, reference: reference.value, candidate: candidate.value, close };
 }
 
 async function untilReady(system: System, program: Program): Promise<System> {

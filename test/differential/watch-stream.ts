@@ -14,7 +14,9 @@ import { type Normal, type Numbers, normalForm } from './normal-form.ts';
 
 /** How long an answer is waited for that must come, and one that may. */
 const ANSWER_MS_MAX = 5000;
-const PROGRESS_MS_MAX = 250;
+const ENDED_MS_MAX = 100;
+const PROGRESS_MS_MAX = 100;
+const PROGRESS_REQUESTS = 3;
 /** What the answer to a request for progress carries instead of a watch's id. */
 const WHOLE_STREAM = -1n;
 
@@ -68,18 +70,23 @@ export class WatchStream {
     return response === undefined ? this.#silence() : normalForm(response, this.#numbers);
   }
 
-  /** Cancels a watch; waits for the confirmation when the watch is known to run. */
+  /** Cancels a watch; waits for the confirmation when the watch runs, and whether there is one when compaction has ended it. */
   async cancel(watchId: bigint): Promise<void> {
     const watch = this.#watches.get(watchId);
+    const before = watch?.entries.length ?? 0;
+    const ms = watch?.canceled === true ? ENDED_MS_MAX : ANSWER_MS_MAX;
     this.#send({ case: 'cancelRequest', value: { watchId } });
-    if (watch !== undefined) await this.until(() => watch.canceled);
+    if (watch !== undefined) await this.until(() => watch.entries.length > before, ms);
   }
 
-  /** The answer to a request for progress, or that there is none for a while. */
+  /** The answer to a request for progress; etcd gives none while a watch of the stream has to catch up. */
   async progress(): Promise<Normal> {
     const before = this.#wholeStream.length;
-    this.#send({ case: 'progressRequest', value: {} });
-    await this.until(() => this.#wholeStream.length > before, PROGRESS_MS_MAX);
+    const answered = (): boolean => this.#wholeStream.length > before;
+    for (let i = 0; i < PROGRESS_REQUESTS && !answered(); i += 1) {
+      this.#send({ case: 'progressRequest', value: {} });
+      await this.until(answered, PROGRESS_MS_MAX);
+    }
     return this.#wholeStream[before] ?? this.#silence();
   }
 
@@ -143,7 +150,9 @@ export class WatchStream {
       this.breaches.push(`watch ${response.watchId} was told something before it was created`);
       return;
     }
-    if (watch.canceled) this.breaches.push(`watch ${response.watchId} goes on after its end`);
+    if (watch.canceled && !response.canceled) {
+      this.breaches.push(`watch ${response.watchId} goes on after its end`);
+    }
     this.#checkEvents(watch, response);
     this.#onEvents(response.events);
     for (const event of response.events) watch.entries.push(normalForm(event, this.#numbers));
