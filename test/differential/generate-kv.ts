@@ -35,6 +35,7 @@ export const LEASES: readonly [bigint, ...bigint[]] = [
 
 /** An id that was granted perhaps. */
 export function lease(choose: Choose): bigint {
+  if (process.env['NOLEASE']) return 0n;
   return choose.once(6) ? choose.random.pick([0n, 424_242n]) : choose.random.pick(LEASES);
 }
 
@@ -135,8 +136,11 @@ function requestOf(choose: Choose, traits: Traits, depth: number): RequestOp['re
   }
 }
 
+/** With an end mostly: etcd's check for duplicate keys does not see those without one. */
 function deleteRequest(choose: Choose): DeleteRangeRequest {
-  return create(DeleteRangeRequestSchema, { ...choose.range(), prevKv: choose.once(2) });
+  const { key, rangeEnd } = choose.range();
+  const end = rangeEnd[0] === 0 && !choose.once(10) ? bytes('b') : rangeEnd;
+  return create(DeleteRangeRequestSchema, { key, rangeEnd: end, prevKv: choose.once(2) });
 }
 
 /** The value belongs to the target mostly; etcd takes what belongs to another for nothing. */

@@ -43,8 +43,11 @@ interface WatchOfRun extends Expected {
   readonly caughtUpMs: number;
 }
 
-/** True for a difference that is meant to be: the run goes on. */
-export type Intended = (difference: Difference) => boolean;
+/**
+ * What becomes of the sequence after a difference that is meant to be: it goes on, or it ends, because from here on the two hold
+ * other data. Undefined for one that is not meant to be.
+ */
+export type Intended = (difference: Difference) => 'goes on' | 'ends' | undefined;
 
 /** Sends a sequence to both systems, step by step, and finds the first difference. */
 export class Lockstep {
@@ -53,6 +56,7 @@ export class Lockstep {
   readonly #position: Position = { current: 0, compacted: 0 };
   readonly #log: EventLog;
   #watches: WatchOfRun[] = [];
+  #ended = false;
 
   private constructor(pair: Pair, intended: Intended, log: EventLog) {
     this.#pair = pair;
@@ -82,7 +86,7 @@ export class Lockstep {
         (needsRest(operation) ? await this.#settle(at, operation) : undefined) ??
         (await this.#step(at, operation)) ??
         (last || at % SETTLE_EVERY === 0 ? await this.#settle(at, operation) : undefined);
-      if (found !== undefined) return found;
+      if (found !== undefined || this.#ended) return found;
     }
     return undefined;
   }
@@ -210,7 +214,9 @@ export class Lockstep {
   ): Difference | undefined {
     if (isDeepStrictEqual(reference, candidate)) return undefined;
     const difference = { at, operation, where, reference, candidate };
-    return this.#intended(difference) ? undefined : difference;
+    const verdict = this.#intended(difference);
+    if (verdict === 'ends') this.#ended = true;
+    return verdict === undefined ? difference : undefined;
   }
 }
 
