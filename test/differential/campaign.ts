@@ -16,6 +16,8 @@ export interface CampaignOptions {
   /** Of the first sequence; the ones after it count up. */
   readonly seed: number;
   readonly operations: number;
+  /** Takes each sequence's difference as it is, and the run goes on. */
+  readonly onDifference?: (finding: Finding) => void;
   /** A difference that showed once and not again. */
   readonly onUnsteady?: (finding: Finding) => void;
   readonly onProgress?: (operations: number, seed: number) => void;
@@ -52,7 +54,7 @@ class Campaign {
   }
 
   async run(progress: Progress): Promise<Finding | undefined> {
-    const { traits, operations: all, onProgress, onUnsteady } = this.#options;
+    const { traits, operations: all, onProgress, onUnsteady, onDifference } = this.#options;
     while (progress.left > 0) {
       const { seed } = progress;
       progress.seed += 1;
@@ -61,11 +63,11 @@ class Campaign {
       const difference = await this.#difference(operations);
       if (difference !== undefined) {
         const finding = { pair: this.#pair, seed, ...ending(operations, difference) };
-        if (await this.#showsAgain(operations)) {
+        if (onDifference !== undefined) onDifference(finding);
+        else if (await this.#showsAgain(operations)) {
           progress.left = 0;
           return this.#shrunk(finding);
-        }
-        onUnsteady?.(finding);
+        } else onUnsteady?.(finding);
       }
       onProgress?.(all - progress.left, seed);
     }
@@ -108,7 +110,9 @@ function ending(
 
 /** Not another difference, which a shorter sequence may show too. */
 function isAlike(one: Difference, other: Difference): boolean {
-  return (one.where === 'answer') === (other.where === 'answer') && what(one) === what(other);
+  return (
+    one.where.startsWith('answer') === other.where.startsWith('answer') && what(one) === what(other)
+  );
 }
 
 function what({ operation }: Difference): string {
@@ -116,12 +120,20 @@ function what({ operation }: Difference): string {
 }
 
 /** The seed, the steps and the two answers. */
-export function findingText({ pair, seed, operations, difference }: Finding): string {
-  const { where, reference, candidate, operation } = difference;
+export function findingText(finding: Finding): string {
+  const { seed, operations } = finding;
   return [
     `seed ${seed}, shrunk to ${operations.length} operations:`,
     ...operations.map((one) => `  ${operationText(one)}`),
-    `after ${operationText(operation)}: ${where}`,
+    differenceText(finding),
+  ].join('\n');
+}
+
+/** The last step and the two answers. */
+export function differenceText({ pair, seed, difference }: Finding): string {
+  const { where, reference, candidate, operation } = difference;
+  return [
+    `seed ${seed}, after ${operationText(operation)}: ${where}`,
     `  ${pair.reference.name}: ${normalText(reference)}`,
     `  ${pair.candidate.name}: ${normalText(candidate)}`,
   ].join('\n');

@@ -42,9 +42,12 @@ const VALUES: readonly [Uint8Array, ...Uint8Array[]] = [
 /** Choices from a tiny world, most of them valid, some at the edges. */
 export class Choose {
   readonly random: Random;
+  /** Whether requests name leases. */
+  readonly leases: boolean;
 
-  constructor(random: Random) {
+  constructor(random: Random, leases: boolean) {
     this.random = random;
+    this.leases = leases;
   }
 
   /** True once in so many. */

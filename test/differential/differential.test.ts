@@ -2,8 +2,8 @@ import type { Message } from '@bufbuild/protobuf';
 import type { RangeRequest, RangeResponse } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type CampaignOptions, findingText, runCampaign } from './campaign.ts';
-import { intendedFor, traitsOf } from './intended.ts';
 import { sequence } from './generate.ts';
+import { intendedFor, traitsOf } from './intended.ts';
 import type { MethodName } from './methods.ts';
 import { type Answer, Subject } from './subject.ts';
 import { etcd36, etcdOnPath, type OpenPair, openPair, startEtcd, startKvd } from './systems.ts';
@@ -44,7 +44,8 @@ describe.each(references)('against $name', ({ found }) => {
 class Altered extends Subject {
   override async call(method: MethodName, request: Message): Promise<Answer> {
     const answer = await super.call(method, request);
-    if (method !== 'range' || !answer.ok || (request as RangeRequest).sortOrder !== 2) return answer;
+    if (method !== 'range' || !answer.ok || (request as RangeRequest).sortOrder !== 2)
+      return answer;
     const message = answer.message as RangeResponse;
     return { ok: true, message: { ...message, kvs: message.kvs.toReversed() } as RangeResponse };
   }
@@ -72,7 +73,7 @@ describe.skipIf(etcd === undefined)('the comparison itself', () => {
 });
 
 it('a seed is a sequence', () => {
-  const traits = { unknownEnums: true };
+  const traits = { unknownEnums: true, leases: true };
   expect(sequence(7, 50, traits)).toEqual(sequence(7, 50, traits));
   expect(sequence(7, 50, traits)).not.toEqual(sequence(8, 50, traits));
 });

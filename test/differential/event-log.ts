@@ -1,10 +1,14 @@
 import { create } from '@bufbuild/protobuf';
 import {
-  type WatchCreateRequest,
   WatchCreateRequest_FilterType as Filter,
+  type WatchCreateRequest,
   WatchCreateRequestSchema,
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
-import { type Event, EventSchema, Event_EventType as EventType } from '@kvorum/wire/gen/mvccpb/kv_pb';
+import {
+  type Event,
+  EventSchema,
+  Event_EventType as EventType,
+} from '@kvorum/wire/gen/mvccpb/kv_pb';
 import type { Subject } from './subject.ts';
 import type { WatchStream } from './watch-stream.ts';
 

@@ -17,6 +17,7 @@ import type { Operation } from './operation.ts';
 export interface Traits {
   /** Values outside of enumerations. etcd 3.4 dies of some. */
   readonly unknownEnums: boolean;
+  readonly leases: boolean;
 }
 
 const STREAMS = 3;
@@ -32,33 +33,45 @@ const call =
   (choose, traits) => ({ kind: 'call', method, request: request(choose, traits) });
 
 /** Each as often as it stands here. */
-const WEIGHTS: readonly (readonly [number, Draw])[] = [
+const KV: readonly (readonly [number, Draw])[] = [
   [20, call('put', putRequest)],
   [18, call('range', rangeRequest)],
   [20, call('txn', txnRequest)],
   [6, call('deleteRange', deleteRequest)],
   [2, call('compact', compactRequest)],
-  [5, call('grant', grantRequest)],
-  [2, call('revoke', (choose) => create(LeaseRevokeRequestSchema, { ID: lease(choose) }))],
-  [3, call('timeToLive', timeToLiveRequest)],
-  [1, call('leases', () => create(LeaseLeasesRequestSchema))],
-  [1, (choose) => ({ kind: 'keepAlive', id: lease(choose) })],
   [7, watch],
   [2, (choose) => ({ kind: 'cancel', stream: stream(choose), watchId: watchId(choose) })],
   [1, (choose) => ({ kind: 'progress', stream: stream(choose) })],
 ];
 
-const DRAWS: readonly Draw[] = (process.env['NOLEASE'] ? [...WEIGHTS.slice(0,5), ...WEIGHTS.slice(10)] : WEIGHTS).flatMap(([count, draw]) =>
-  Array.from({ length: count }, () => draw),
-);
+const LEASE: readonly (readonly [number, Draw])[] = [
+  [5, call('grant', grantRequest)],
+  [2, call('revoke', (choose) => create(LeaseRevokeRequestSchema, { ID: lease(choose) }))],
+  [3, call('timeToLive', timeToLiveRequest)],
+  [1, call('leases', () => create(LeaseLeasesRequestSchema))],
+  [1, (choose) => ({ kind: 'keepAlive', id: lease(choose) })],
+];
 
 /** A sequence, the same for the same seed and traits. */
 export function sequence(seed: number, length: number, traits: Traits): Operation[] {
-  const choose = new Choose(new Random(seed));
-  return Array.from({ length }, () => {
-    const draw = DRAWS[choose.random.below(DRAWS.length)] ?? watch;
+  const choose = new Choose(new Random(seed), traits.leases);
+  const draws = [...KV, ...(traits.leases ? LEASE : [])].flatMap(([count, draw]) =>
+    Array.from({ length: count }, () => draw),
+  );
+  const operations = Array.from({ length }, () => {
+    const draw = draws[choose.random.below(draws.length)] ?? watch;
     return draw(choose, traits);
   });
+  const at = choose.random.below(3 * length);
+  return at < length ? operations.toSpliced(at, 2, ...listener(choose, traits)) : operations;
+}
+
+/** A stream that is asked nothing more: it goes on telling. */
+function listener(choose: Choose, traits: Traits): Operation[] {
+  return [
+    { ...watch(choose, traits), stream: STREAMS },
+    { kind: 'halfClose', stream: STREAMS },
+  ];
 }
 
 function deleteRequest(choose: Choose) {
@@ -94,7 +107,7 @@ function watchId(choose: Choose): bigint {
   return choose.random.pick([0n, 0n, 1n, 2n, 3n, 7n, 2n ** 40n, -7n]);
 }
 
-function watch(choose: Choose, { unknownEnums }: Traits): Operation {
+function watch(choose: Choose, { unknownEnums }: Traits): Operation & { kind: 'watch' } {
   const { random } = choose;
   const filters = choose.list(choose.once(3) ? 2 : 0, () =>
     unknownEnums && choose.once(20) ? 7 : random.below(2),

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { WatchCreateRequest } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
-import { type Expected, EventLog } from './event-log.ts';
+import { EventLog, type Expected } from './event-log.ts';
 import { type Normal, normalForm } from './normal-form.ts';
 import type { Operation } from './operation.ts';
 import type { Answer, Position, Subject } from './subject.ts';
@@ -15,6 +15,9 @@ const CATCH_UP_MS = 150;
 /** The slot of a grant without an id and without a symbol. */
 const UNNAMED_LEASE = 99;
 
+/** Where a difference is: the answer to a request for progress, on a stream of which compaction has ended a watch. */
+export const ANSWER_WITH_ENDED_WATCH = 'answer, with a watch ended by compaction';
+
 /** What the two systems said of the same thing. */
 export interface Observation {
   readonly reference: Normal;
@@ -25,7 +28,7 @@ export interface Difference extends Observation {
   /** The operation after which it showed, in the sequence. */
   readonly at: number;
   readonly operation: Operation;
-  /** `answer` of the operation itself, or a stream of watches. */
+  /** The operation's answer, or what was told to a watch. */
   readonly where: string;
 }
 
@@ -39,6 +42,8 @@ interface WatchOfRun extends Expected {
   readonly watchId: bigint;
   /** Its end is told: it was canceled, or its start was compacted. */
   readonly ends: boolean;
+  /** Compaction has ended it, and the client has not canceled it. */
+  readonly isKept: boolean;
   /** When it has caught up with the past, on this process's monotonic clock. */
   readonly caughtUpMs: number;
 }
@@ -100,7 +105,13 @@ export class Lockstep {
     const [first] = both;
     if (operation.kind === 'cancel') this.#learnCancel(operation.stream, operation.watchId);
     if (first !== undefined) this.#learn(operation, first);
-    return this.#compare(at, operation, 'answer', both);
+    const ended = operation.kind === 'progress' && this.#hasEnded(operation.stream);
+    return this.#compare(at, operation, ended ? ANSWER_WITH_ENDED_WATCH : 'answer', both);
+  }
+
+  /** Whether compaction has ended a watch of this stream that the client has not canceled. */
+  #hasEnded(stream: number): boolean {
+    return this.#watches.some((watch) => watch.stream === stream && watch.isKept);
   }
 
   async #perform(subject: Subject, operation: Operation): Promise<Normal | undefined> {
@@ -116,10 +127,7 @@ export class Lockstep {
         return answerForm(await subject.grant(grant, slot), subject);
       }
       case 'keepAlive':
-        return answerForm(
-          await subject.keepAlive(subject.number(operation.id, position)),
-          subject,
-        );
+        return answerForm(await subject.keepAlive(subject.number(operation.id, position)), subject);
       case 'watch':
         return subject
           .stream(operation.stream)
@@ -165,18 +173,20 @@ export class Lockstep {
     const until = ends ? -1 : undefined;
     const past = !ends && startRevision !== 0n && start <= this.#position.current;
     const caughtUpMs = past ? performance.now() + CATCH_UP_MS : 0;
-    this.#watches.push({ stream, watchId, request, start, until, ends, caughtUpMs });
+    this.#watches.push({ stream, watchId, request, start, until, ends, isKept: ends, caughtUpMs });
   }
 
   #learnCancel(stream: number, watchId: bigint): void {
     const until = this.#position.current;
-    this.#watches = this.#watches.map((watch) =>
-      isWatch(watch, stream, watchId) && !watch.ends ? { ...watch, until, ends: true } : watch,
-    );
+    this.#watches = this.#watches.map((watch) => {
+      if (!isWatch(watch, stream, watchId)) return watch;
+      return watch.ends ? { ...watch, isKept: false } : { ...watch, until, ends: true };
+    });
   }
 
   /** Waits until every watch was told what has happened, and compares what it was told. */
   async #settle(at: number, operation: Operation): Promise<Difference | undefined> {
+    if (this.#ended) return undefined;
     const subjects = [this.#pair.reference, this.#pair.candidate];
     if (isCompaction(operation) || operation.kind === 'progress') await this.#caughtUp();
     if (this.#watches.length > 0) await this.#log.reaches(this.#position.current);

@@ -1,8 +1,8 @@
 // `npm run differential -- --operations N --seed N`: random sequences against a real etcd and kvd, until one shows a difference.
 import { parseArgs } from 'node:util';
-import { findingText, runCampaign } from './campaign.ts';
+import { differenceText, findingText, runCampaign } from './campaign.ts';
 import { intendedFor, traitsOf } from './intended.ts';
-import { etcd36, etcdOnPath, openPair, startEtcd, startKvd, type System } from './systems.ts';
+import { etcd36, etcdOnPath, openPair, type System, startEtcd, startKvd } from './systems.ts';
 
 const { values } = parseArgs({
   options: {
@@ -10,6 +10,8 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     /** Several pairs of servers at once: most of the time of each is spent waiting. */
     pairs: { type: 'string', default: '3' },
+    /** The first difference of every sequence, as it is, instead of the shrunk one of the first that has any. */
+    survey: { type: 'boolean', default: false },
     /** 3.6 = built by Go, or ETCD36; 3.4 = the one on the PATH. */
     reference: { type: 'string', default: '3.6' },
     /** kvd; or etcd: against a second one of the reference's version there is no difference to find. */
@@ -37,6 +39,7 @@ async function main(): Promise<number> {
       intended: intendedFor(version),
       seed: Number(values.seed),
       operations: Number(values.operations),
+      ...(values.survey ? { onDifference: (one) => console.log(differenceText(one)) } : {}),
       onUnsteady: (one) => {
         unsteady += 1;
         console.log(`SHOWED ONCE, NOT AGAIN: ${findingText(one)}`);

@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts } from '../../scripts/free-ports.ts';
 import { run } from '../../scripts/kafka/jars.ts';
 import { type Found, goProgram } from '../clients/go-programs.ts';
 import { Command, KVD, Program } from '../e2e/command.ts';
-import { freeDevPort, freePorts } from '../e2e/ports.ts';
+import { freeDevPort } from '../e2e/ports.ts';
 import type { Pair } from './lockstep.ts';
 import { Subject } from './subject.ts';
 
@@ -23,7 +24,9 @@ const READY_MS_MAX = 60_000;
 /** Debian's etcd-server, or what else the PATH has. */
 export async function etcdOnPath(): Promise<Found> {
   const works = (await run('etcd', ['--version'])).ok;
-  return works ? { kind: 'found', path: 'etcd' } : { kind: 'missing', reason: 'no etcd on the PATH' };
+  return works
+    ? { kind: 'found', path: 'etcd' }
+    : { kind: 'missing', reason: 'no etcd on the PATH' };
 }
 
 /** etcd 3.6: `ETCD36`, or built by Go. */

@@ -114,15 +114,18 @@ function opOf({ request }: pb.RequestOp): TxnOp {
 }
 
 /**
- * A compare of an unknown result always holds in etcd, one of an unknown target finds everything equal; here the same is said in
- * terms of the version, which is never below 0.
+ * A compare of an unknown result always holds in etcd, unless it is of the value of a key that is not there; one of an unknown
+ * target finds everything equal. Here the same is said in terms of the version, which is never below 0, and above it for a key.
  */
 function compareOf(message: pb.Compare): Compare {
   const { key, rangeEnd } = message;
   const result = RESULTS[message.result];
   const target = TARGETS[message.target];
   const place = { key, rangeEnd };
-  if (result === undefined) return { ...place, target: 'version', result: 'greater', value: -1 };
+  if (result === undefined) {
+    const above = target === 'value' ? 0 : -1;
+    return { ...place, target: 'version', result: 'greater', value: above };
+  }
   if (target === undefined) {
     const always = result === 'equal' ? 'greater' : 'less';
     return { ...place, target: 'version', result: always, value: -1 };

@@ -240,6 +240,9 @@ describe('with one shard', () => {
       [{ key: utf8('no'), result: EQUAL, target: VALUE }, false],
       [{ key: utf8('no'), result: EQUAL, target: VERSION }, true],
       [{ result: 9 as typeof EQUAL, target: VERSION }, true],
+      [{ result: 9 as typeof EQUAL, target: VALUE }, true],
+      [{ key: utf8('no'), result: 9 as typeof EQUAL, target: VALUE }, false],
+      [{ key: utf8('no'), result: 9 as typeof EQUAL, target: VERSION }, true],
       [{ result: EQUAL, target: 9 as typeof VERSION }, true],
       [{ result: GREATER, target: 9 as typeof VERSION }, false],
     ];
