@@ -1,5 +1,5 @@
 import { sequence, type Traits } from './generate.ts';
-import { type Difference, type Intended, Lockstep, type Pair } from './lockstep.ts';
+import { type Difference, Lockstep, type Pair, type Rules } from './lockstep.ts';
 import { normalText } from './normal-form.ts';
 import { type Operation, operationText } from './operation.ts';
 import { shrink, simplify } from './shrink.ts';
@@ -12,7 +12,7 @@ export interface CampaignOptions {
   /** Each runs sequences of its own, all at once: most of the time of one is spent waiting. */
   readonly pairs: readonly Pair[];
   readonly traits: Traits;
-  readonly intended: Intended;
+  readonly rules: Rules;
   /** Of the first sequence; the ones after it count up. */
   readonly seed: number;
   readonly operations: number;
@@ -75,7 +75,7 @@ class Campaign {
   }
 
   async #difference(operations: readonly Operation[]): Promise<Difference | undefined> {
-    return Lockstep.run(this.#pair, operations, this.#options.intended);
+    return Lockstep.run(this.#pair, operations, this.#options.rules);
   }
 
   /** What does not show again hung on the time, on either side. */

@@ -42,12 +42,9 @@ const VALUES: readonly [Uint8Array, ...Uint8Array[]] = [
 /** Choices from a tiny world, most of them valid, some at the edges. */
 export class Choose {
   readonly random: Random;
-  /** Whether requests name leases. */
-  readonly leases: boolean;
 
-  constructor(random: Random, leases: boolean) {
+  constructor(random: Random) {
     this.random = random;
-    this.leases = leases;
   }
 
   /** True once in so many. */

@@ -3,7 +3,7 @@ import type { RangeRequest, RangeResponse } from '@kvorum/wire/gen/etcdserverpb/
 import { afterAll, describe, expect, it } from 'vitest';
 import { type CampaignOptions, findingText, runCampaign } from './campaign.ts';
 import { sequence } from './generate.ts';
-import { intendedFor, traitsOf } from './intended.ts';
+import { rulesFor, traitsOf } from './intended.ts';
 import type { MethodName } from './methods.ts';
 import { type Answer, Subject } from './subject.ts';
 import { etcd36, etcdOnPath, type OpenPair, openPair, startEtcd, startKvd } from './systems.ts';
@@ -12,7 +12,7 @@ const OPERATIONS = 1200;
 
 const open: OpenPair[] = [];
 afterAll(async () => {
-  await Promise.all(open.map(async ({ close }) => close()));
+  await Promise.all(open.map(async (one) => one.close()));
 });
 
 const references = [
@@ -27,7 +27,7 @@ for (const { name, found } of references) {
 
 function options({ pair, reference }: OpenPair): Omit<CampaignOptions, 'seed' | 'operations'> {
   const { version } = reference;
-  return { pairs: [pair], traits: traitsOf(version), intended: intendedFor(version) };
+  return { pairs: [pair], traits: traitsOf(version), rules: rulesFor(version) };
 }
 
 describe.each(references)('against $name', ({ found }) => {
@@ -73,7 +73,7 @@ describe.skipIf(etcd === undefined)('the comparison itself', () => {
 });
 
 it('a seed is a sequence', () => {
-  const traits = { unknownEnums: true, leases: true };
+  const traits = { unknownEnums: true };
   expect(sequence(7, 50, traits)).toEqual(sequence(7, 50, traits));
   expect(sequence(7, 50, traits)).not.toEqual(sequence(8, 50, traits));
 });

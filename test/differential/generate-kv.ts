@@ -35,7 +35,6 @@ export const LEASES: readonly [bigint, ...bigint[]] = [
 
 /** An id that was granted perhaps. */
 export function lease(choose: Choose): bigint {
-  if (!choose.leases) return 0n;
   return choose.once(6) ? choose.random.pick([0n, 424_242n]) : choose.random.pick(LEASES);
 }
 

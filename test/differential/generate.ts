@@ -17,7 +17,6 @@ import type { Operation } from './operation.ts';
 export interface Traits {
   /** Values outside of enumerations. etcd 3.4 dies of some. */
   readonly unknownEnums: boolean;
-  readonly leases: boolean;
 }
 
 const STREAMS = 3;
@@ -33,7 +32,7 @@ const call =
   (choose, traits) => ({ kind: 'call', method, request: request(choose, traits) });
 
 /** Each as often as it stands here. */
-const KV: readonly (readonly [number, Draw])[] = [
+const WEIGHTS: readonly (readonly [number, Draw])[] = [
   [20, call('put', putRequest)],
   [18, call('range', rangeRequest)],
   [20, call('txn', txnRequest)],
@@ -42,9 +41,6 @@ const KV: readonly (readonly [number, Draw])[] = [
   [7, watch],
   [2, (choose) => ({ kind: 'cancel', stream: stream(choose), watchId: watchId(choose) })],
   [1, (choose) => ({ kind: 'progress', stream: stream(choose) })],
-];
-
-const LEASE: readonly (readonly [number, Draw])[] = [
   [5, call('grant', grantRequest)],
   [2, call('revoke', (choose) => create(LeaseRevokeRequestSchema, { ID: lease(choose) }))],
   [3, call('timeToLive', timeToLiveRequest)],
@@ -54,8 +50,8 @@ const LEASE: readonly (readonly [number, Draw])[] = [
 
 /** A sequence, the same for the same seed and traits. */
 export function sequence(seed: number, length: number, traits: Traits): Operation[] {
-  const choose = new Choose(new Random(seed), traits.leases);
-  const draws = [...KV, ...(traits.leases ? LEASE : [])].flatMap(([count, draw]) =>
+  const choose = new Choose(new Random(seed));
+  const draws = WEIGHTS.flatMap(([count, draw]) =>
     Array.from({ length: count }, () => draw),
   );
   const operations = Array.from({ length }, () => {

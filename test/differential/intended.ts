@@ -1,6 +1,6 @@
 import type { TxnRequest } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import type { Traits } from './generate.ts';
-import { ANSWER_WITH_ENDED_WATCH, type Difference, type Intended } from './lockstep.ts';
+import { ANSWER_WITH_ENDED_WATCH, type Difference, type Intended, type Rules } from './lockstep.ts';
 import type { Normal } from './normal-form.ts';
 
 /** A difference that is meant to be. docs/etcd.md has each of them. */
@@ -15,8 +15,11 @@ export interface IntendedDifference {
   readonly matches: (difference: Difference) => boolean;
 }
 
-/** kvd has no Lease service yet. */
-const LEASES: boolean = false;
+const OLD = /^3\.4\./;
+const COMPACTED = 'etcdserver: mvcc: required revision has been compacted';
+const FUTURE = 'etcdserver: mvcc: required revision is a future revision';
+const KEY_NOT_FOUND = 'etcdserver: key not found';
+const LEASE_NOT_FOUND = 'etcdserver: requested lease not found';
 const DUPLICATE_KEY = 'etcdserver: duplicate key given in txn request';
 
 export const INTENDED: readonly IntendedDifference[] = [
@@ -29,7 +32,7 @@ export const INTENDED: readonly IntendedDifference[] = [
     matches: ({ operation, candidate }) =>
       operation.kind === 'call' &&
       operation.method === 'txn' &&
-      textOf(candidate) === DUPLICATE_KEY &&
+      field(candidate, 'text') === DUPLICATE_KEY &&
       deletesWithoutEnd(operation.request as TxnRequest),
   },
   {
@@ -41,10 +44,48 @@ export const INTENDED: readonly IntendedDifference[] = [
     matches: ({ where, reference }) =>
       where === ANSWER_WITH_ENDED_WATCH && reference === 'no answer',
   },
+  {
+    name: 'progress-3.4',
+    reason:
+      'etcd 3.4.23 answers every request for progress at once. Later versions, and kvd, do when the stream has watches, all ' +
+      'of them have caught up and the start of each has come.',
+    versions: OLD,
+    sequence: 'goes on',
+    matches: ({ operation, candidate }) =>
+      operation.kind === 'progress' && candidate === 'no answer',
+  },
+  {
+    name: 'two-faults-3.4',
+    reason:
+      'A txn with two faults that only the data show: etcd 3.4 looks at all its puts before its ranges, later versions and kvd at ' +
+      'its operations in their order. Nothing is applied either way.',
+    versions: OLD,
+    sequence: 'goes on',
+    matches: ({ operation, reference, candidate }) =>
+      operation.kind === 'call' &&
+      operation.method === 'txn' &&
+      [KEY_NOT_FOUND, LEASE_NOT_FOUND].includes(field(reference, 'text')) &&
+      [COMPACTED, FUTURE].includes(field(candidate, 'text')),
+  },
+  {
+    name: 'negative-start-3.4',
+    reason:
+      'A watch from a negative revision: etcd 3.4 creates it and cancels it as compacted, later versions and kvd refuse it in ' +
+      'one response.',
+    versions: OLD,
+    sequence: 'ends',
+    matches: ({ operation, candidate }) =>
+      operation.kind === 'watch' &&
+      operation.request.startRevision < 0n &&
+      field(candidate, 'cancelReason') === COMPACTED,
+  },
 ];
 
-function textOf(answer: Normal): Normal | undefined {
-  return typeof answer === 'object' && 'text' in answer ? answer['text'] : undefined;
+/** A text of an answer; empty when it has none of this name. */
+function field(answer: Normal, name: string): string {
+  if (typeof answer !== 'object' || Array.isArray(answer)) return '';
+  const value = (answer as Readonly<Record<string, Normal>>)[name];
+  return typeof value === 'string' ? value : '';
 }
 
 function deletesWithoutEnd({ success, failure }: TxnRequest): boolean {
@@ -56,12 +97,15 @@ function deletesWithoutEnd({ success, failure }: TxnRequest): boolean {
   });
 }
 
-export function intendedFor(version: string): Intended {
+export function rulesFor(version: string): Rules {
   const list = INTENDED.filter(({ versions }) => versions?.test(version) ?? true);
-  return (difference) => list.find(({ matches }) => matches(difference))?.sequence;
+  const intended: Intended = (difference) =>
+    list.find(({ matches }) => matches(difference))?.sequence;
+  // Since 3.4.34 and 3.5.16 compaction keeps a deletion at the compacted revision itself.
+  return { intended, watchesFromCompacted: !OLD.test(version) };
 }
 
-/** What this version of etcd can be asked. */
+/** What this version of etcd can be asked: 3.4 dies of unknown values of enumerations. */
 export function traitsOf(version: string): Traits {
-  return { unknownEnums: !version.startsWith('3.4.'), leases: LEASES };
+  return { unknownEnums: !OLD.test(version) };
 }

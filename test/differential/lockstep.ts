@@ -32,6 +32,13 @@ export interface Difference extends Observation {
   readonly where: string;
 }
 
+/** What holds for a reference of this version. */
+export interface Rules {
+  readonly intended: Intended;
+  /** False: a watch from the compacted revision itself is not asked for. */
+  readonly watchesFromCompacted: boolean;
+}
+
 export interface Pair {
   readonly reference: Subject;
   readonly candidate: Subject;
@@ -57,15 +64,15 @@ export type Intended = (difference: Difference) => 'goes on' | 'ends' | undefine
 /** Sends a sequence to both systems, step by step, and finds the first difference. */
 export class Lockstep {
   readonly #pair: Pair;
-  readonly #intended: Intended;
+  readonly #rules: Rules;
   readonly #position: Position = { current: 0, compacted: 0 };
   readonly #log: EventLog;
   #watches: WatchOfRun[] = [];
   #ended = false;
 
-  private constructor(pair: Pair, intended: Intended, log: EventLog) {
+  private constructor(pair: Pair, rules: Rules, log: EventLog) {
     this.#pair = pair;
-    this.#intended = intended;
+    this.#rules = rules;
     this.#log = log;
   }
 
@@ -73,12 +80,12 @@ export class Lockstep {
   static async run(
     pair: Pair,
     operations: readonly Operation[],
-    intended: Intended,
+    rules: Rules,
   ): Promise<Difference | undefined> {
     await Promise.all([pair.reference.reset(), pair.candidate.reset()]);
     const log = await EventLog.open(pair.reference);
     try {
-      return await new Lockstep(pair, intended, log).#run(operations);
+      return await new Lockstep(pair, rules, log).#run(operations);
     } finally {
       log.close();
     }
@@ -97,6 +104,7 @@ export class Lockstep {
   }
 
   async #step(at: number, operation: Operation): Promise<Difference | undefined> {
+    if (this.#isUnasked(operation)) return undefined;
     const { reference, candidate } = this.#pair;
     const both = await Promise.all([
       this.#perform(reference, operation),
@@ -107,6 +115,13 @@ export class Lockstep {
     if (first !== undefined) this.#learn(operation, first);
     const ended = operation.kind === 'progress' && this.#hasEnded(operation.stream);
     return this.#compare(at, operation, ended ? ANSWER_WITH_ENDED_WATCH : 'answer', both);
+  }
+
+  #isUnasked(operation: Operation): boolean {
+    if (this.#rules.watchesFromCompacted || operation.kind !== 'watch') return false;
+    const { reference } = this.#pair;
+    const { startRevision } = reference.resolved(operation.request, this.#position);
+    return reference.relative(startRevision) === this.#position.compacted;
   }
 
   /** Whether compaction has ended a watch of this stream that the client has not canceled. */
@@ -165,7 +180,8 @@ export class Lockstep {
     const { startRevision } = reference.resolved(request, this.#position);
     const after = revisionOf(answer, 'header', 'revision') ?? this.#position.current;
     const start = startRevision === 0n ? after + 1 : reference.relative(startRevision);
-    const watchId = BigInt(String(created['watchId'] ?? '0'));
+    const id = created['watchId'];
+    const watchId = typeof id === 'string' ? BigInt(id) : 0n;
     const ends = startRevision !== 0n && start < this.#position.compacted;
     // An id may be used again.
     this.#watches = this.#watches.filter((one) => !isWatch(one, stream, watchId));
@@ -224,7 +240,7 @@ export class Lockstep {
   ): Difference | undefined {
     if (isDeepStrictEqual(reference, candidate)) return undefined;
     const difference = { at, operation, where, reference, candidate };
-    const verdict = this.#intended(difference);
+    const verdict = this.#rules.intended(difference);
     if (verdict === 'ends') this.#ended = true;
     return verdict === undefined ? difference : undefined;
   }
@@ -269,6 +285,6 @@ function revisionOf(answer: Normal, ...path: readonly string[]): number | undefi
     if (typeof at !== 'object' || Array.isArray(at)) return undefined;
     at = (at as Readonly<Record<string, Normal>>)[name];
   }
-  const [, digits] = /^base\+(\d+)$/.exec(String(at)) ?? [];
+  const [, digits] = /^base\+(\d+)$/.exec(typeof at === 'string' ? at : '') ?? [];
   return digits === undefined ? undefined : Number(digits);
 }

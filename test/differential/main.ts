@@ -1,7 +1,7 @@
 // `npm run differential -- --operations N --seed N`: random sequences against a real etcd and kvd, until one shows a difference.
 import { parseArgs } from 'node:util';
 import { differenceText, findingText, runCampaign } from './campaign.ts';
-import { intendedFor, traitsOf } from './intended.ts';
+import { rulesFor, traitsOf } from './intended.ts';
 import { etcd36, etcdOnPath, openPair, type System, startEtcd, startKvd } from './systems.ts';
 
 const { values } = parseArgs({
@@ -36,7 +36,7 @@ async function main(): Promise<number> {
     const finding = await runCampaign({
       pairs: opened.map(({ pair }) => pair),
       traits: traitsOf(version),
-      intended: intendedFor(version),
+      rules: rulesFor(version),
       seed: Number(values.seed),
       operations: Number(values.operations),
       ...(values.survey ? { onDifference: (one) => console.log(differenceText(one)) } : {}),
@@ -52,7 +52,7 @@ async function main(): Promise<number> {
     else console.log(`${candidate?.name} against ${reference?.name}: ${summary(unsteady)}`);
     return finding === undefined ? 0 : 1;
   } finally {
-    await Promise.all(opened.map(async ({ close }) => close()));
+    await Promise.all(opened.map(async (one) => one.close()));
   }
 }
 

@@ -16,9 +16,10 @@ function simpler(value: unknown): readonly unknown[] {
   if (typeof value === 'boolean') return value ? [false] : [];
   if (value instanceof Uint8Array) return value.length === 0 ? [] : [NOTHING];
   if (Array.isArray(value)) {
+    const items: readonly unknown[] = value;
     return [
-      ...value.map((_, at) => value.toSpliced(at, 1) as unknown),
-      ...value.flatMap((item: unknown, at) => simpler(item).map((less) => value.with(at, less))),
+      ...items.map((_, at) => items.toSpliced(at, 1)),
+      ...items.flatMap((item, at) => simpler(item).map((less) => items.with(at, less))),
     ];
   }
   if (typeof value !== 'object' || value === null) return [];

@@ -80,8 +80,7 @@ export class Subject {
     this.#leases.clear();
     this.#leaseNames.clear();
     this.#base = 0n;
-    const probe = await this.call('leases', create(LeaseLeasesRequestSchema));
-    const listed = probe.ok ? probe.message : { leases: [] };
+    const listed = await this.#must('leases', create(LeaseLeasesRequestSchema));
     for (const { ID } of (listed as LeaseLeasesResponse).leases) {
       await this.#must('revoke', create(LeaseRevokeRequestSchema, { ID }));
     }
