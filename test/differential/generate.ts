@@ -51,9 +51,7 @@ const WEIGHTS: readonly (readonly [number, Draw])[] = [
 /** A sequence, the same for the same seed and traits. */
 export function sequence(seed: number, length: number, traits: Traits): Operation[] {
   const choose = new Choose(new Random(seed));
-  const draws = WEIGHTS.flatMap(([count, draw]) =>
-    Array.from({ length: count }, () => draw),
-  );
+  const draws = WEIGHTS.flatMap(([count, draw]) => Array.from({ length: count }, () => draw));
   const operations = Array.from({ length }, () => {
     const draw = draws[choose.random.below(draws.length)] ?? watch;
     return draw(choose, traits);

@@ -103,7 +103,8 @@ class LeaseCalls {
 
   /** A stream has no deadline of a single answer: each has the member's own. */
   renew({ ID }: LeaseKeepAliveRequest, call: Call): Promise<LeaseKeepAliveResponse> {
-    return this.run({ ...call, deadlineMs: undefined }, async (deadlineMs) => {
+    const { metadata, signal } = call;
+    return this.run({ metadata, signal, deadlineMs: undefined }, async (deadlineMs) => {
       const { revision, ttlSeconds } = await this.host.leases.keepAlive(leaseId(ID), deadlineMs);
       const header = this.header(revision);
       return create(LeaseKeepAliveResponseSchema, { header, ID, TTL: BigInt(ttlSeconds) });
