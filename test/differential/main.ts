@@ -1,6 +1,6 @@
 // `npm run differential -- --operations N --seed N`: random sequences against a real etcd and kvd, until one shows a difference.
 import { parseArgs } from 'node:util';
-import { differenceText, findingText, runCampaign } from './campaign.ts';
+import { differenceText, type Finding, findingText, runCampaign } from './campaign.ts';
 import { rulesFor, traitsOf } from './intended.ts';
 import { etcd36, etcdOnPath, openPair, type System, startEtcd, startKvd } from './systems.ts';
 
@@ -32,6 +32,11 @@ async function main(): Promise<number> {
   const [{ reference, candidate } = { reference: undefined, candidate: undefined }] = opened;
   const version = reference?.version ?? '';
   let unsteady = 0;
+  let surveyed = 0;
+  const onDifference = (one: Finding): void => {
+    surveyed += 1;
+    console.log(differenceText(one));
+  };
   try {
     const finding = await runCampaign({
       pairs: opened.map(({ pair }) => pair),
@@ -39,7 +44,7 @@ async function main(): Promise<number> {
       rules: rulesFor(version),
       seed: Number(values.seed),
       operations: Number(values.operations),
-      ...(values.survey ? { onDifference: (one) => console.log(differenceText(one)) } : {}),
+      ...(values.survey ? { onDifference } : {}),
       onUnsteady: (one) => {
         unsteady += 1;
         console.log(`SHOWED ONCE, NOT AGAIN: ${findingText(one)}`);
@@ -49,16 +54,17 @@ async function main(): Promise<number> {
       },
     });
     if (finding !== undefined) console.log(findingText(finding));
-    else console.log(`${candidate?.name} against ${reference?.name}: ${summary(unsteady)}`);
-    return finding === undefined ? 0 : 1;
+    else
+      console.log(`${candidate?.name} against ${reference?.name}: ${summary(surveyed, unsteady)}`);
+    return finding === undefined && surveyed === 0 ? 0 : 1;
   } finally {
     await Promise.all(opened.map(async (one) => one.close()));
   }
 }
 
-function summary(unsteady: number): string {
+function summary(surveyed: number, unsteady: number): string {
   const once = unsteady === 0 ? '' : `, ${unsteady} that showed once and not again`;
-  return `${values.operations} operations from seed ${values.seed}, no difference${once}`;
+  return `${values.operations} operations from seed ${values.seed}, ${surveyed === 0 ? 'no' : surveyed} sequences with a difference${once}`;
 }
 
 process.exitCode = await main();

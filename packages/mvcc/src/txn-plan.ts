@@ -101,17 +101,27 @@ export function checkPlan(state: BatchState, plan: TxnPlan): KvError | undefined
     } else if (op.op === 'range') {
       fault = checkRangeInTxn(state, op.revision ?? 0);
     } else if (op.op === 'put') {
-      fault = checkPutState(state, op);
+      fault = checkKeptKey(state, op) ?? checkLease(state, op);
     }
     if (fault !== undefined) return fault;
   }
   return undefined;
 }
 
-/** The checks of a put that need the state, in etcd's order: its lease, and the key behind the ignore flags. */
+/**
+ * The checks of a put alone that need the state: its lease, and the key behind the ignore flags. Inside a txn etcd looks for the key
+ * first. Source: etcd server/etcdserver/txn/{put,txn}.go (Put, checkPut).
+ */
 export function checkPutState(state: BatchState, put: PutRequest): KvError | undefined {
-  const lease = put.lease ?? NO_LEASE;
-  if (lease !== NO_LEASE && !state.hasLease(lease)) return new KvError('KV_LEASE_NOT_FOUND');
+  return checkLease(state, put) ?? checkKeptKey(state, put);
+}
+
+function checkLease(state: BatchState, { lease = NO_LEASE }: PutRequest): KvError | undefined {
+  if (lease === NO_LEASE || state.hasLease(lease)) return undefined;
+  return new KvError('KV_LEASE_NOT_FOUND');
+}
+
+function checkKeptKey(state: BatchState, put: PutRequest): KvError | undefined {
   if (put.ignoreValue !== true && put.ignoreLease !== true) return undefined;
   const { head } = state.slot(put.key);
   const exists = head !== undefined && !head.deleted;

@@ -145,6 +145,10 @@ describe('with one shard', () => {
     expect(await refusal(put('none', '', { ignoreValue: true, lease: MAX }))).toContain(
       'requested lease not found',
     );
+    // In a txn the key is.
+    const value = { key: utf8('none'), ignoreValue: true, lease: MAX };
+    const success = [{ request: { case: 'requestPut', value } } as const];
+    expect(await refusal(txn({ success }))).toContain('key not found');
     expect(await refusal(put('k', 'x'.repeat(1_600_000)))).toContain('request is too large');
   });
 
