@@ -38,12 +38,12 @@ const ALLOWED: Readonly<Record<string, Row>> = {
   backup: { workspace: ['raft', 'mvcc', 'shard', 'wire', 'ports', 'replica'] },
   server: {
     workspace: [
-      ...['raft', 'mvcc', 'shard', 'wire', 'ports', 'replica', 'backup'],
+      ...['raft', 'mvcc', 'shard', 'auth', 'wire', 'ports', 'replica', 'backup'],
       ...['log-local', 'log-kafka', 'store-level', 'peer-tcp', 'snapshot-store'],
     ],
     libraries: [
       ...['fastify', '@fastify/swagger', '@fastify/swagger-ui', 'ws', 'pino', 'prom-client'],
-      ...['yaml', 'ajv', 'commander', '@bufbuild/protobuf'],
+      ...['yaml', 'ajv', 'commander', '@bufbuild/protobuf', '@node-rs/bcrypt'],
     ],
   },
   client: { workspace: ['wire', 'shard'], libraries: ['ws'] },

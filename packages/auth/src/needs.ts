@@ -4,6 +4,7 @@ import {
   type KvRequest,
   type LeaseId,
   NO_LEASE,
+  type PutRequest,
   type TxnOp,
   type TxnRequest,
   type WatchRequest,
@@ -16,13 +17,17 @@ export interface Needs {
   readonly writes: KeySpan[];
   /** The right to write every key that hangs on them. */
   readonly leases: LeaseId[];
+  /** The right to read every key that hangs on them. */
+  readonly leaseReads: LeaseId[];
+  /** The same for every lease there is. */
+  readonly allLeases: boolean;
   /** The role root. */
   root: boolean;
 }
 
 /** Of a request that touches nothing. */
 export function noNeeds(): Needs {
-  return { reads: [], writes: [], leases: [], root: false };
+  return { reads: [], writes: [], leases: [], leaseReads: [], allLeases: false, root: false };
 }
 
 /** What a request of the key-value service needs. */
@@ -45,21 +50,33 @@ export function needsOfWatch(request: Pick<WatchRequest, 'key' | 'rangeEnd'>): N
 }
 
 function addOperation(needs: Needs, operation: TxnOp): void {
-  if (operation.op === 'txn') {
-    addTxn(needs, operation);
-    return;
+  switch (operation.op) {
+    case 'txn':
+      addTxn(needs, operation);
+      return;
+    case 'put':
+      addPut(needs, operation);
+      return;
+    case 'range':
+      needs.reads.push(spanOf(operation.key, operation.rangeEnd ?? EMPTY_BYTES));
+      return;
+    case 'delete-range': {
+      const span = spanOf(operation.key, operation.rangeEnd ?? EMPTY_BYTES);
+      needs.writes.push(span);
+      if (operation.prevKv === true) needs.reads.push(span);
+      return;
+    }
+    default:
+      // What nobody knows, nobody but root may do.
+      needs.root = true;
   }
-  if (operation.op === 'put') {
-    const span = spanOf(operation.key, EMPTY_BYTES);
-    needs.writes.push(span);
-    if (operation.prevKv === true) needs.reads.push(span);
-    const { lease = NO_LEASE } = operation;
-    if (lease !== NO_LEASE) needs.leases.push(lease);
-    return;
-  }
-  const span = spanOf(operation.key, operation.rangeEnd ?? EMPTY_BYTES);
-  if (operation.op === 'range' || operation.prevKv === true) needs.reads.push(span);
-  if (operation.op === 'delete-range') needs.writes.push(span);
+}
+
+function addPut(needs: Needs, { key, prevKv, lease = NO_LEASE }: PutRequest): void {
+  const span = spanOf(key, EMPTY_BYTES);
+  needs.writes.push(span);
+  if (prevKv === true) needs.reads.push(span);
+  if (lease !== NO_LEASE) needs.leases.push(lease);
 }
 
 /** Both branches: which one is taken depends on keys, and would tell of them. */

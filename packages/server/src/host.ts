@@ -3,6 +3,7 @@ import type { Clock } from '@kvorum/ports';
 import type { Replica, ReplicaPort, SlotMover } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
 import type { HandOvers, MemberInfo, MoveInfo } from '@kvorum/wire';
+import type { MemberAuth } from './auth/member-auth.ts';
 import type { Logger } from './logger.ts';
 import type { MapEditor } from './member/map-editor.ts';
 import type { MemberAdmin } from './member/member-admin.ts';
@@ -42,6 +43,8 @@ export interface Host {
   holders(shard: string): readonly MemberId[];
   /** One question to another member. Errors: KV_UNAVAILABLE, KV_TOO_MANY_REQUESTS, the time-out. */
   ask(member: MemberId, payload: unknown, timeoutMs: number): Promise<unknown>;
+  /** Who may do what; every interface asks it before it serves anybody. */
+  readonly auth: MemberAuth;
   /** Changes the members, on behalf of an operator. */
   readonly admin: MemberAdmin;
   /** Changes the shard map, from any member. */

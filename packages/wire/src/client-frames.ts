@@ -1,4 +1,4 @@
-import { err, isCount, KvError, type KvRequest, ok, type Result } from '@kvorum/base';
+import { err, isCount, isPlain, KvError, type KvRequest, ok, type Result } from '@kvorum/base';
 import { parseKvRequest } from './kv-plain.ts';
 import { plainPackr, unpackPlain } from './plain-msgpack.ts';
 
@@ -44,13 +44,19 @@ export interface RequestsFrame {
   readonly items: readonly RequestItem[];
 }
 
+/** How a client shows who it is; needed once authorization is enabled. */
+export type Credentials =
+  | { readonly user: string; readonly password: string }
+  | { readonly token: string };
+
 export type ClientFrame =
-  /** [1, protocol, clientId (hex32), name] — first frame of a connection. */
+  /** [1, protocol, clientId (hex32), name, credentials?] — first frame of a connection. */
   | {
       readonly type: typeof FRAME.hello;
       readonly protocol: number;
       readonly clientId: string;
       readonly name: string;
+      readonly credentials?: Credentials;
     }
   | RequestsFrame
   /** [3, watchId, shard, plain WatchRequest] */
@@ -186,6 +192,23 @@ function parseRequests(frame: readonly unknown[]): Result<RequestsFrame, KvError
 
 const CLIENT_ID = /^[0-9a-f]{32}$/;
 
+function parseHello(
+  hello: ClientFrame & { readonly type: typeof FRAME.hello },
+  shown: unknown,
+): Result<ClientFrame, KvError> {
+  if (shown === undefined || shown === null) return ok(hello);
+  if (isPlain(shown)) {
+    const { user, password, token } = shown as Readonly<
+      Record<'user' | 'password' | 'token', unknown>
+    >;
+    if (typeof token === 'string') return ok({ ...hello, credentials: { token } });
+    if (typeof user === 'string' && typeof password === 'string') {
+      return ok({ ...hello, credentials: { user, password } });
+    }
+  }
+  return malformed('credentials are { user, password } or { token }');
+}
+
 /** Checks a frame from a client. Errors: KV_MALFORMED naming the element; the connection is then closed by the server. */
 export function parseClientFrame(bytes: Uint8Array): Result<ClientFrame, KvError> {
   const frame = unpackFrame(bytes);
@@ -195,9 +218,9 @@ export function parseClientFrame(bytes: Uint8Array): Result<ClientFrame, KvError
   switch (type) {
     case FRAME.hello:
       if (!isCount(a) || typeof b !== 'string' || !CLIENT_ID.test(b) || typeof c !== 'string') {
-        return malformed('hello is [1, protocol, clientId (32 hex digits), name]');
+        return malformed('hello is [1, protocol, clientId (32 hex digits), name, credentials]');
       }
-      return ok({ type: FRAME.hello, protocol: a, clientId: b, name: c });
+      return parseHello({ type: FRAME.hello, protocol: a, clientId: b, name: c }, frame[4]);
     case FRAME.requests:
       return parseRequests(frame);
     case FRAME.watchCreate:

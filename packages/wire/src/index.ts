@@ -1,6 +1,7 @@
 export {
   CLIENT_PROTOCOL_VERSION,
   type ClientFrame,
+  type Credentials,
   FRAME,
   OP,
   packFrame,

@@ -2,7 +2,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { KvError } from '@kvorum/base';
 import type { LogConfig } from '../config/schema.ts';
-import { readSecret, readSetting } from './setting-file.ts';
+import { readSecret, readSetting } from '../setting-file.ts';
 
 /** Node's TLS options towards the brokers, PEM. */
 export interface LogTls {

@@ -6,8 +6,8 @@ import { makeDirectory } from '@kvorum/snapshot-store';
 import type { KvdConfig } from '../config/schema.ts';
 import type { Logger } from '../logger.ts';
 import { isLeaders, type OpenElection } from '../member/election.ts';
+import { readSecret } from '../setting-file.ts';
 import { logTls } from './log-tls.ts';
-import { readSecret } from './setting-file.ts';
 
 export interface OpenedLogs {
   /** The logs as one more member of this process sees them. */

@@ -235,6 +235,12 @@ function checkMeaning(config: KvdConfig, oneProcess: boolean): KvdConfig {
     );
   }
   autoCompactionPolicy(config.autoCompaction);
+  if (config.auth.token === 'jwt' && config.auth.jwt === undefined) {
+    throw configError(
+      'auth.token is jwt, but auth.jwt is not set',
+      'set auth.jwt.signMethod and auth.jwt.keyFile',
+    );
+  }
   if (config.log.kind === 'local' && members.length > 1 && !oneProcess) {
     throw configError(
       'log.kind local serves one process, but members lists several',

@@ -38,6 +38,20 @@ export interface PeerTlsConfig {
   readonly caFile: string;
 }
 
+/** How users log in; who they are and what they may do lies in the cluster (docs/security.md). */
+export interface AuthConfig {
+  readonly token: 'simple' | 'jwt';
+  readonly tokenTtlMs: number;
+  readonly bcryptCost: number;
+  readonly jwt?: JwtConfig;
+}
+
+export interface JwtConfig {
+  readonly signMethod: string;
+  /** PEM of the private key, or the secret of HS…; read at start, its mode must not let others read it. */
+  readonly keyFile: string;
+}
+
 export interface RoutingRule {
   readonly prefix: string;
   readonly depth: number;
@@ -77,6 +91,7 @@ export interface KvdConfig {
   readonly dev: boolean;
   readonly insecure: boolean;
   readonly peerTls?: PeerTlsConfig;
+  readonly auth: AuthConfig;
   readonly routing: { readonly rules: readonly RoutingRule[] };
   readonly limits: Limits;
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
@@ -267,6 +282,46 @@ const LOG_SCHEMA = section('The shared log that carries the Raft records.', {
   },
 });
 
+const AUTH_SCHEMA = section(
+  'How users log in, once authorization is enabled (`kvctl auth enable`). The same on every member.',
+  {
+    token: text(
+      'What a user gets for a password. simple: signed by a key of the cluster, ends some time after its last use. jwt: JSON web tokens, which also end with every change of users or roles.',
+      { enum: ['simple', 'jwt'], default: 'simple' },
+    ),
+    tokenTtlMs: {
+      type: 'integer',
+      description:
+        'How long a token lasts, milliseconds: of simple ones after the last use at the member that is asked, of jwt in all.',
+      minimum: 1000,
+      maximum: 2_147_483_647,
+      default: 300_000,
+    },
+    bcryptCost: {
+      type: 'integer',
+      description: 'Work that a password costs, as a power of two; each step doubles it.',
+      minimum: 4,
+      maximum: 16,
+      default: 10,
+    },
+    jwt: section(
+      'How JSON web tokens are signed.',
+      {
+        signMethod: text('Of RFC 7518 and RFC 8037; tokens that name another one are refused.', {
+          enum: [
+            ...['HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
+            ...['ES256', 'ES384', 'ES512', 'EdDSA'],
+          ],
+        }),
+        keyFile: text(
+          'Private key, PEM; of HS… the secret, at least 32 bytes. Others must not be able to read it.',
+        ),
+      },
+      ['signMethod', 'keyFile'],
+    ),
+  },
+);
+
 /** The published JSON schema; `kvd config schema` prints it and docs/kvd-config.schema.json is a copy. */
 export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum member.', {
   name: text('This member, as in `members`.', { default: 'm1' }),
@@ -364,6 +419,7 @@ export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum mem
     },
     ['certFile', 'keyFile', 'caFile'],
   ),
+  auth: AUTH_SCHEMA,
   routing: section('Which keys stay together.', {
     rules: {
       type: 'array',

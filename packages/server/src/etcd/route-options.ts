@@ -1,4 +1,4 @@
-import type { KvRequest } from '@kvorum/base';
+import { type KvRequest, originOf } from '@kvorum/base';
 import type { Host } from '../host.ts';
 import { placeRequest } from '../router/place.ts';
 import type { RouteOptions } from '../router/router.ts';
@@ -32,5 +32,6 @@ export function routeOptionsOf(host: Host, call: Call, request: KvRequest): Rout
   const refusal = host.refusal();
   if (refusal !== undefined) throw refusal;
   if (requiresLeader(call)) checkLeaders(host, placeRequest(host.map(), request));
-  return { deadlineMs: deadlineOf(host, call) };
+  const deadlineMs = deadlineOf(host, call);
+  return call.user === undefined ? { deadlineMs } : { deadlineMs, origin: originOf(call.user, '') };
 }

@@ -9,6 +9,8 @@ export interface Call {
   readonly deadlineMs: number | undefined;
   /** Aborts when the caller cancels, goes away or its deadline passes; nobody reads an answer then. */
   readonly signal: AbortSignal;
+  /** Who calls, as guard.ts has found out; absent while authorization is not enabled. */
+  readonly user?: string;
 }
 
 /** Answers of a streaming call, in order. */

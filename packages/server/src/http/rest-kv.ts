@@ -1,9 +1,11 @@
+import { needsOf } from '@kvorum/auth';
 import { fromBase64, KvError, type KvRequest, type Origin, originOf } from '@kvorum/base';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Host } from '../host.ts';
-import type { RouteOptions } from '../router/router.ts';
+import type { RoutedResponse, RouteOptions } from '../router/router.ts';
 import { restMethod } from './error-reply.ts';
 import { bytesToJson, kvToJson, requestFromJson, responseToJson } from './json-forms.ts';
+import { checkAllowed, identityOf } from './rest-access.ts';
 import {
   COMPACT_BODY,
   DELETE_BODY,
@@ -33,7 +35,7 @@ const CLIENT_NAME_HEADER = 'kvorum-client-name';
 
 function originFrom(request: FastifyRequest): Origin | undefined {
   const name = request.headers[CLIENT_NAME_HEADER];
-  return typeof name === 'string' ? originOf('', name) : undefined;
+  return originOf(identityOf(request)?.user ?? '', typeof name === 'string' ? name : '');
 }
 
 function routeOptions(host: Host, request: FastifyRequest, shard?: string): RouteOptions {
@@ -52,12 +54,23 @@ async function execute(
   request: KvRequest,
   shard?: string,
 ): Promise<Answer> {
-  const refusal = host.refusal();
-  if (refusal !== undefined) throw refusal;
-  const { response, shards } = await host.router.execute(request, routeOptions(host, http, shard));
+  const { response, shards } = await route(host, http, request, shard);
   host.metrics.requests.count('rest', restMethod(http), 'OK');
   const { op: _op, ...fields } = responseToJson(response);
   return { ...fields, shards };
+}
+
+/** The one way from here to the router. */
+async function route(
+  host: Host,
+  http: FastifyRequest,
+  request: KvRequest,
+  shard?: string,
+): Promise<RoutedResponse> {
+  const refusal = host.refusal();
+  if (refusal !== undefined) throw refusal;
+  await checkAllowed(host, http, () => needsOf(request));
+  return host.router.execute(request, routeOptions(host, http, shard));
 }
 
 function bodyRequest(op: KvRequest['op'], body: object): KvRequest {
@@ -95,15 +108,12 @@ function keyRoutes(app: FastifyInstance, host: Host): void {
         serializable?: boolean;
       };
       const key = pathKey(http);
-      const { response, shards } = await host.router.execute(
-        {
-          op: 'range',
-          key,
-          ...(revision === undefined ? {} : { revision }),
-          ...(serializable === undefined ? {} : { serializable }),
-        },
-        routeOptions(host, http),
-      );
+      const { response, shards } = await route(host, http, {
+        op: 'range',
+        key,
+        ...(revision === undefined ? {} : { revision }),
+        ...(serializable === undefined ? {} : { serializable }),
+      });
       const [kv] = response.op === 'range' ? response.kvs : [];
       if (kv === undefined) {
         const name = bytesToJson('key', key);

@@ -17,6 +17,7 @@ import { type DevControl, devRoutes } from './dev-routes.ts';
 import { errorBody, errorHandler, sendError } from './error-reply.ts';
 import { healthRoutes } from './health-routes.ts';
 import { type QuerySchema, typedQuery } from './query.ts';
+import { guardRoutes } from './rest-access.ts';
 import { restKvRoutes } from './rest-kv.ts';
 import { Sessions } from './sessions.ts';
 import { sharePort } from './share-port.ts';
@@ -154,6 +155,8 @@ export async function startClientServer(
     });
     done();
   });
+  // After the count: a request that waits to be let through is one that was taken.
+  guardRoutes(app, host);
   const services = etcdServices(host);
   const gateway = new Gateway(host, services);
   await gatewayRoutes(app, gateway);

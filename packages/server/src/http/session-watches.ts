@@ -1,3 +1,4 @@
+import { type Needs, needsOfWatch } from '@kvorum/auth';
 import { KvError } from '@kvorum/base';
 import type { WatchHandle, WatchSink } from '@kvorum/replica';
 import { FRAME, packFrame, plainError } from '@kvorum/wire';
@@ -7,6 +8,7 @@ import { plainEvent } from '../router/plain-event.ts';
 import { parseWatchRequest } from './watch-request.ts';
 
 interface OpenWatch {
+  readonly needs: Needs;
   handle: WatchHandle | undefined;
   paused: boolean;
 }
@@ -17,6 +19,8 @@ export interface WatchConnection {
   /** Whether the client reads what it is sent; when false a later drain calls {@link SessionWatches.resume}. */
   readonly hasRoom: () => boolean;
   readonly protocolError: (error: KvError) => void;
+  /** Why its user may not do this. */
+  readonly forbidden: (needs: Needs) => KvError | undefined;
 }
 
 /**
@@ -43,14 +47,16 @@ export class SessionWatches {
       this.#connection.protocolError(request.error);
       return;
     }
+    const needs = needsOfWatch(request.value);
     const known = dataShardOf(this.#host.map(), shard);
     const { key, rangeEnd } = request.value;
-    const refusal = this.#refusal(shard, known === undefined, key, rangeEnd);
+    const refusal =
+      this.#connection.forbidden(needs) ?? this.#refusal(shard, known === undefined, key, rangeEnd);
     if (known === undefined || refusal !== undefined) {
       this.#cancelled(watchId, refusal ?? new KvError('KV_WRONG_SHARD'));
       return;
     }
-    const watch: OpenWatch = { handle: undefined, paused: false };
+    const watch: OpenWatch = { needs, handle: undefined, paused: false };
     this.#open.set(watchId, watch);
     watch.handle = this.#host.watches.watch(known, request.value, this.#sink(watchId, watch));
     if (this.#open.get(watchId) !== watch) watch.handle.cancel();
@@ -108,6 +114,16 @@ export class SessionWatches {
     const watch = this.#open.get(watchId);
     this.#open.delete(watchId);
     watch?.handle?.cancel();
+  }
+
+  /** Ends those that are not allowed any more. */
+  recheck(): void {
+    for (const [watchId, watch] of this.#open) {
+      const refusal = this.#connection.forbidden(watch.needs);
+      if (refusal === undefined) continue;
+      this.cancel(watchId);
+      this.#cancelled(watchId, refusal);
+    }
   }
 
   /** The client has read everything. */

@@ -1,14 +1,13 @@
 import type { Duplex } from 'node:stream';
 import {
   err,
+  isKvError,
   KvError,
-  type KvRequest,
   type Origin,
   originOf,
   type Result,
   type SessionTag,
 } from '@kvorum/base';
-import type { ReplicaPort } from '@kvorum/replica';
 import {
   CLIENT_PROTOCOL_VERSION,
   type ClientFrame,
@@ -24,8 +23,7 @@ import {
 } from '@kvorum/wire';
 import type { RawData, WebSocket } from 'ws';
 import type { Host } from '../host.ts';
-import { dataShardOf } from '../router/place.ts';
-import { isReadOnly, requestBytes, requestKeysIn } from '../router/request-facts.ts';
+import { isReadOnly, requestBytes } from '../router/request-facts.ts';
 import { handleControl } from './control.ts';
 import {
   codeOf,
@@ -36,6 +34,14 @@ import {
   requestItem,
   type SizedItem,
 } from './response-batch.ts';
+import {
+  type FrameContext,
+  notHere,
+  notLeader,
+  refuseKey,
+  refuseRequest,
+} from './session-refusals.ts';
+import { SessionUser } from './session-user.ts';
 import { SessionWatches } from './session-watches.ts';
 
 const HELLO_TIMEOUT_MS = 5000;
@@ -46,14 +52,7 @@ const CLOSE_POLICY = 1008;
 const CLOSE_OVERLOAD = 1013;
 const CLOSE_GOING_AWAY = 1001;
 
-/** What all items of one requests frame share. */
-interface FrameContext {
-  readonly frame: RequestsFrame;
-  readonly replica: ReplicaPort;
-  readonly deadlineMs: number;
-  /** Set when this member does not lead the shard: the answer to everything but a stale read. */
-  readonly notLeader: KvError | undefined;
-}
+type HelloFrame = ClientFrame & { readonly type: typeof FRAME.hello };
 
 /** Name of a request in the metrics. */
 function methodOf(item: RequestItem): string {
@@ -69,8 +68,11 @@ export class Session {
   readonly #watches: SessionWatches;
   readonly #watchBytesMax: number;
   #clientId: string | undefined;
-  /** Who this client is; users are not known yet. */
+  readonly #user: SessionUser;
+  /** Who this client is, for the records it writes. */
   #origin: Origin | undefined;
+  /** It has said who it is, and waits for the answer. */
+  #loggingIn = false;
   #inflight = 0;
   /** A frame's requests are being handed on: an answer to one says nothing about the rest. */
   #taking = false;
@@ -81,6 +83,7 @@ export class Session {
   /** Set while more than the limit is unread. */
   #cancelUnread: (() => void) | undefined;
   #stopTopology: () => void = () => {};
+  readonly #stopAuth: () => void;
 
   constructor(host: Host, ws: WebSocket, socket: Duplex) {
     this.#host = host;
@@ -93,7 +96,10 @@ export class Session {
       send: (bytes) => this.#send(bytes),
       hasRoom: () => this.#ws.bufferedAmount < this.#watchBytesMax,
       protocolError: (error) => this.#protocolError(error),
+      forbidden: (needs) => this.#user.forbidden(needs),
     });
+    this.#user = new SessionUser(host.auth);
+    this.#stopAuth = host.auth.source.onChange(() => this.#onAuthChange());
     this.#cancelHello = host.clock.setTimer(HELLO_TIMEOUT_MS, () => {
       this.#protocolError(new KvError('KV_MALFORMED', 'no hello frame came'));
     });
@@ -154,8 +160,37 @@ export class Session {
       this.#protocolError(new KvError('KV_MALFORMED', text));
       return;
     }
+    if (this.#user.isOpen) this.#welcome(frame);
+    else void this.#logIn(frame);
+  }
+
+  async #logIn(frame: HelloFrame): Promise<void> {
+    if (this.#loggingIn) {
+      this.#protocolError(new KvError('KV_MALFORMED', 'nothing may come before the welcome'));
+      return;
+    }
+    this.#loggingIn = true;
+    try {
+      await this.#user.logIn(frame.credentials);
+    } catch (error) {
+      if (!isKvError(error)) throw error;
+      this.#protocolError(error);
+      return;
+    }
+    if (!this.#closed) this.#welcome(frame);
+  }
+
+  /** Users, roles or permissions are others now. */
+  #onAuthChange(): void {
+    if (this.#clientId === undefined) return;
+    const lost = this.#user.lost();
+    if (lost === undefined) this.#watches.recheck();
+    else this.#protocolError(lost);
+  }
+
+  #welcome(frame: HelloFrame): void {
     this.#clientId = frame.clientId;
-    this.#origin = originOf('', frame.name);
+    this.#origin = originOf(this.#user.name, frame.name);
     this.#cancelHello();
     const host = this.#host;
     const welcome: Welcome = {
@@ -196,9 +231,9 @@ export class Session {
     const host = this.#host;
     const replica = host.dataReplica(frame.shard);
     const refusal =
-      host.refusal() ?? (replica === undefined ? this.#notHere(frame.shard) : undefined);
+      host.refusal() ?? (replica === undefined ? notHere(host, frame.shard) : undefined);
     if (replica === undefined || refusal !== undefined) {
-      const error = refusal ?? this.#notHere(frame.shard);
+      const error = refusal ?? notHere(host, frame.shard);
       for (const item of frame.items) this.#refuse(frame.shard, item, error);
       return;
     }
@@ -207,7 +242,8 @@ export class Session {
       frame,
       replica,
       deadlineMs: host.clock.nowMs() + Math.min(timeoutMs, TIMEOUT_MS_MAX),
-      notLeader: host.leads(frame.shard) ? undefined : this.#notLeader(frame.shard),
+      notLeader: host.leads(frame.shard) ? undefined : notLeader(host, frame.shard),
+      isOpen: this.#user.isOpen,
     };
     this.#taking = true;
     for (const item of frame.items) this.#onItem(context, item, clientId);
@@ -225,7 +261,31 @@ export class Session {
         },
       );
       this.#refuse(context.frame.shard, item, error);
-    } else if (item[1] === OP.put) {
+    } else if (!context.isOpen) {
+      this.#onGuarded(context, item, clientId);
+    } else {
+      this.#onAllowed(context, item, clientId);
+    }
+  }
+
+  #onGuarded(context: FrameContext, item: RequestItem, clientId: string): void {
+    const refusal = this.#user.refusalOf(item);
+    if (refusal instanceof Promise) {
+      this.#inflight += 1;
+      void refusal.then((found) => {
+        this.#inflight -= 1;
+        if (found !== undefined) this.#refuse(context.frame.shard, item, found);
+        else this.#onAllowed(context, item, clientId);
+      });
+    } else if (refusal !== undefined) {
+      this.#refuse(context.frame.shard, item, refusal);
+    } else {
+      this.#onAllowed(context, item, clientId);
+    }
+  }
+
+  #onAllowed(context: FrameContext, item: RequestItem, clientId: string): void {
+    if (item[1] === OP.put) {
       this.#onPut(context, item, clientId);
     } else if (item[1] === OP.get) {
       this.#onGet(context, item);
@@ -250,26 +310,6 @@ export class Session {
     this.#answer(shard, methodOf(item), errorItem(item[0], error));
   }
 
-  /** The error a key earns before it reaches the replica; the check is a hash and a table look-up. */
-  #refuseKey(
-    context: FrameContext,
-    key: Uint8Array,
-    bytes: number,
-    isRepeated = false,
-  ): KvError | undefined {
-    if (key.length === 0) return new KvError('KV_EMPTY_KEY');
-    const limit = this.#host.limits.requestBytesMax;
-    if (bytes > limit) {
-      return new KvError('KV_REQUEST_TOO_LARGE', `${bytes} bytes, at most ${limit}`, {
-        details: { limit, actual: bytes },
-      });
-    }
-    // Whether a repeated write was applied knows the shard it was sent to, though its key may have left.
-    if (!isRepeated && this.#host.router.shardOf(key) !== context.frame.shard)
-      return this.#wrongShard(context.frame.shard);
-    return context.notLeader;
-  }
-
   #onPut(
     context: FrameContext,
     item: RequestItem & readonly [number, 1, ...unknown[]],
@@ -278,7 +318,10 @@ export class Session {
     const [id, , seq, retry, key, value] = item;
     const shard = context.frame.shard;
     const bytes = key.length + value.length;
-    const refusal = this.#refuseKey(context, key, bytes, seq > 0 && retry);
+    const refusal = refuseKey(this.#host, context, key, {
+      bytes,
+      isRepeated: seq > 0 && retry,
+    });
     if (refusal !== undefined) {
       this.#refuse(shard, item, refusal);
       return;
@@ -297,7 +340,7 @@ export class Session {
   #onGet(context: FrameContext, item: RequestItem & readonly [number, 2, ...unknown[]]): void {
     const [id, , key] = item;
     const shard = context.frame.shard;
-    const refusal = this.#refuseKey(context, key, key.length);
+    const refusal = refuseKey(this.#host, context, key, { bytes: key.length });
     if (refusal !== undefined) {
       this.#refuse(shard, item, refusal);
       return;
@@ -308,26 +351,6 @@ export class Session {
     });
   }
 
-  #refuseRequest(
-    context: FrameContext,
-    request: KvRequest,
-    isRepeated: boolean,
-  ): KvError | undefined {
-    const { requestBytesMax } = this.#host.limits;
-    const bytes = requestBytes(request);
-    if (bytes > requestBytesMax) {
-      return new KvError('KV_REQUEST_TOO_LARGE', `${bytes} bytes, at most ${requestBytesMax}`, {
-        details: { limit: requestBytesMax, actual: bytes },
-      });
-    }
-    const shard = context.frame.shard;
-    const router = this.#host.router;
-    if (!isRepeated && !requestKeysIn(request, (key) => router.shardOf(key) === shard))
-      return this.#wrongShard(shard);
-    if (request.op === 'range' && request.serializable === true) return undefined;
-    return context.notLeader;
-  }
-
   #onRequest(
     context: FrameContext,
     item: RequestItem & readonly [number, 3, ...unknown[]],
@@ -335,7 +358,7 @@ export class Session {
   ): void {
     const [id, , seq, retry, request] = item;
     const shard = context.frame.shard;
-    const refusal = this.#refuseRequest(context, request, seq > 0 && retry);
+    const refusal = refuseRequest(this.#host, context, request, seq > 0 && retry);
     if (refusal !== undefined) {
       this.#refuse(shard, item, refusal);
       return;
@@ -374,6 +397,11 @@ export class Session {
       this.#controlAnswer(id, method, err(new KvError('KV_TOO_MANY_REQUESTS')));
       return;
     }
+    const forbidden = this.#user.refusalOfControl(method);
+    if (forbidden !== undefined) {
+      this.#controlAnswer(id, method, err(forbidden));
+      return;
+    }
     this.#inflight += 1;
     void handleControl(this.#host, method, params).then((answer) => {
       this.#inflight -= 1;
@@ -386,31 +414,6 @@ export class Session {
     this.#host.metrics.requests.count('session', name, answer.ok ? 'OK' : answer.error.code);
     const error = answer.ok ? null : plainError(answer.error);
     this.#send(packFrame([FRAME.controlResponse, id, error, answer.ok ? answer.value : null]));
-  }
-
-  /** A shard that the map does not have, or one whose replicas are on other members. */
-  #notHere(shard: string): KvError {
-    const isElsewhere = dataShardOf(this.#host.map(), shard) !== undefined;
-    return isElsewhere ? this.#notLeader(shard) : this.#wrongShard(shard);
-  }
-
-  #wrongShard(shard: string): KvError {
-    return new KvError('KV_WRONG_SHARD', undefined, {
-      details: { shard, mapVersion: this.#host.map().version },
-    });
-  }
-
-  #notLeader(shard: string): KvError {
-    const leader = this.#host.leaders()[shard];
-    const halt = leader === undefined ? this.#host.shardHalt(shard) : undefined;
-    if (halt !== undefined) return halt;
-    return new KvError(leader === undefined ? 'KV_NO_LEADER' : 'KV_NOT_LEADER', undefined, {
-      details: {
-        shard,
-        mapVersion: this.#host.map().version,
-        ...(leader === undefined ? {} : { leader }),
-      },
-    });
   }
 
   #send(bytes: Uint8Array): void {
@@ -471,6 +474,7 @@ export class Session {
     this.#cancelHello();
     this.#cancelUnread?.();
     this.#stopTopology();
+    this.#stopAuth();
     this.#watches.close();
   }
 }

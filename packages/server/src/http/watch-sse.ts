@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { needsOfWatch } from '@kvorum/auth';
 import { fromBase64, KvError, type WatchRequest } from '@kvorum/base';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Host } from '../host.ts';
@@ -6,6 +7,7 @@ import { MultiWatch } from '../router/multi-watch.ts';
 import { decodeResumeToken, type WatchPosition } from '../router/resume-token.ts';
 import { errorBody } from './error-reply.ts';
 import { eventToJson, rangeFromJson } from './json-forms.ts';
+import { checkAllowed, whenForbidden } from './rest-access.ts';
 import { WATCH_QUERY } from './rest-schemas.ts';
 
 /** Above every stream's high-water mark: a stream that holds so much will say `drain`. */
@@ -100,7 +102,13 @@ class EventStream {
   }
 }
 
-function serve(host: Host, http: FastifyRequest, out: ServerResponse, open: Set<() => void>): void {
+interface Asked {
+  readonly http: FastifyRequest;
+  readonly request: WatchRequest;
+}
+
+function serve(host: Host, asked: Asked, out: ServerResponse, open: Set<() => void>): void {
+  const { http, request } = asked;
   const query = http.query as WatchQuery;
   let stream: EventStream | undefined;
   const early: (() => void)[] = [];
@@ -109,7 +117,12 @@ function serve(host: Host, http: FastifyRequest, out: ServerResponse, open: Set<
     if (stream === undefined) early.push(() => stream !== undefined && action(stream));
     else action(stream);
   };
-  const watch = new MultiWatch(host, watchRequest(query), resumePosition(http, query), {
+  const end = (error: KvError): void =>
+    whenOpen((s) => {
+      s.send('error', errorBody(error), undefined);
+      out.end();
+    });
+  const watch = new MultiWatch(host, request, resumePosition(http, query), {
     created: (token) => whenOpen((s) => s.send('created', {}, token)),
     events: ({ shard, events, tokenAfter }) => {
       if (stream?.hasRoom === false) return false;
@@ -120,12 +133,7 @@ function serve(host: Host, http: FastifyRequest, out: ServerResponse, open: Set<
       }
       return true;
     },
-    cancelled: (error) => {
-      whenOpen((s) => {
-        s.send('error', errorBody(error), undefined);
-        out.end();
-      });
-    },
+    cancelled: (error) => end(error),
   });
   stream = new EventStream(out, host.limits.watchBufferBytesMax);
   for (const action of early) action();
@@ -138,10 +146,15 @@ function serve(host: Host, http: FastifyRequest, out: ServerResponse, open: Set<
     out.end();
   };
   open.add(stop);
+  const unguard = whenForbidden(host, http, needsOfWatch(request), (error) => {
+    watch.close();
+    end(error);
+  });
   out.on('drain', () => watch.resume());
   out.on('close', () => {
     clearInterval(timer);
     open.delete(stop);
+    unguard();
     watch.close();
   });
 }
@@ -156,11 +169,12 @@ export function watchRoute(app: FastifyInstance, host: Host): () => void {
         'Server-sent events (put, delete) of a key, prefix or range; the id of an event resumes after it.',
       querystring: WATCH_QUERY,
     },
-    handler: (http, reply) => {
+    handler: async (http, reply) => {
       const refusal = host.refusal();
       if (refusal !== undefined) throw refusal;
-      const { raw } = reply;
-      serve(host, http, raw, open);
+      const request = watchRequest(http.query as WatchQuery);
+      await checkAllowed(host, http, () => needsOfWatch(request));
+      serve(host, { http, request }, reply.raw, open);
       host.metrics.requests.count('rest', 'watch', 'OK');
       reply.hijack();
     },

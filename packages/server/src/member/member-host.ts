@@ -11,20 +11,16 @@ import type { Clock, PeerTransport } from '@kvorum/ports';
 import type { Replica, ReplicaPort, SlotMover } from '@kvorum/replica';
 import { type ShardMap, shardEntryOf, wrongDisk } from '@kvorum/shard';
 import { type HandOvers, type MemberInfo, type MoveInfo, plainError } from '@kvorum/wire';
-import { isFull } from '../etcd/alarms.ts';
+import { keysOfLeases } from '../auth/lease-keys.ts';
+import { type AuthSetup, MemberAuth } from '../auth/member-auth.ts';
 import type { Host, ReadinessCheck } from '../host.ts';
-import { logPage } from '../http/log-page.ts';
 import type { Logger } from '../logger.ts';
 import type { MemberMetrics } from '../metrics.ts';
 import {
   accepted,
-  answered,
-  encodeForwardAnswer,
   encodeHold,
   encodeTransfer,
-  type ForwardedRequest,
   holdMsOf,
-  type PeerRequest,
   parsePeerRequest,
 } from '../router/forward.ts';
 import { Leases } from '../router/leases.ts';
@@ -36,14 +32,14 @@ import { type Cluster, clusterOfMap, findMember, memberIdOf, memberInfos } from 
 import { giveLeadershipAway } from './leadership.ts';
 import { MapEditor } from './map-editor.ts';
 import { MemberAdmin } from './member-admin.ts';
-import { ownMemberships } from './memberships.ts';
 import type { MetaGroup } from './meta-group.ts';
+import { servePeerRequest } from './peer-requests.ts';
 import { HeldShards } from './placement.ts';
 import { readinessChecks } from './readiness.ts';
 import { RemoteLeaders } from './remote-leaders.ts';
 import type { ReplicaSet } from './replica-set.ts';
 import { moveInfos, otherMembers, withProgress } from './reshard.ts';
-import { haltsAnswer, ShardHalts } from './shard-halts.ts';
+import { ShardHalts } from './shard-halts.ts';
 import { ShardRecovery } from './shard-recovery.ts';
 import { SlotLoads } from './slot-loads.ts';
 import { createSlotMover } from './slot-moves.ts';
@@ -65,6 +61,7 @@ export interface MemberHostParts {
   readonly metaGroup: MetaGroup;
   /** This member's disk is not registered in the shard map yet. */
   readonly isFresh: () => boolean;
+  readonly auth: AuthSetup;
 }
 
 /** What the client side and the other members see of a running member. */
@@ -84,6 +81,7 @@ export class MemberHost implements Host {
   readonly watches: ShardWatches;
   /** Those that other members forward here. */
   readonly served: ServedWatches;
+  readonly auth: MemberAuth;
   readonly mapEditor: MapEditor;
   readonly recovery: ShardRecovery;
   readonly metaGroup: MetaGroup;
@@ -125,13 +123,7 @@ export class MemberHost implements Host {
       request: (to, payload, options) => this.#transport().request(to, payload, options),
       isReachable: (peer) => this.#peers?.isReachable(peer) ?? false,
     };
-    this.#halts = new ShardHalts({
-      self: this.self,
-      replicas: this.#replicas,
-      peers,
-      voters: (shard) =>
-        this.#map === undefined ? [] : votersOf(this.#map, shard).map(memberIdOf),
-    });
+    this.#halts = this.#shardHalts(peers);
     const leaders = {
       self: this.self,
       clock: this.clock,
@@ -146,7 +138,9 @@ export class MemberHost implements Host {
       ...leaders,
       isHalted: (shard) => this.#replicas.haltOf(shard) !== undefined,
       isInstalling: (shard) => this.#replicas.isInstalling(shard),
+      authVersion: () => this.auth.version,
     });
+    this.auth = this.#authorization(parts.auth, peers);
     this.watches = this.#shardWatches(peers);
     this.served = this.#servedWatches();
     this.#remote = new RemoteLeaders({
@@ -158,6 +152,7 @@ export class MemberHost implements Host {
     });
     this.mapEditor = new MapEditor({ clock: this.clock, router: this.router });
     this.leases = new Leases({ ...leaders, rng: systemRng, mapEditor: this.mapEditor });
+    this.auth.gate.setLeases(keysOfLeases(this));
     this.recovery = new ShardRecovery({
       self: this.self,
       replicas: this.#replicas,
@@ -193,6 +188,30 @@ export class MemberHost implements Host {
     });
   }
 
+  #shardHalts(peers: Pick<PeerTransport, 'request' | 'isReachable'>): ShardHalts {
+    return new ShardHalts({
+      self: this.self,
+      replicas: this.#replicas,
+      peers,
+      voters: (shard) =>
+        this.#map === undefined ? [] : votersOf(this.#map, shard).map(memberIdOf),
+    });
+  }
+
+  #authorization(setup: AuthSetup, peers: Pick<PeerTransport, 'request'>): MemberAuth {
+    const { clock, limits, logger, router } = this;
+    return new MemberAuth(setup, {
+      ...{ clock, limits, logger, router, peers },
+      replica: (shard) => this.#replicas.get(shard),
+      others: () => otherMembers(this.map(), this.self),
+      nameOf: (member) => this.#nameOf(member),
+    });
+  }
+
+  #nameOf(member: MemberId): string {
+    return this.members.find(({ id }) => id === formatId(member))?.name ?? '?';
+  }
+
   #countSlots(peers: Pick<PeerTransport, 'request'>): SlotLoads {
     return new SlotLoads({
       self: this.self,
@@ -219,7 +238,7 @@ export class MemberHost implements Host {
       peers,
       replica: (shard) => this.#replicas.get(shard),
       holders: (shard) => this.holders(shard),
-      nameOf: (member) => this.members.find(({ id }) => id === formatId(member))?.name ?? '?',
+      nameOf: (member) => this.#nameOf(member),
       refusal: () => this.refusal(),
       shardHalt: (shard) => this.#halts.of(shard),
     });
@@ -424,48 +443,7 @@ export class MemberHost implements Host {
       const text = `member ${formatId(from)} is not in the shard map of this cluster`;
       return { error: plainError(new KvError('KV_UNAVAILABLE', text)) };
     }
-    if (request.kind === 'memberships') return this.#memberships();
-    if (request.kind === 'transfer') return this.#serveTransfer(request.shard, request.member);
-    if (request.kind === 'replica') {
-      return this.#replicas.get(request.shard)?.answer(from, request.payload);
-    }
-    if (request.kind === 'halts') return { ...haltsAnswer(this.#replicas), full: isFull(this) };
-    if (request.kind === 'meta') return answered(this.metaGroup.serve(request.step));
-    if (request.kind === 'hold') return { holdMs: this.held.hold(request.shard) };
-    if (request.kind === 'moves') return this.drivenMoves();
-    if (request.kind === 'slot-load') return this.slotLoads.account();
-    if (request.kind === 'watch') return this.served.serve(from, request.message);
-    if (request.kind === 'kv') return this.#serveCommand(request.forwarded);
-    return answered(this.#serveLeaders(request));
-  }
-
-  /** What the leader of a shard is asked. Errors: those of the request. */
-  #serveLeaders(
-    request: Extract<PeerRequest, { readonly kind: 'lease' | 'slots' | 'log' }>,
-  ): Promise<unknown> {
-    if (request.kind === 'lease')
-      return this.leases.serve(request.shard, request.request, request.timeoutMs);
-    return request.kind === 'slots'
-      ? this.mover.serve(request.request)
-      : logPage(this, request.params);
-  }
-
-  #memberships(): unknown {
-    return { memberships: ownMemberships(this.#replicas, (shard) => this.slotLoads.rateOf(shard)) };
-  }
-
-  async #serveCommand(forwarded: ForwardedRequest): Promise<unknown> {
-    const { shard, request: command, timeoutMs, session, origin, mapVersion } = forwarded;
-    const refusal = this.refusal();
-    if (refusal !== undefined)
-      return { error: plainError(new KvError('KV_NO_LEADER', refusal.message)) };
-    const result = await this.router.serveForwarded(shard, command, {
-      deadlineMs: this.clock.nowMs() + timeoutMs,
-      origin,
-      ...(session === undefined ? {} : { session }),
-      ...(mapVersion === undefined ? {} : { mapVersion }),
-    });
-    return encodeForwardAnswer(result);
+    return servePeerRequest(this, this.#replicas, from, request);
   }
 
   /** All moves, with the progress of those that this member drives. */
@@ -481,14 +459,6 @@ export class MemberHost implements Host {
     const own = this.drivenMoves();
     if (own.length === 0) return own;
     return withProgress(own, this.#transport(), otherMembers(this.map(), this.self));
-  }
-
-  async #serveTransfer(shard: string, member: string): Promise<unknown> {
-    // A stale idea of who leads must not send the request around in circles.
-    if (!this.#replicas.leads(shard)) {
-      return { error: plainError(new KvError('KV_NOT_LEADER', undefined, { details: { shard } })) };
-    }
-    return answered(this.transfer(shard, member).then((holdMs) => ({ holdMs })));
   }
 
   /** Hands every led shard to the reachable member that is furthest; gives up after `timeoutMs`. */

@@ -6,7 +6,6 @@ import { type Replica, ReplicaStores } from '@kvorum/replica';
 import { initialVotersOf, type ShardMap, shardEntryOf } from '@kvorum/shard';
 import { openSnapshotStore } from '@kvorum/snapshot-store';
 import { openLevelStores } from '@kvorum/store-level';
-import { isLoopback } from '../config/address.ts';
 import type { KvdConfig } from '../config/schema.ts';
 import type { DevControl } from '../http/dev-routes.ts';
 import { type ClientServer, startClientServer } from '../http/server.ts';
@@ -28,6 +27,7 @@ import { checkStanding, findOwnPlace, type OwnPlace } from './own-place.ts';
 import { peerAddresses, peerOptions } from './peer-options.ts';
 import { awaitPermission } from './permission.ts';
 import { startPlacement } from './placement.ts';
+import { warnOfPlainText } from './plain-text.ts';
 import { ReplicaManager } from './replica-manager.ts';
 import { ReplicaSet } from './replica-set.ts';
 import { startScaling } from './reshard.ts';
@@ -158,6 +158,7 @@ class RunningMember implements Member {
       replicas: this.#replicas,
       metaGroup: this.#metaGroup,
       isFresh: () => this.#fresh,
+      auth: { config, directory: this.#data.path, isFresh: this.#fresh },
     });
     this.expelled = new Promise((resolve) => {
       this.#expelled = resolve;
@@ -191,12 +192,7 @@ class RunningMember implements Member {
     this.#peers = peers;
     this.#cleanups.push(() => peers.close());
     this.#wirePeers(peers);
-    if (!config.insecure && !isLoopback(config.listenClient)) {
-      this.#logger.warn(
-        { listenClient: config.listenClient },
-        'INSECURE: clients are served in plain text, without log-in, beyond this machine',
-      );
-    }
+    warnOfPlainText(config, this.#logger);
     this.#client = await startClientServer(this.host, config.listenClient, this.#options.dev);
     this.host.setStarting(`opening its log at ${this.#options.logWhere}`);
     const messages = await this.#openElection(peers);
@@ -211,6 +207,8 @@ class RunningMember implements Member {
       this.#abort.signal,
     );
     if (!this.#mayReplaceDisk) checkStanding(map, this.#data);
+    await this.host.auth.start();
+    this.#cleanups.push(() => this.host.auth.source.stop());
     this.host.setStarting('opening its shards');
     await manager.start(map);
     this.#onMap(map, manager);

@@ -1,26 +1,18 @@
-import { type ErrorCode, isKvError, KvError, type Revision, tryUtf8, utf8 } from '@kvorum/base';
+import { type ErrorCode, isKvError, KvError, tryUtf8, utf8 } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
 import type { CommandResult, Replica } from '@kvorum/replica';
 import { parseShardMap, SHARD_MAP_KEY, type ShardMap } from '@kvorum/shard';
 import type { Logger } from '../logger.ts';
+import { followMetaKey, readMetaKey } from './follow-meta-key.ts';
 import { pause } from './system.ts';
 
 const POLL_MS = 50;
 const WRITE_TIMEOUT_MS = 5000;
 const WAITING_LOG_MS = 5000;
-const FOLLOW_RETRY_MS = 1000;
 const NOT_NOW: readonly ErrorCode[] = ['KV_NOT_LEADER', 'KV_NO_LEADER', 'KV_STOPPED'];
 
-interface Found {
-  readonly map: ShardMap | undefined;
-  readonly revision: Revision;
-}
-
 /** The map in a value of {@link SHARD_MAP_KEY}. Errors: KV_CORRUPT. */
-export function decodeShardMap(value: Uint8Array): {
-  readonly map: ShardMap;
-  readonly text: string;
-} {
+export function decodeShardMap(value: Uint8Array): ShardMap {
   const text = tryUtf8(value);
   let plain: unknown;
   try {
@@ -29,9 +21,8 @@ export function decodeShardMap(value: Uint8Array): {
     plain = undefined; // refused below with one message for every kind of damage
   }
   const map = parseShardMap(plain);
-  if (map.ok && text !== undefined) return { map: map.value, text };
-  const why = map.ok ? '' : map.error;
-  throw new KvError('KV_CORRUPT', `the shard map in the meta shard cannot be read: ${why}`);
+  if (map.ok) return map.value;
+  throw new KvError('KV_CORRUPT', `the shard map in the meta shard cannot be read: ${map.error}`);
 }
 
 /**
@@ -77,7 +68,7 @@ export class ShardMapSource {
   /** A replica that installs a snapshot, or goes to another generation of its log, answers nobody for a while. */
   async #readOrWait(): Promise<ShardMap | undefined> {
     try {
-      return (await this.#read()).map;
+      return await this.#read();
     } catch (error) {
       if (isKvError(error) && NOT_NOW.includes(error.code)) return undefined;
       throw error;
@@ -98,18 +89,9 @@ export class ShardMapSource {
     });
   }
 
-  async #read(): Promise<Found> {
-    const result = await this.#call((done) => {
-      const request = { op: 'range', key: SHARD_MAP_KEY, serializable: true } as const;
-      this.#meta.read(request, this.#clock.nowMs() + WRITE_TIMEOUT_MS, done);
-    });
-    if (!result.ok) throw result.error;
-    const { response } = result;
-    const [kv] = response.op === 'range' ? response.kvs : [];
-    return {
-      map: kv === undefined ? undefined : decodeShardMap(kv.value).map,
-      revision: response.revision,
-    };
+  async #read(): Promise<ShardMap | undefined> {
+    const { value } = await readMetaKey(this.#meta, SHARD_MAP_KEY, this.#clock);
+    return value === undefined ? undefined : decodeShardMap(value);
   }
 
   /** Whoever is first wins; a failed attempt is repeated by the caller's loop. */
@@ -139,41 +121,17 @@ export class ShardMapSource {
     });
   }
 
-  /** Calls `changed` with every later map; returns how to stop. A cancelled watch starts over. */
+  /** Calls `changed` with every later map; returns how to stop. */
   follow(changed: (map: ShardMap) => void): () => void {
-    let stopped = false;
-    let cancel = (): void => {};
-    const start = async (): Promise<void> => {
-      const { revision, map } = await this.#read();
-      if (stopped) return;
-      if (map !== undefined) changed(map);
-      const handle = this.#meta.watch(
-        { key: SHARD_MAP_KEY, startRevision: revision + 1 },
-        {
-          created: () => {},
-          events: (events) => {
-            for (const event of events)
-              if (event.type === 'put') changed(decodeShardMap(event.kv.value).map);
-            return true;
-          },
-          cancelled: () => {
-            if (!stopped) this.#clock.setTimer(POLL_MS, run);
-          },
-        },
-      );
-      cancel = () => handle.cancel();
-    };
-    const run = (): void => {
-      start().catch((error: unknown) => {
-        if (stopped) return;
-        this.#logger.warn({ err: error }, 'cannot follow the shard map; trying again');
-        this.#clock.setTimer(FOLLOW_RETRY_MS, run);
-      });
-    };
-    run();
-    return () => {
-      stopped = true;
-      cancel();
-    };
+    return followMetaKey({
+      key: SHARD_MAP_KEY,
+      name: 'the shard map',
+      meta: () => this.#meta,
+      clock: this.#clock,
+      logger: this.#logger,
+      changed: (value) => {
+        if (value !== undefined) changed(decodeShardMap(value));
+      },
+    });
   }
 }

@@ -35,6 +35,8 @@ export interface ForwardedRequest {
   readonly origin?: Origin | undefined;
   /** Version of the map by which it was placed; a member of an older version neither sends nor reads it. */
   readonly mapVersion?: number | undefined;
+  /** Version of the state of authorization by which it was let through; absent while that is not enabled, and for members' own. */
+  readonly authVersion?: number | undefined;
 }
 
 /**
@@ -68,7 +70,9 @@ export type PeerRequest =
   | { readonly kind: 'slot-load' }
   /** A page of the log of a shard that the asking member has no replica of; `params` of the control method. */
   | { readonly kind: 'log'; readonly params: unknown }
-  | { readonly kind: 'watch'; readonly message: WatchMessage };
+  | { readonly kind: 'watch'; readonly message: WatchMessage }
+  /** Whether the asked member goes by this version of the state of authorization, or a later one. */
+  | { readonly kind: 'auth'; readonly version: number };
 
 export function encodeForward(from: ForwardedRequest): unknown {
   return {
@@ -79,7 +83,12 @@ export function encodeForward(from: ForwardedRequest): unknown {
     session: from.session ?? null,
     ...(from.origin === undefined ? {} : { origin: from.origin }),
     ...(from.mapVersion === undefined ? {} : { mapVersion: from.mapVersion }),
+    ...(from.authVersion === undefined ? {} : { authVersion: from.authVersion }),
   };
+}
+
+export function encodeAuthQuestion(version: number): unknown {
+  return { kind: 'auth', version };
 }
 
 export function encodeMovesQuestion(): unknown {
@@ -176,6 +185,10 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
     default:
   }
   if (kind === 'log') return ok({ kind, params: from['params'] });
+  if (kind === 'auth') {
+    const { version } = from as { readonly version?: unknown };
+    return isCount(version) ? ok({ kind, version }) : malformed('version');
+  }
   if (kind === 'meta') {
     const step = parseMetaStep(from);
     return step === undefined ? malformed('step') : ok({ kind, step });
@@ -231,11 +244,13 @@ function parseForwarded(
   const origin = parseOrigin(from['origin']);
   if (!origin.ok) return origin;
   const mapVersion = isCount(from['mapVersion']) ? from['mapVersion'] : undefined;
+  const authVersion = isCount(from['authVersion']) ? from['authVersion'] : undefined;
   const parts = {
     request: request.value,
     session: session.value,
     origin: origin.value,
     mapVersion,
+    authVersion,
   };
   return ok({ kind: 'kv', forwarded: { shard, timeoutMs, ...parts } });
 }

@@ -44,6 +44,8 @@ export interface RouterParts {
   readonly isInstalling: (shard: string) => boolean;
   /** Why the shard as a whole stands still; undefined while it has, or may get, a leader. */
   readonly shardHalt: (shard: ShardId) => KvError | undefined;
+  /** Version of the state of authorization by which requests are let through; undefined while that is not enabled. */
+  readonly authVersion: () => number | undefined;
 }
 
 export interface RouteOptions {
@@ -56,6 +58,8 @@ export interface RouteOptions {
   readonly mapVersion?: number;
   /** Names the data shard instead of the keys: for a compaction. */
   readonly shard?: string;
+  /** By which it was let through; absent = the newest. */
+  readonly authVersion?: number | undefined;
 }
 
 /** An answer with the revision of every shard that took part. */
@@ -90,9 +94,11 @@ export class Router {
   /** Errors: those of the request; KV_CROSS_SHARD, KV_DEADLINE, KV_TIMEOUT, KV_UNAVAILABLE. */
   async execute(request: KvRequest, options: RouteOptions): Promise<RoutedResponse> {
     this.#checkSize(request);
+    // It was allowed just now, in this very turn; a later change of that must not go unnoticed while it waits.
+    const authVersion = options.authVersion ?? this.#parts.authVersion();
     for (let delayMs = RETRY_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MS_MAX)) {
       try {
-        return await this.#place(request, options);
+        return await this.#place(request, { ...options, authVersion });
       } catch (error) {
         // Slots change hands: the shard that has them soon will say so, and the map.
         const again =
@@ -196,8 +202,9 @@ export class Router {
       });
     }
     const timeoutMs = Math.max(1, Math.ceil(options.deadlineMs - this.#parts.clock.nowMs()));
-    const { session, origin, mapVersion } = options;
-    return this.#forward(leader, { shard, request, timeoutMs, session, origin, mapVersion });
+    const { session, origin, mapVersion, authVersion } = options;
+    const facts = { session, origin, mapVersion, authVersion };
+    return this.#forward(leader, { shard, request, timeoutMs, ...facts });
   }
 
   #locally(
@@ -206,6 +213,9 @@ export class Router {
     options: RouteOptions,
   ): Promise<CommandResult> {
     const { clock } = this.#parts;
+    if (this.#isOutdated(replica.shard, options)) {
+      return Promise.resolve({ ok: false, error: new KvError('KV_AUTH_OLD_REVISION') });
+    }
     return new Promise((resolve) => {
       const readOnly = isReadOnly(request);
       const cancel = clock.setTimer(
@@ -221,6 +231,12 @@ export class Router {
       if (isReadOnly(request)) replica.read(request, options.deadlineMs, done, options.mapVersion);
       else replica.submit(commandOf(request, options, done));
     });
+  }
+
+  /** Whether it was let through by a state that does not hold here any more. What is the cluster's own nobody was asked about. */
+  #isOutdated(shard: ShardId, { authVersion = 0 }: RouteOptions): boolean {
+    const current = shard === META_SHARD ? undefined : this.#parts.authVersion();
+    return current !== undefined && authVersion < current;
   }
 
   async #forward(leader: MemberId, forwarded: ForwardedRequest): Promise<CommandResult> {

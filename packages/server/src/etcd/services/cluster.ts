@@ -80,7 +80,7 @@ async function newestMap(host: Host, call: Call): Promise<ShardMap> {
   const request = { op: 'range', key: SHARD_MAP_KEY } as const;
   const response = await host.router.onMeta(request, { deadlineMs: deadlineOf(host, call) });
   const [kv] = response.op === 'range' ? response.kvs : [];
-  return kv === undefined ? host.map() : decodeShardMap(kv.value).map;
+  return kv === undefined ? host.map() : decodeShardMap(kv.value);
 }
 
 /** Errors: NOT_FOUND in etcd's words. */

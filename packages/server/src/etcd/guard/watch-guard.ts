@@ -1,0 +1,154 @@
+import { create, type Message } from '@bufbuild/protobuf';
+import { type Needs, needsOfWatch } from '@kvorum/auth';
+import { isKvError, type KvError } from '@kvorum/base';
+import {
+  type WatchCreateRequest,
+  type WatchRequest,
+  type WatchResponse,
+  WatchResponseSchema,
+} from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
+import type { Identity } from '../../auth/identity.ts';
+import type { Call, Method, Outgoing } from '../service.ts';
+import { callerOf, type GuardParts } from './caller.ts';
+
+/** Watch id of an answer to a watch that was never created. Source: etcd clientv3 InvalidWatchID. */
+const NO_WATCH_ID = -1n;
+
+/** A call whose requests and answers both are streams. */
+export interface StreamCall {
+  readonly requests: AsyncIterable<Message>;
+  readonly outgoing: Outgoing<Message>;
+  readonly call: Call;
+}
+
+/** As Go prints the status, which is what etcd sends. */
+const GO_CODES: Readonly<Record<string, string>> = {
+  KV_UNAUTHENTICATED: 'Unauthenticated',
+  KV_AUTH_OLD_REVISION: 'InvalidArgument',
+  KV_USER_EMPTY: 'InvalidArgument',
+  KV_UNAVAILABLE: 'Unavailable',
+};
+
+function reasonOf(refusal: KvError): string {
+  return `rpc error: code = ${GO_CODES[refusal.code] ?? 'PermissionDenied'} desc = ${refusal.message}`;
+}
+
+/**
+ * A watch stream, each of whose watches is asked about when it is created. One that is refused gets etcd's answer, after those to the
+ * watches before it, since clients tell them apart by their order. The stream ends when one of its watches would not be allowed any
+ * more: the client opens it again, and hears which one.
+ */
+export async function guardedWatch(
+  method: Extract<Method, { readonly kind: 'bidi_streaming' }>,
+  parts: GuardParts,
+  streamCall: StreamCall,
+): Promise<void> {
+  const guard = new WatchGuard(parts, streamCall);
+  const { call } = streamCall;
+  const signal = AbortSignal.any([call.signal, guard.over.signal]);
+  const allowed = { metadata: call.metadata, deadlineMs: call.deadlineMs, signal };
+  try {
+    await Promise.race([method.handle(guard.requests(), guard, allowed), guard.ended]);
+  } finally {
+    guard.stop();
+  }
+}
+
+class WatchGuard implements Outgoing<Message> {
+  readonly over = new AbortController();
+  readonly ended: Promise<never>;
+  readonly stop: () => void;
+  readonly #parts: GuardParts;
+  readonly #given: StreamCall;
+  /** Of the watches that were let through, by somebody or while authorization was not enabled. */
+  readonly #watched: { readonly who: Identity | undefined; readonly needs: Needs }[] = [];
+  /** Watches whose creation was passed on, and how many of them are answered. */
+  #passed = 0;
+  #answered = 0;
+  /** Refusals, each to be sent when so many are answered. */
+  #refused: { readonly after: number; readonly answer: WatchResponse }[] = [];
+
+  constructor(parts: GuardParts, given: StreamCall) {
+    this.#parts = parts;
+    this.#given = given;
+    let end: (refusal: KvError) => void = () => undefined;
+    this.ended = new Promise((_, reject) => {
+      end = reject;
+    });
+    this.ended.catch(() => undefined); // heard by the race in guardedWatch, unless that is over
+    const { gate, source } = parts;
+    this.stop = source.onChange(() => {
+      if (source.isOpen) return;
+      for (const { who, needs } of this.#watched) {
+        const refusal = gate.refusal(who, needs);
+        if (refusal === undefined) continue;
+        end(refusal);
+        this.over.abort();
+        return;
+      }
+    });
+  }
+
+  async *requests(): AsyncGenerator<Message, void, undefined> {
+    for await (const message of this.#given.requests) {
+      const { requestUnion } = message as WatchRequest;
+      if (requestUnion.case === 'createRequest') {
+        const refusal = await this.#refusalOf(requestUnion.value);
+        if (refusal !== undefined) {
+          this.#refuse(refusal);
+          continue;
+        }
+        this.#passed += 1;
+      }
+      yield message;
+    }
+  }
+
+  async #refusalOf(request: WatchCreateRequest): Promise<KvError | undefined> {
+    const { gate, source } = this.#parts;
+    const needs = needsOfWatch(request);
+    try {
+      if (!source.isOpen) await gate.ready(undefined);
+      const who = gate.isEnabled ? callerOf(gate, this.#given.call) : undefined;
+      const refusal = gate.isEnabled ? gate.refusal(who, needs) : undefined;
+      if (refusal === undefined) this.#watched.push({ who, needs });
+      return refusal;
+    } catch (error) {
+      if (isKvError(error)) return error;
+      throw error;
+    }
+  }
+
+  #refuse(refusal: KvError): void {
+    const answer = create(WatchResponseSchema, {
+      header: this.#parts.headers({ revision: 0 }),
+      watchId: NO_WATCH_ID,
+      created: true,
+      canceled: true,
+      cancelReason: reasonOf(refusal),
+    });
+    this.#refused.push({ after: this.#passed, answer });
+    this.#sendRefusals();
+  }
+
+  #sendRefusals(): void {
+    for (let [first] = this.#refused; first !== undefined; [first] = this.#refused) {
+      if (first.after > this.#answered) return;
+      this.#refused.shift();
+      this.#given.outgoing.send(first.answer);
+    }
+  }
+
+  send(message: Message): boolean {
+    const hasRoom = this.#given.outgoing.send(message);
+    if ((message as WatchResponse).created) {
+      this.#answered += 1;
+      this.#sendRefusals();
+    }
+    return hasRoom;
+  }
+
+  drained(): Promise<void> {
+    return this.#given.outgoing.drained();
+  }
+}
