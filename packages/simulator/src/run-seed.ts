@@ -23,17 +23,19 @@ import { checkLinearizable } from './invariants/revision-order.ts';
 import { TruncationChecker } from './invariants/truncations.ts';
 import { VoteChecker } from './invariants/votes.ts';
 import { checkWatch } from './invariants/watches.ts';
+import { placesOf } from './leases/lease-places.ts';
+import { LeaseWorkload } from './leases/lease-workload.ts';
 import type { SimMember } from './member.ts';
 import { Operator } from './moves/operator.ts';
-import { movingRouting, type Routing } from './moves/routing.ts';
-import { firstMapOf, GROUP_IDS, slotSpace } from './moves/slot-groups.ts';
-import { SlotService } from './moves/slot-service.ts';
+import { fixedRouting, movingRouting, type Routing } from './moves/routing.ts';
+import { firstMapOf, GROUP_IDS } from './moves/slot-groups.ts';
 import type { Plant } from './plant.ts';
 import { Recovery } from './recovery.ts';
+import { shardsOf } from './shards-of.ts';
 import { drawSwarm, type Swarm } from './swarm.ts';
 import { Truth } from './truth.ts';
 import { SimWatcher } from './watchers.ts';
-import { World, type WorldOptions } from './world.ts';
+import { World } from './world.ts';
 
 export interface RunOptions {
   readonly print?: (line: string) => void;
@@ -102,6 +104,7 @@ class Run {
   readonly #nemesis: Nemesis;
   readonly #clients: readonly SimClient[];
   readonly #watchers: readonly SimWatcher[];
+  readonly #leases: LeaseWorkload;
   readonly #problems: Problems = new Problems();
   readonly #stopAtFirst: boolean;
   readonly #options: RunOptions;
@@ -166,6 +169,15 @@ class Run {
       { length: swarm.watchers },
       (_, i) => new SimWatcher({ ...parts, ...routed() }, i, own()),
     );
+    this.#leases = new LeaseWorkload({
+      world,
+      truths: this.#truths,
+      problems: this.#problems,
+      holders: swarm.leaseHolders ?? 0,
+      driftMax: swarm.driftMax,
+      routing: () => routed().routing ?? fixedRouting(world),
+      places: placesOf(firstMap, shardId(swarm.shards)),
+    });
   }
 
   #movesOf({
@@ -197,6 +209,7 @@ class Run {
     this.#moves?.operator.start();
     for (const client of this.#clients) client.start();
     for (const watcher of this.#watchers) watcher.start();
+    this.#leases.start();
     const { damage, safetyMs } = this.#swarm;
     if (damage === undefined) {
       await this.#pass(safetyMs, () => false);
@@ -231,6 +244,7 @@ class Run {
     for (const watcher of this.#watchers) watcher.restrict(healthy);
     await this.#pass(QUIET_MS, () => false);
     for (const client of this.#clients) client.finish();
+    this.#leases.finish();
     const settled = await this.#pass(LIVENESS_MS, () => this.#isSettled(healthy));
     if (!settled) {
       const open = this.#open(healthy);
@@ -347,7 +361,7 @@ class Run {
 
   #isSettled(healthy: readonly SimMember[]): boolean {
     const isMoving = (this.#moves?.checker.open.length ?? 0) > 0;
-    const idle = this.#clients.every((client) => client.idle);
+    const idle = this.#clients.every((client) => client.idle) && this.#leases.open.length === 0;
     return !isMoving && idle && this.#behind(healthy).length === 0;
   }
 
@@ -378,7 +392,7 @@ class Run {
   #open(healthy: readonly SimMember[]): string {
     const open = this.#history.ops.filter(({ outcome }) => outcome === undefined);
     const ops = open.slice(0, 5).map((op) => `${op.client} #${op.id} since ${op.startMs} ms`);
-    return [...this.#behind(healthy), ...ops].join('; ');
+    return [...this.#behind(healthy), ...ops, ...this.#leases.open].join('; ');
   }
 
   #finalChecks(
@@ -397,6 +411,7 @@ class Run {
       if (!truth.frozen && shard !== this.#recovered) this.#checkWhole(shard, truth);
     }
     this.#checkGroups();
+    this.#leases.check();
     this.#checkWatches(settled);
     this.#crossCheck();
   }
@@ -446,7 +461,8 @@ class Run {
       { seed: this.#seed },
     );
     onHistory?.(history);
-    if (crossCheck !== true) return;
+    // Nor do they know of keys that go by themselves.
+    if (crossCheck !== true || (this.#swarm.leaseHolders ?? 0) > 0) return;
     const { findings, unverified } = checkHistory(history);
     for (const { rule, text } of findings) this.#problems.add('cross-check', `${rule}: ${text}`);
     for (const text of unverified) this.#problems.add('cross-check', `not verified: ${text}`);
@@ -472,22 +488,4 @@ class Run {
     problems.addAll('fencing', checkFencing(ops));
     problems.addAll('shard-ownership', checkOwnership(shard, truth));
   }
-}
-
-/** Where slots move, one shard more keeps the map. */
-function shardsOf({ movesMeanMs, shards }: Swarm): Partial<WorldOptions> {
-  if (movesMeanMs === undefined) return { shards };
-  const meta = shardId(shards);
-  return {
-    shards: shards + 1,
-    slots: (shard) => slotSpace(shard === shardId(shards - 1)),
-    service: (world, member, parts) =>
-      new SlotService({
-        world,
-        member,
-        ...parts,
-        firstMap: firstMapOf(world.members, shards),
-        meta,
-      }),
-  };
 }

@@ -71,6 +71,8 @@ export interface Swarm {
   readonly stuckPerMille: number;
   /** Mean time between two orders to move slots or to stop; absent = nothing moves. One shard more keeps the map then. */
   readonly movesMeanMs?: number;
+  /** So many take leases and let them go; absent = nobody. */
+  readonly leaseHolders?: number;
 }
 
 /** off, low or high. */
@@ -216,7 +218,10 @@ export function drawSwarm(rng: Rng): Swarm {
   // Drawn last: the mixes of earlier versions stay those of their seeds where nothing moves.
   const moves = rng.integer(0, MOVES_EVERY) === 0;
   const drawn = moves && swarm.damage === undefined ? withMoves(swarm, rng) : swarm;
-  return { ...drawn, stuckPerMille: pick(rng, 0, 5, 30) };
+  const stuckPerMille = pick(rng, 0, 5, 30);
+  const leaseHolders = oneOf(rng, [0, 1, 3]);
+  // A home that has lost its log gives nobody anything back.
+  return { ...drawn, stuckPerMille, leaseHolders: swarm.damage === undefined ? leaseHolders : 0 };
 }
 
 /** The same with slots that move. */

@@ -1,11 +1,15 @@
-import { equalBytes, fromUtf8, InvariantError, toHex } from '@kvorum/base';
+import { equalBytes, fromUtf8, InvariantError, type LeaseId, NO_LEASE, toHex } from '@kvorum/base';
 import {
+  attachedKey,
   decodeOwnership,
   decodeWriteSet,
   emptyOwnership,
+  leaseOfKey,
   type SlotOwnership,
   type SlotSpace,
   SlotTable,
+  STATE_PREFIXES,
+  type WriteSet,
   writeSetEvents,
 } from '@kvorum/mvcc';
 import type { LogEntry } from '@kvorum/ports';
@@ -19,6 +23,16 @@ export interface Change {
   readonly key: string;
   /** Undefined = deleted. */
   readonly value: string | undefined;
+  /** Absent = none. */
+  readonly lease?: LeaseId;
+}
+
+/** The end of a key with its lease. */
+export interface LeaseEnd {
+  readonly lease: LeaseId;
+  readonly revision: number;
+  /** Those of the shard at that moment; undefined = no move has touched it. */
+  readonly slots: SlotTable | undefined;
 }
 
 /** A version of one key; `value` undefined = deleted at `revision`. */
@@ -70,6 +84,8 @@ export class Truth {
   #seq = 0;
   #revision = 1;
   fenced = 0;
+  /** Deletions of keys with leases, one for each lease and revision. */
+  readonly leaseEnds: LeaseEnd[] = [];
   /** Changes of keys that the shard did not serve when they were accepted. */
   readonly foreign: string[] = [];
   readonly #space: SlotSpace | undefined;
@@ -249,7 +265,24 @@ export class Truth {
       if (this.#slots?.refusal(kv.key, undefined, Number.MAX_SAFE_INTEGER) !== undefined) {
         this.foreign.push(`${fromUtf8(kv.key)}@${kv.modRevision}`);
       }
-      this.add({ revision: kv.modRevision, key: fromUtf8(kv.key), value });
+      const lease = kv.lease === NO_LEASE ? {} : { lease: kv.lease };
+      this.add({ revision: kv.modRevision, key: fromUtf8(kv.key), value, ...lease });
+    }
+    this.#takeLeaseEnds(writeSet.value);
+  }
+
+  #takeLeaseEnds(writeSet: WriteSet): void {
+    const slots = this.#slots;
+    for (const { storeKey, value } of writeSet.leases) {
+      if (value !== undefined || storeKey[0] !== STATE_PREFIXES.attachment) continue;
+      const key = fromUtf8(attachedKey(storeKey));
+      const revision = this.#versions.get(key)?.at(-1)?.revision ?? 0;
+      // What left with its slot, or was put on another lease, has not ended.
+      if (revision <= writeSet.baseRevision || this.at(key, revision) !== undefined) continue;
+      const lease = leaseOfKey(storeKey);
+      const last = this.leaseEnds.at(-1);
+      if (last?.lease !== lease || last.revision !== revision)
+        this.leaseEnds.push({ lease, revision, slots });
     }
   }
 

@@ -67,6 +67,7 @@ const STREAMS = [
   'clients',
   'damage',
   'moves',
+  'leases',
 ] as const;
 export type Stream = (typeof STREAMS)[number];
 

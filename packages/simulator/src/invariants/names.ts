@@ -1,6 +1,6 @@
 /**
- * What must hold of a run, by name; the numbers are those of `reference/reliability-ux.md` §2.2. Leases (10), authorization (12) and
- * resharding (13, in part) are not in the simulated part of the product.
+ * What must hold of a run, by name; the numbers are those of `reference/reliability-ux.md` §2.2. Authorization (12) and resharding (13, in
+ * part) are not in the simulated part of the product.
  */
 export const INVARIANTS = {
   'leader-per-term': '1: at most one leader of a shard in a term',
@@ -29,6 +29,10 @@ export const INVARIANTS = {
   history: '8: an answer at an older revision is what the history holds there',
   watch: '9: a watcher gets each event once, in order, whole, with the right previous value',
   'cross-check': '7, 8, 9: the checkers of recorded histories find nothing either',
+  'lease-outlived': '10: no key outlives its lease once somebody was told that it is gone',
+  'lease-cut-short':
+    '10: a lease lives for its time to live since its last renewal that was answered began',
+  'lease-one-revision': '10: the keys of a lease go in one revision of each shard',
   fencing: '11: a key created later has a higher create revision',
   'shard-ownership': '13: a key stands in the log of its shard only',
   'slot-owned-once':

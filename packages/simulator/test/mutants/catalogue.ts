@@ -1,3 +1,4 @@
+import { LEASES } from './leases.ts';
 import { MEMBERS } from './member-catalogue.ts';
 import type { Mutant } from './mutant.ts';
 import {
@@ -478,4 +479,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...MEMBERS,
   ...SLOT_MOVES,
   ...RECOVERIES,
+  ...LEASES,
 ];

@@ -11,8 +11,8 @@ const CALM: Swarm['appendFaults'] = {
   delayMsMax: 500,
 };
 
-/** Nothing goes wrong but what a set adds; small and fast. Everybody votes, and no slots move. */
-function base({ movesMeanMs: _, voters: __, ...swarm }: Swarm): Swarm {
+/** Nothing goes wrong but what a set adds; small and fast. Everybody votes, no slots move and nobody holds a lease. */
+function base({ movesMeanMs: _, voters: __, leaseHolders: ___, ...swarm }: Swarm): Swarm {
   return {
     ...swarm,
     members: 3,
@@ -230,4 +230,21 @@ export const contestedRecovery: SwarmSet = (swarm) => ({
   replicationMsMax: 100,
   meanMs: { ...QUIET, 'stale-broker': 3000, kill: 3000, pause: 4000 },
   damage: 'tail-rewritten',
+});
+
+/** Leases with keys in several shards, whose leaders change. */
+export const heldLeases: SwarmSet = (swarm) => ({
+  ...base(swarm),
+  shards: 3,
+  clients: 1,
+  leaseHolders: 4,
+  safetyMs: 12_000,
+  meanMs: { ...QUIET, kill: 4000, transfer: 2000 },
+});
+
+/** The same while slots move. */
+export const heldLeasesOnMovingSlots: SwarmSet = (swarm) => ({
+  ...heldLeases(swarm),
+  movesMeanMs: 700,
+  meanMs: { ...QUIET, transfer: 4000 },
 });

@@ -1,0 +1,254 @@
+import { isKvError, type LeaseId, leaseId, type ShardId, shardId, utf8 } from '@kvorum/base';
+import type { Rng } from '@kvorum/ports';
+import type { Replica } from '@kvorum/replica';
+import { LEASE_HOME } from '@kvorum/shard';
+import type { Problems } from '../invariants/names.ts';
+import type { SimMember } from '../member.ts';
+import type { Routing } from '../moves/routing.ts';
+import type { World } from '../world.ts';
+import type { LeaseChecker } from './lease-checker.ts';
+
+const LINK_MS_MAX = 20;
+const LOST_PER_MILLE = 20;
+const TIMEOUTS_MS = [700, 3000] as const;
+const PAUSE_MS_MAX = 400;
+const ATTEMPTS_MAX = 12;
+/** Clocks show whole milliseconds. */
+const ROUNDING_MS = 3;
+const DRIFT_UNIT = 1024;
+
+export interface LeaseHolderParts {
+  readonly world: World;
+  readonly checker: LeaseChecker;
+  readonly problems: Problems;
+  readonly routing: Routing;
+  /** By how much a member's clock may be too fast, in 1/1024. */
+  readonly driftMax: number;
+  readonly extend: () => void;
+}
+
+/** What came of one attempt. */
+type Told<T> =
+  | { readonly kind: 'ok'; readonly value: T }
+  | { readonly kind: 'failed' | 'unknown'; readonly code: string };
+
+interface Held {
+  readonly id: LeaseId;
+  readonly ttlSeconds: number;
+  /** Before then, on the world's clock, it must not end unless its holder has asked for that. */
+  soundUntilMs: number;
+}
+
+/** Somebody who takes one lease after another, puts keys of several shards on it, keeps it alive for a while, revokes it or goes away. */
+export class LeaseHolder {
+  readonly #parts: LeaseHolderParts;
+  readonly #index: number;
+  readonly #rng: Rng;
+  readonly #hints = new Map<ShardId, SimMember>();
+  #taken = 0;
+  #issuing = true;
+  idle = false;
+
+  constructor(parts: LeaseHolderParts, index: number, rng: Rng) {
+    this.#parts = parts;
+    this.#index = index;
+    this.#rng = rng;
+  }
+
+  start(): void {
+    void this.#run();
+  }
+
+  /** Takes no more leases. */
+  finish(): void {
+    this.#issuing = false;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#issuing) {
+      await this.#hold();
+      await this.#sleep(this.#rng.integer(0, PAUSE_MS_MAX));
+    }
+    this.idle = true;
+  }
+
+  async #hold(): Promise<void> {
+    this.#taken += 1;
+    const id = leaseId(BigInt(this.#index * 1_000_000 + this.#taken));
+    const held: Held = { id, ttlSeconds: this.#rng.integer(2, 4), soundUntilMs: 0 };
+    if (!(await this.#grant(held))) return;
+    const keys = this.#rng.integer(1, 4);
+    for (let i = 0; i < keys; i += 1) if (!(await this.#put(held, i))) return;
+    const rounds = this.#rng.integer(0, 4);
+    for (let i = 0; i < rounds; i += 1) {
+      await this.#sleep(this.#rng.integer(0, held.ttlSeconds * 600));
+      if (!(await this.#keepAlive(held))) return;
+    }
+    if (this.#rng.integer(0, 2) === 0) await this.#revoke(held);
+  }
+
+  /** False: it gave up. */
+  async #grant(held: Held): Promise<boolean> {
+    const { id, ttlSeconds } = held;
+    const firstMs = this.#nowMs();
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
+      const startMs = this.#nowMs();
+      const told = await this.#ask(LEASE_HOME, ({ leases }, deadlineMs) =>
+        leases.grant({ id, ttlSeconds }, deadlineMs),
+      );
+      const isThere = told.kind !== 'ok' && told.code === 'KV_LEASE_EXISTS';
+      if (told.kind === 'ok' || isThere) {
+        // An earlier attempt may be the one that came about.
+        this.#renewed(held, isThere ? firstMs : startMs);
+        return true;
+      }
+      if (!this.#issuing) return false;
+      await this.#sleep(this.#rng.integer(0, PAUSE_MS_MAX));
+    }
+    return false;
+  }
+
+  async #put(held: Held, i: number): Promise<boolean> {
+    const { routing } = this.#parts;
+    const group = routing.groups[this.#rng.integer(0, routing.groups.length)] ?? shardId(0);
+    const key = utf8(`s${group}/l${held.id}-${i}`);
+    const request = { op: 'put', key, value: utf8(`${held.id}`), lease: held.id } as const;
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
+      const shard = routing.shardOf(group);
+      const told = await this.#ask(shard, (replica, deadlineMs) =>
+        submitted(replica, deadlineMs, request),
+      );
+      if (told.kind === 'ok') return true;
+      if (told.code === 'KV_LEASE_NOT_FOUND') {
+        this.#mayHaveEnded(held, `put in shard ${shard}`);
+        return false;
+      }
+      if (told.code === 'KV_WRONG_SHARD') routing.refresh();
+      await this.#sleep(this.#rng.integer(0, PAUSE_MS_MAX));
+    }
+    return true;
+  }
+
+  async #keepAlive(held: Held): Promise<boolean> {
+    const startMs = this.#nowMs();
+    const told = await this.#ask(LEASE_HOME, ({ leases }, deadlineMs) =>
+      leases.keepAlive(held.id, deadlineMs),
+    );
+    if (told.kind !== 'ok') return true;
+    if (told.value.ttlSeconds === 0) {
+      this.#mayHaveEnded(held, 'keep-alive');
+      return false;
+    }
+    this.#renewed(held, startMs);
+    return true;
+  }
+
+  async #revoke(held: Held): Promise<void> {
+    const { checker, extend } = this.#parts;
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
+      const told = await this.#ask(LEASE_HOME, ({ leases }, deadlineMs) =>
+        leases.revoke(held.id, deadlineMs),
+      );
+      const isGone = told.kind !== 'ok' && told.code === 'KV_LEASE_NOT_FOUND';
+      if (isGone && attempt === 0) this.#mayHaveEnded(held, 'revoke');
+      if (told.kind === 'ok' || isGone) {
+        extend();
+        checker.mustBeGone(held.id);
+        return;
+      }
+      await this.#sleep(this.#rng.integer(0, PAUSE_MS_MAX));
+    }
+  }
+
+  #renewed(held: Held, sinceMs: number): void {
+    const ttlMs = (held.ttlSeconds * 1000) / (1 + this.#parts.driftMax / DRIFT_UNIT);
+    held.soundUntilMs = Math.max(held.soundUntilMs, sinceMs + ttlMs - ROUNDING_MS);
+  }
+
+  #mayHaveEnded({ id, soundUntilMs }: Held, by: string): void {
+    const nowMs = this.#nowMs();
+    if (nowMs >= soundUntilMs) return;
+    const text = `lease ${id} is gone at ${nowMs} (${by}), and was to live until ${soundUntilMs}`;
+    this.#parts.problems.add('lease-cut-short', text);
+  }
+
+  #nowMs(): number {
+    return this.#parts.world.clock.nowMs();
+  }
+
+  /** One request over a link that delays and loses, to a member that may be down, paused or gone before it answers. */
+  #ask<T>(
+    shard: ShardId,
+    act: (replica: Replica, deadlineMs: number) => Promise<T>,
+  ): Promise<Told<T>> {
+    const { clock } = this.#parts.world;
+    const member = this.#choose(shard);
+    const timeoutMs = TIMEOUTS_MS[this.#rng.integer(0, TIMEOUTS_MS.length)] ?? TIMEOUTS_MS[0];
+    return new Promise((resolve) => {
+      const cancel = clock.setTimer(timeoutMs + 500, () =>
+        resolve({ kind: 'unknown', code: 'client timeout' }),
+      );
+      const tell = (told: Told<T>): void => {
+        this.#travel(() => {
+          cancel();
+          if (told.kind === 'ok') this.#hints.set(shard, member);
+          else this.#hints.delete(shard);
+          resolve(told);
+        });
+      };
+      this.#travel(() => {
+        const { life } = member;
+        const isTaken = member.call(shard, (replica) => {
+          act(replica, member.nowMs() + timeoutMs).then(
+            (value) => {
+              if (member.life === life) tell({ kind: 'ok', value });
+            },
+            (error: unknown) => {
+              if (!isKvError(error)) throw error;
+              const kind = error.outcome === 'not-applied' ? 'failed' : 'unknown';
+              if (member.life === life) tell({ kind, code: error.code });
+            },
+          );
+        });
+        if (!isTaken) tell({ kind: 'failed', code: 'connection refused' });
+      });
+    });
+  }
+
+  #travel(arrive: () => void): void {
+    if (this.#rng.integer(0, 1000) < LOST_PER_MILLE) return;
+    this.#parts.world.clock.setTimer(this.#rng.integer(0, LINK_MS_MAX + 1), arrive);
+  }
+
+  #choose(shard: ShardId): SimMember {
+    const { members } = this.#parts.world;
+    const hint = this.#hints.get(shard);
+    if (hint !== undefined && this.#rng.integer(0, 10) > 0) return hint;
+    return members[this.#rng.integer(0, members.length)] as SimMember;
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#parts.world.clock.setTimer(ms, resolve);
+    });
+  }
+}
+
+function submitted(
+  replica: Replica,
+  deadlineMs: number,
+  request: Parameters<Replica['submit']>[0]['request'],
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    replica.submit({
+      request,
+      session: undefined,
+      deadlineMs,
+      bytes: 64,
+      done: (result) => {
+        if (result.ok) resolve();
+        else reject(result.error);
+      },
+    });
+  });
+}

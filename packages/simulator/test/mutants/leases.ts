@@ -1,0 +1,68 @@
+import type { Mutant } from './mutant.ts';
+import { heldLeases, heldLeasesOnMovingSlots } from './sets.ts';
+
+/** Bugs of leases. */
+export const LEASES: readonly Mutant[] = [
+  {
+    name: 'a new leader does not give leases their whole time again',
+    edits: [
+      {
+        file: 'replica/src/lessor.ts',
+        find: 'else queue.set(id, ttlSeconds, nowMs + ttlSeconds * 1000 + limits.electionMsMax);',
+        replace: 'else queue.set(id, ttlSeconds, nowMs + limits.heartbeatMs);',
+      },
+    ],
+    adjust: heldLeases,
+    seenBy: ['lease-cut-short'],
+  },
+  {
+    name: 'keep-alive answered without renewal',
+    edits: [
+      {
+        file: 'replica/src/lessor.ts',
+        find: '    queue.set(id, lease.ttlSeconds, nowMs + lease.ttlSeconds * 1000);\n',
+        replace: '',
+      },
+    ],
+    adjust: heldLeases,
+    seenBy: ['lease-cut-short'],
+  },
+  {
+    name: 'lease gone before the other shards have dropped it',
+    edits: [
+      {
+        file: 'replica/src/lessor.ts',
+        find: "otherShards(leases.map()).length === 0) {\n      const isGone = await this.#step(reign, ids, 'alone');",
+        replace:
+          "otherShards(leases.map()).length >= 0) {\n      await this.#step(reign, ids, 'begin');\n      const isGone = await this.#step(reign, ids, 'finish');",
+      },
+    ],
+    adjust: heldLeases,
+    seenBy: ['lease-outlived'],
+  },
+  {
+    name: 'keys of a lease deleted one by one',
+    edits: [
+      {
+        file: 'mvcc/src/lease-execution.ts',
+        find: "const deleted = isBlocked ? 'none' : yield* executor.deleteTogether(keys);",
+        replace:
+          "let deleted: string = isBlocked ? 'none' : 'all';\n  if (!isBlocked) for (const key of keys) deleted = yield* executor.deleteTogether([key]);",
+      },
+    ],
+    adjust: heldLeases,
+    seenBy: ['lease-one-revision'],
+  },
+  {
+    name: 'attachments forgotten by a move',
+    edits: [
+      {
+        file: 'mvcc/src/slot-execution.ts',
+        find: 'const leases = [...imported.leases, ...raised];',
+        replace: 'const leases = [...raised];',
+      },
+    ],
+    adjust: heldLeasesOnMovingSlots,
+    seenBy: ['lease-outlived', 'liveness'],
+  },
+];
