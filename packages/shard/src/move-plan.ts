@@ -1,7 +1,13 @@
 import { KvError, META_SHARD, type ShardId } from '@kvorum/base';
 import { SLOT_COUNT } from './routing-part.ts';
 import type { ShardEntry, ShardMap } from './shard-map.ts';
-import { nextShardIds, type PlannedMove, type SlotSpan, slotSpansOf } from './slot-moves.ts';
+import {
+  LEASE_HOME,
+  nextShardIds,
+  type PlannedMove,
+  type SlotSpan,
+  slotSpansOf,
+} from './slot-moves.ts';
 import type { SlotWeight } from './slot-weights.ts';
 import { evenOut, secondHalf } from './weighted-plan.ts';
 
@@ -58,7 +64,10 @@ export function planScale(map: ShardMap, shardCount: number, newUid: NewUid): Mo
   if (!(Number.isSafeInteger(shardCount) && shardCount >= 1 && shardCount <= SLOT_COUNT)) {
     throw new KvError('KV_INVALID_ARGUMENT', `shards must be 1..${SLOT_COUNT}: ${shardCount}`);
   }
-  const present = dataShards(map).filter(({ id }) => slotSpansOf(map, id).length > 0);
+  // The home of the leases is there anyway: it comes first, also when it has given all its slots away.
+  const present = dataShards(map).filter(
+    ({ id }) => id === LEASE_HOME || slotSpansOf(map, id).length > 0,
+  );
   const shards = makeShards(map, Math.max(0, shardCount - present.length), newUid);
   const kept = [...present.slice(0, shardCount), ...shards].map(({ id }) => id);
   return { shards, moves: spread(map, kept, ONE) };
@@ -112,7 +121,8 @@ export function planSplit(
 /** All slots of a shard into another one. */
 export function planMerge(map: ShardMap, from: string, to: string): MovePlan {
   const giver = shardWithSlots(map, from);
-  const taker = shardWithSlots(map, to);
+  const isHome = dataShards(map).some(({ id }) => id === to && id === LEASE_HOME);
+  const taker = isHome ? LEASE_HOME : shardWithSlots(map, to);
   if (giver === taker)
     throw new KvError('KV_INVALID_ARGUMENT', 'a shard cannot be merged into itself');
   return { shards: [], moves: [{ from: giver, to: taker, slots: slotSpansOf(map, giver) }] };
