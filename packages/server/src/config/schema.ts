@@ -92,6 +92,7 @@ export interface KvdConfig {
   readonly insecure: boolean;
   readonly peerTls?: PeerTlsConfig;
   readonly auth: AuthConfig;
+  readonly clientTls?: Omit<PeerTlsConfig, 'caFile'> & { readonly caFile?: string };
   readonly routing: { readonly rules: readonly RoutingRule[] };
   readonly limits: Limits;
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
@@ -420,6 +421,15 @@ export const CONFIG_SCHEMA: Schema = section('Configuration of kvd, a Kvorum mem
     ['certFile', 'keyFile', 'caFile'],
   ),
   auth: AUTH_SCHEMA,
+  clientTls: section(
+    'TLS on the client port: plain text is refused then. Write client addresses of members with https://.',
+    {
+      certFile: text('Certificate of this member, PEM.'),
+      keyFile: text('Its private key, PEM.'),
+      caFile: text('Authority that signs clients, PEM: those without a certificate are refused.'),
+    },
+    ['certFile', 'keyFile'],
+  ),
   routing: section('Which keys stay together.', {
     rules: {
       type: 'array',

@@ -11,6 +11,7 @@ import { Gateway } from '../etcd/gateway/gateway.ts';
 import { gatewayRoutes } from '../etcd/gateway/routes.ts';
 import { GrpcServer } from '../etcd/grpc/grpc-server.ts';
 import type { Host } from '../host.ts';
+import type { ClientTls } from '../member/client-tls.ts';
 import { pause } from '../member/system.ts';
 import { limitConnections } from './connection-limits.ts';
 import { type DevControl, devRoutes } from './dev-routes.ts';
@@ -38,6 +39,11 @@ export interface ClientServer {
   stop(error: KvError, graceMs: number): Promise<void>;
   /** Cuts every connection in this very turn, without a word, as the death of the process would. */
   kill(): Promise<void>;
+}
+
+export interface ClientServerOptions {
+  readonly dev?: DevControl | undefined;
+  readonly tls?: ClientTls | undefined;
 }
 
 function createApp(host: Host): FastifyInstance {
@@ -137,7 +143,7 @@ async function listen(app: FastifyInstance, address: string): Promise<Server | u
 export async function startClientServer(
   host: Host,
   listenOn: string,
-  dev?: DevControl,
+  { dev, tls }: ClientServerOptions = {},
 ): Promise<ClientServer> {
   const app = createApp(host);
   await registerDocs(app, host);
@@ -161,7 +167,7 @@ export async function startClientServer(
   const gateway = new Gateway(host, services);
   await gatewayRoutes(app, gateway);
   const grpc = new GrpcServer(host, services);
-  const cutUndecided = sharePort(app.server, (socket) => grpc.accept(socket));
+  const cutUndecided = sharePort(app.server, (socket) => grpc.accept(socket), tls);
   limitConnections(app.server, host);
   const sessions = new Sessions(host, app.server, (path) => gateway.upgradeOf(path));
   const second = await listen(app, listenOn);

@@ -1,5 +1,7 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
+import { createServer, type TlsOptions } from 'node:tls';
+import type { ClientTls } from '../member/client-tls.ts';
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 /** For as many bytes as tell the protocols apart; then HTTP/1's own timeouts begin, or HTTP/2's. */
@@ -34,21 +36,35 @@ function look(socket: Socket, found: (isHttp2: boolean) => void): void {
   socket.on('error', ignore);
 }
 
+/** Decrypts connections; a client that offers both protocols gets HTTP/1, as one that speaks gRPC offers no other than HTTP/2. */
+function decrypted(tls: ClientTls, take: (socket: Socket) => void): (socket: Socket) => void {
+  const options: TlsOptions = {
+    ...tls,
+    requestCert: tls.ca !== undefined,
+    ALPNProtocols: ['http/1.1', 'h2'],
+    handshakeTimeout: FIRST_BYTES_TIMEOUT_MS,
+  };
+  const server = createServer(options, take);
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  return (socket) => server.emit('connection', socket);
+}
+
 /**
  * Gives connections that begin with HTTP/2's preface to `takeHttp2`; the server goes on serving the others. Returns how to cut those
- * that have not said enough yet to be told apart.
+ * that have not said enough yet to be told apart; with TLS all.
  */
-export function sharePort(server: Server, takeHttp2: (socket: Socket) => void): () => void {
-  const undecided = new Set<Socket>();
+export function sharePort(
+  server: Server,
+  takeHttp2: (socket: Socket) => void,
+  tls?: ClientTls,
+): () => void {
+  const cuttable = new Set<Socket>();
   const listeners = server.listeners('connection');
-  server.removeAllListeners('connection');
-  server.on('connection', (socket: Socket) => {
-    if (socket.destroyed) return; // refused by who looked at it before
-    undecided.add(socket);
+  const decide = (socket: Socket): void => {
     const timer = setTimeout(() => socket.destroy(), FIRST_BYTES_TIMEOUT_MS);
     const finish = (): void => {
       clearTimeout(timer);
-      undecided.delete(socket);
+      if (tls === undefined) cuttable.delete(socket);
       socket.off('close', finish);
     };
     socket.on('close', finish);
@@ -57,8 +73,16 @@ export function sharePort(server: Server, takeHttp2: (socket: Socket) => void): 
       if (isHttp2) takeHttp2(socket);
       else for (const listener of listeners) Reflect.apply(listener, server, [socket]);
     });
+  };
+  const take = tls === undefined ? decide : decrypted(tls, decide);
+  server.removeAllListeners('connection');
+  server.on('connection', (socket: Socket) => {
+    if (socket.destroyed) return; // refused by who looked at it before
+    cuttable.add(socket);
+    socket.on('close', () => cuttable.delete(socket));
+    take(socket);
   });
   return () => {
-    for (const socket of undecided) socket.destroy();
+    for (const socket of cuttable) socket.destroy();
   };
 }

@@ -11,6 +11,7 @@ import type { DevControl } from '../http/dev-routes.ts';
 import { type ClientServer, startClientServer } from '../http/server.ts';
 import type { Logger } from '../logger.ts';
 import { createMetrics, type MemberMetrics } from '../metrics.ts';
+import { clientTls } from './client-tls.ts';
 import { type Cluster, memberIdOf } from './cluster.ts';
 import { confirmDirectory, type DataDirectory, saveMap } from './data-directory.ts';
 import type { OpenElection } from './election.ts';
@@ -175,7 +176,7 @@ class RunningMember implements Member {
   }
 
   async start(): Promise<void> {
-    const { config } = this.#options;
+    const { config, dev } = this.#options;
     this.#cleanups.push(() => this.#stores.close());
     // The meta store first: its lock tells at once whether another process uses the directory.
     await (await this.#stores.open(META_SHARD)).close();
@@ -192,8 +193,9 @@ class RunningMember implements Member {
     this.#peers = peers;
     this.#cleanups.push(() => peers.close());
     this.#wirePeers(peers);
-    warnOfPlainText(config, this.#logger);
-    this.#client = await startClientServer(this.host, config.listenClient, this.#options.dev);
+    const tls = clientTls(config);
+    if (tls === undefined) warnOfPlainText(config, this.#logger);
+    this.#client = await startClientServer(this.host, config.listenClient, { dev, tls });
     this.host.setStarting(`opening its log at ${this.#options.logWhere}`);
     const messages = await this.#openElection(peers);
     const manager = this.#startManager(peers, messages, new Set(await this.#stores.list()));

@@ -7,18 +7,20 @@ import type { Logger } from '../logger.ts';
 import type { Cluster } from './cluster.ts';
 import { systemClock, systemRng } from './system.ts';
 
-function readPem(path: string): string {
+/** The text of a file that a setting names. Errors: KV_CONFIG. */
+export function readPem(setting: string, path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new KvError('KV_CONFIG', `peerTls: cannot read ${path}: ${(error as Error).message}`, {
+    throw new KvError('KV_CONFIG', `${setting}: cannot read ${path}: ${(error as Error).message}`, {
       cause: error,
     });
   }
 }
 
 function readTls(tls: PeerTlsConfig): PeerTls {
-  return { cert: readPem(tls.certFile), key: readPem(tls.keyFile), ca: readPem(tls.caFile) };
+  const read = (path: string): string => readPem('peerTls', path);
+  return { cert: read(tls.certFile), key: read(tls.keyFile), ca: read(tls.caFile) };
 }
 
 /** The members' TLS as configured, read from its files. Errors: KV_CONFIG. */

@@ -41,8 +41,8 @@ export class RawGrpc {
   readonly session: ClientHttp2Session;
 
   /** @param url - of the client port. */
-  constructor(url: string) {
-    this.session = connect(url);
+  constructor(url: string, session: ClientHttp2Session = connect(url)) {
+    this.session = session;
     this.session.on('error', () => undefined);
   }
 
