@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { fromUtf8, isKvError, KvError } from '@kvorum/base';
+import { type ErrorCode, fromUtf8, isKvError, KvError } from '@kvorum/base';
 import {
   CLIENT_PROTOCOL_VERSION,
   FRAME,
@@ -103,7 +103,9 @@ export class Connection {
       generateMask: (mask: Buffer) => mask.fill(0),
     });
     this.#socket.on('open', () => {
-      this.send([FRAME.hello, CLIENT_PROTOCOL_VERSION, settings.clientId, settings.name]);
+      const { auth, clientId, name } = settings;
+      const shown = auth === undefined ? [] : [auth];
+      this.send([FRAME.hello, CLIENT_PROTOCOL_VERSION, clientId, name, ...shown]);
     });
     this.#socket.on('message', (data: Buffer) => this.#onMessage(data));
     this.#socket.on('pong', () => this.#heard());
@@ -307,8 +309,26 @@ async function refusalOf(url: string, response: IncomingMessage): Promise<KvErro
   }
 }
 
+/** What a member closes a connection with whose user it does not let in. */
+const NOT_LET_IN: readonly ErrorCode[] = [
+  'KV_USER_EMPTY',
+  'KV_AUTH_FAILED',
+  'KV_UNAUTHENTICATED',
+  'KV_AUTH_OLD_REVISION',
+];
+
+/** Whether another attempt with the same credentials is of no use. */
+export function isNotLetIn(error: KvError): boolean {
+  return NOT_LET_IN.includes(error.code);
+}
+
 function closeReason(url: string, code: number, reason: Uint8Array): KvError {
   const text = fromUtf8(reason);
+  const refused = NOT_LET_IN.find((known) => text.startsWith(`${known}: `));
+  if (refused !== undefined) {
+    const hint = 'connect with `auth`: the user and its password (kvctl: --user and --password)';
+    return new KvError(refused, url, { details: { hint } });
+  }
   return new KvError(
     'KV_UNAVAILABLE',
     `${url}: connection closed (${code}${text === '' ? '' : `, ${text}`})`,

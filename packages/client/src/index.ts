@@ -1,5 +1,6 @@
 export { isKvError, KvError } from '@kvorum/base';
 export type {
+  Credentials,
   HandOvers,
   HealthStatus,
   LogChange,

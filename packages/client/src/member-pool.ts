@@ -1,7 +1,7 @@
 import { KvError } from '@kvorum/base';
 import type { ResponseItem, Welcome } from '@kvorum/wire';
 import { Backoff } from './backoff.ts';
-import { Connection, type ConnectionHandler, NotServingError } from './connection.ts';
+import { Connection, type ConnectionHandler, isNotLetIn, NotServingError } from './connection.ts';
 import { normalEndpoint, type Settings } from './options.ts';
 import { ShardRouter } from './shard-router.ts';
 
@@ -222,6 +222,8 @@ export class MemberPool {
   /** Why nobody serves, for people; a NotServingError when somebody is about to. */
   failures(): KvError {
     const seen = this.#endpoints.flatMap((endpoint) => endpoint.lastFailure ?? []);
+    const refused = seen.find(isNotLetIn);
+    if (refused !== undefined) return refused;
     const detail = seen
       .map((error) => error.message.replace(/^kv: no member answers: /, ''))
       .join('; ');

@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from 'node:tls';
 import { DEFAULT_LIMITS, KvError } from '@kvorum/base';
+import type { Credentials } from '@kvorum/wire';
 
 /** What every call takes. */
 export interface CallOptions {
@@ -43,6 +44,8 @@ export interface ConnectOptions {
   readonly pingTimeoutMs?: number | undefined;
   /** Node's TLS options (`ca`, `cert`, `key`, `servername`, …) for `https:` endpoints. */
   readonly tls?: ConnectionOptions | undefined;
+  /** Who this program is, once authorization is enabled: user and password, or a token. Shown with each new connection. */
+  readonly auth?: Credentials | undefined;
 }
 
 /** {@link ConnectOptions} checked and complete. */
@@ -57,6 +60,7 @@ export interface Settings {
   readonly pingIntervalMs: number;
   readonly pingTimeoutMs: number;
   readonly tls: ConnectionOptions | undefined;
+  readonly auth: Credentials | undefined;
 }
 
 const MIB = 1024 * 1024;
@@ -74,6 +78,7 @@ const CONNECT_OPTIONS: readonly string[] = [
   'pingIntervalMs',
   'pingTimeoutMs',
   'tls',
+  'auth',
 ];
 
 /**
@@ -115,6 +120,7 @@ export function settingsOf(options: ConnectOptions): Settings {
     pingIntervalMs: positive('pingIntervalMs', options.pingIntervalMs ?? 1000),
     pingTimeoutMs: positive('pingTimeoutMs', options.pingTimeoutMs ?? 1500),
     tls: options.tls,
+    auth: options.auth,
   };
 }
 

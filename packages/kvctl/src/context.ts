@@ -37,6 +37,8 @@ export interface Context {
   readonly withMembers: <T>(run: (client: KvorumClient, call: Call) => Promise<T>) => Promise<T>;
   /** From --cacert, --cert and --key. */
   readonly tls: () => ConnectOptions['tls'];
+  /** From --user and --password, for requests over HTTP. */
+  readonly authorization: () => string | undefined;
   /** `signal` and `timeoutMs` for a call. */
   readonly call: () => Call;
 }
@@ -107,6 +109,18 @@ export function addGlobals(program: Command): void {
   flag(program, '--cacert <file>', "CA that signed the members' certificates (PEM)");
   flag(program, '--cert <file>', 'client certificate (PEM)');
   flag(program, '--key <file>', 'key of the client certificate (PEM)');
+  flag(program, '--user <name>', 'user, or user:password; needed once authorization is enabled');
+  flag(program, '--password <password>', 'its password; better in KVCTL_PASSWORD');
+}
+
+/** From --user and --password. */
+function credentialsOf(program: Command): { user: string; password: string } | undefined {
+  const { user, password } = program.opts<Readonly<Record<string, string | undefined>>>();
+  if (user === undefined) return undefined;
+  if (password !== undefined) return { user, password };
+  const at = user.indexOf(':');
+  if (at < 0) throw new InputError(`no password of ${user}`, 'set KVCTL_PASSWORD');
+  return { user: user.slice(0, at), password: user.slice(at + 1) };
 }
 
 function globalsOf(program: Command): Globals {
@@ -132,6 +146,7 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
     timeoutMs: Math.min(globals().timeoutMs, DIAL_MS_MAX),
     name: `kvctl@${userName()}`,
     tls: tlsOf(program, readFile),
+    auth: credentialsOf(program),
   });
   const use = async <T>(client: KvorumClient, run: () => Promise<T>): Promise<T> => {
     try {
@@ -148,6 +163,12 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
     globals,
     call,
     tls: () => tlsOf(program, readFile),
+    authorization() {
+      const shown = credentialsOf(program);
+      if (shown === undefined) return undefined;
+      const text = `${shown.user}:${shown.password}`;
+      return `Basic ${Buffer.from(text).toString('base64')}`;
+    },
     withClient: async (run) => {
       const client = new KvorumClient(connectOptions());
       return use(client, async () => {

@@ -14,12 +14,14 @@ export interface MemberCall {
   readonly urls: readonly string[];
   readonly path: string;
   readonly tls: ConnectOptions['tls'];
+  /** Of the header of that name. */
+  readonly authorization?: string | undefined;
   readonly signal: AbortSignal;
   readonly body?: { readonly type: string; readonly bytes: Uint8Array };
 }
 
 function send(url: string, call: MemberCall): Promise<IncomingMessage> {
-  const { body, signal } = call;
+  const { authorization, body, signal } = call;
   const target = new URL(call.path, url);
   const start = target.protocol === 'https:' ? httpsRequest : httpRequest;
   return new Promise((resolve, reject) => {
@@ -30,9 +32,12 @@ function send(url: string, call: MemberCall): Promise<IncomingMessage> {
         signal,
         timeout: STALLED_MS,
         method: body === undefined ? 'GET' : 'POST',
-        ...(body === undefined
-          ? {}
-          : { headers: { 'content-type': body.type, 'content-length': body.bytes.length } }),
+        headers: {
+          ...(authorization === undefined ? {} : { authorization }),
+          ...(body === undefined
+            ? {}
+            : { 'content-type': body.type, 'content-length': body.bytes.length }),
+        },
       },
       resolve,
     );

@@ -1,3 +1,4 @@
+import { type Credentials, KvorumClient } from '@kvorum/client';
 import { FRAME, OP } from '@kvorum/wire';
 import { describe, expect, it } from 'vitest';
 import { authMember } from './support/auth-calls.ts';
@@ -151,3 +152,25 @@ describe('native sessions', () => {
 function txnOf(...success: readonly object[]): object {
   return { op: 'txn', compare: [], success, failure: [] };
 }
+
+describe('the SDK', () => {
+  const connected = (auth?: Credentials): KvorumClient =>
+    new KvorumClient({ endpoints: [member.url], timeoutMs: 1000, ...(auth && { auth }) });
+
+  it('shows who it is', async () => {
+    const client = connected({ user: 'app', password: 'pw-app' });
+    await client.put('app/sdk', 'v');
+    await expect(client.get('other')).rejects.toMatchObject({ code: 'KV_PERMISSION_DENIED' });
+    await client.close();
+  });
+
+  it.each<readonly [Credentials | undefined, string]>([
+    [undefined, 'KV_USER_EMPTY'],
+    [{ user: 'app', password: 'no' }, 'KV_AUTH_FAILED'],
+    [{ token: 'x' }, 'KV_UNAUTHENTICATED'],
+  ])('with %j it is told why it is not let in', async (auth, code) => {
+    const client = connected(auth);
+    await expect(client.ready()).rejects.toMatchObject({ code });
+    await client.close();
+  });
+});

@@ -105,6 +105,7 @@ export async function callerOf(context: Context): Promise<Caller> {
     urls: unique,
     path,
     tls: tls(),
+    authorization: context.authorization(),
     signal: context.io.signal,
     ...(body === undefined ? {} : { body }),
   });
