@@ -27,7 +27,7 @@ export interface AuthStateSourceParts {
 /**
  * Who may do what as this member knows it, and how sure that is. While authorization is enabled the meta group confirms the state
  * every third of `freshMs` (a linearizable read); a state that was not confirmed for so long counts nothing any more, and this member
- * serves nobody. Whoever changes it relies on that: a member that cannot be told of a change has stopped by then (docs/security.md).
+ * serves nobody. Whoever changes it relies on that: a member that cannot be told of a change has stopped by then (ADR 0024).
  */
 export class AuthStateSource {
   readonly #parts: AuthStateSourceParts;
