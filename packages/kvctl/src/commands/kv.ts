@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
 import { advise, InputError } from '../exit.ts';
 import { printDelete, printPut, printRange } from '../output.ts';
+import { pagesOf } from '../pages.ts';
 import { parseLease, targetOf } from '../txn-grammar.ts';
 
 interface RangeFlags {
@@ -77,6 +78,7 @@ interface GetFlags extends RangeFlags {
   readonly order?: 'ASCEND' | 'DESCEND';
   readonly keysOnly?: boolean;
   readonly countOnly?: boolean;
+  readonly allPages?: boolean;
   readonly printValueOnly?: boolean;
   readonly consistency: 'l' | 's';
   readonly shard?: string;
@@ -101,6 +103,33 @@ function rangeOptions(flags: GetFlags): RangeOptions {
   };
 }
 
+/** Of any size: neither the member nor kvctl holds more than a page of it. */
+async function printPages(
+  context: Context,
+  target: ReturnType<typeof targetOf>,
+  flags: GetFlags,
+): Promise<void> {
+  if (!isRange(target)) throw new InputError('--all-pages is for ranges', 'add --prefix');
+  if (flags.sortBy !== undefined || flags.order !== undefined || flags.countOnly === true) {
+    throw new InputError('--all-pages prints in key order: no --sort-by, --order or --count-only');
+  }
+  const pageKeys = flags.limit === undefined ? {} : { pageKeys: parseCount(flags.limit) };
+  const { keysOnly, serializable, shard, revision } = rangeOptions(flags);
+  const options = {
+    ...pageKeys,
+    keysOnly: keysOnly === true,
+    serializable: serializable === true,
+    shard,
+    revision,
+  };
+  const view = { valueOnly: flags.printValueOnly === true, countOnly: false };
+  await context.withClient(async (client) => {
+    for await (const page of pagesOf(client, target, options, context.call)) {
+      context.io.out(printRange(context.globals().format, page, view));
+    }
+  });
+}
+
 export function addGet(program: Command, context: Context): void {
   const command = program
     .command('get')
@@ -122,6 +151,7 @@ export function addGet(program: Command, context: Context): void {
   );
   flag(command, '--keys-only', 'print keys without their values');
   flag(command, '--count-only', 'print how many keys there are');
+  flag(command, '--all-pages', 'print a range page by page (--limit: keys of a page)');
   flag(command, '--print-value-only', 'print values without their keys');
   flag(
     command,
@@ -133,6 +163,10 @@ export function addGet(program: Command, context: Context): void {
   command.action(async (key: string, rangeEnd: string | undefined, flags: GetFlags) => {
     const target = targetOf(key, rangeEnd, flags.prefix === true, flags.fromKey === true);
     const options = rangeOptions(flags);
+    if (flags.allPages === true) {
+      await printPages(context, target, flags);
+      return;
+    }
     const result = await context.withClient((client) =>
       client
         .range(target, { ...options, ...context.call() })
