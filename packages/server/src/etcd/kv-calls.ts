@@ -1,6 +1,7 @@
-import { isKvError, KvError, type KvRequest, type KvResponse } from '@kvorum/base';
-import { validate } from '@kvorum/mvcc';
+import { isKvError, KvError, type KvRequest, type KvResponse, type TxnOp } from '@kvorum/base';
+import { isSerializable, validate } from '@kvorum/mvcc';
 import type { Host } from '../host.ts';
+import type { RoutedResponse, RouteOptions } from '../router/router.ts';
 import { GrpcError } from './grpc-error.ts';
 import { type HeaderMaker, headersOf, type ResponseHeader } from './header.ts';
 import { routeOptionsOf } from './route-options.ts';
@@ -33,7 +34,7 @@ export class KvCalls {
     if (fault !== undefined) throw fault;
     try {
       const options = routeOptionsOf(this.host, call, request);
-      const { response, shards } = await this.host.router.execute(request, options);
+      const { response, shards } = await this.#execute(request, options);
       const [shard] = Object.keys(shards);
       const header = this.#headers({ revision: response.revision, shard });
       return { response: response as AnswerTo<Request>, header };
@@ -44,6 +45,29 @@ export class KvCalls {
       );
     }
   }
+
+  /**
+   * A revision that a local reading does not find may only not have come here yet: clients that read at several endpoints ask for it.
+   * etcd refuses them at once; here a linearizable reading waits for what there is, within the deadline.
+   */
+  async #execute(request: KvRequest, options: RouteOptions): Promise<RoutedResponse> {
+    try {
+      return await this.host.router.execute(request, options);
+    } catch (error) {
+      const mayCome = isKvError(error) && error.code === 'KV_FUTURE_REVISION';
+      if (!mayCome || !isSerializable(request)) throw error;
+      return this.host.router.execute(proven(request), options);
+    }
+  }
+}
+
+/** The same reading of what is proven to be current. */
+function proven(request: KvRequest): KvRequest {
+  if (request.op === 'range') return { ...request, serializable: false };
+  if (request.op !== 'txn') return request;
+  const ops = (branch: readonly TxnOp[]): readonly TxnOp[] =>
+    branch.map((op) => (op.op === 'range' ? { ...op, serializable: false } : op));
+  return { ...request, success: ops(request.success), failure: ops(request.failure) };
 }
 
 /**

@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { fromUtf8, RANGE_END_OPEN, utf8 } from '@kvorum/base';
+import { fromUtf8, KvError, type KvRequest, RANGE_END_OPEN, utf8 } from '@kvorum/base';
+import { isSerializable } from '@kvorum/mvcc';
 import {
   CompactionRequestSchema,
   Compare_CompareResult,
@@ -18,7 +19,8 @@ import {
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { kvHandlers } from '../../src/etcd/services/kv.ts';
-import { Collected, callOf, plain, refusal, withoutLeaders } from '../support/etcd-calls.ts';
+import type { RouteOptions } from '../../src/router/router.ts';
+import { but, Collected, callOf, plain, refusal, withoutLeaders } from '../support/etcd-calls.ts';
 import { type OneMember, startOneMember, temporaryDirectory } from '../support/one-member.ts';
 
 type Init<Schema extends Parameters<typeof create>[0]> = MessageInitShape<Schema>;
@@ -297,6 +299,22 @@ describe('with one shard', () => {
     expect((await range('r/a', '', { revision: -1n })).count).toBe(1n);
     const inTxn = txn({ success: [rangeOp('r/a', { revision: -1n })] });
     expect(await refusal(inTxn)).toContain('required revision has been compacted');
+  });
+
+  it('waits for a revision that a local reading does not know yet', async () => {
+    const { router } = host();
+    const behind = but(host(), 'router', {
+      execute: (request: KvRequest, options: RouteOptions) => {
+        const isLocal = isSerializable(request);
+        if (isLocal) return Promise.reject(new KvError('KV_FUTURE_REVISION'));
+        return router.execute(request, options);
+      },
+    } as typeof router);
+    const { range: read, txn: run } = kvHandlers(behind);
+    const asked = { key: utf8('r/a'), serializable: true };
+    expect((await read(create(RangeRequestSchema, asked), call)).count).toBe(1n);
+    const inTxn = create(TxnRequestSchema, { success: [rangeOp('r/a', asked)] });
+    expect((await run(inTxn, call)).succeeded).toBe(true);
   });
 
   it('refuses at once what requires a leader while there is none', async () => {

@@ -11,6 +11,7 @@ import type { Host } from '../../host.ts';
 import { decodeShardMap } from '../../member/shard-map-source.ts';
 import { GrpcError } from '../grpc-error.ts';
 import { headersOf } from '../header.ts';
+import { explained } from '../kv-calls.ts';
 import { memberMessages } from '../member-messages.ts';
 import { deadlineOf } from '../route-options.ts';
 import { type Call, type Service, type ServiceHandlers, service } from '../service.ts';
@@ -78,7 +79,11 @@ function serving(host: Host): void {
 /** The map as the meta shard has it now. */
 async function newestMap(host: Host, call: Call): Promise<ShardMap> {
   const request = { op: 'range', key: SHARD_MAP_KEY } as const;
-  const response = await host.router.onMeta(request, { deadlineMs: deadlineOf(host, call) });
+  const response = await host.router
+    .onMeta(request, { deadlineMs: deadlineOf(host, call) })
+    .catch((error: unknown) => {
+      throw explained(error, true);
+    });
   const [kv] = response.op === 'range' ? response.kvs : [];
   return kv === undefined ? host.map() : decodeShardMap(kv.value);
 }
