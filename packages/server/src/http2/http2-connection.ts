@@ -214,6 +214,7 @@ export class Http2Connection implements StreamOwner {
     const may = Math.min(FRAME_BYTES_MAX, this.#sendWindow, stream.sendWindow);
     const length = Math.min(first.length, may);
     if (length <= 0) return false;
+    this.#pings.sent();
     this.#output.head(FRAME.data, 0, stream.id, length);
     this.#output.add(length === first.length ? first : first.subarray(0, length));
     this.#sendWindow -= length;

@@ -303,6 +303,23 @@ describe('an attack costs little, and everybody else is served', () => {
     }
   });
 
+  it('a ping for each message of a stream is allowed: Go measures the path so', async () => {
+    watch = async (requests, outgoing) => {
+      for await (const _ of requests) outgoing.send(create(WatchResponseSchema, { created: true }));
+    };
+    const client = raw();
+    const asked = message(toBinary(WatchRequestSchema, create(WatchRequestSchema)));
+    client.write(rawFrame(FRAME.headers, FLAG.endHeaders, 1, requestBlock(WATCH)));
+    const count = (wanted: number): number =>
+      client.frames.filter(({ type }) => type === wanted).length;
+    for (let i = 0; i < 10; i += 1) {
+      client.write(rawFrame(FRAME.data, 0, 1, asked));
+      await expect.poll(() => count(FRAME.data)).toBe(i + 1);
+      client.write(ping);
+      await expect.poll(() => count(FRAME.ping)).toBe(i + 1);
+    }
+  });
+
   it.each([
     ['written out', [literal('x', 'y'.repeat(9000)), literal('z', 'y'.repeat(9000))]],
     // An entry of 4,000 bytes, then its index again and again.
