@@ -72,7 +72,7 @@ const TABLE: Readonly<Record<string, Expected>> = {
   'Cluster/MemberList': 'user',
   'Cluster/MemberPromote': 'root',
   'Maintenance/Alarm': { may: { action: 0 }, mayNot: { action: 1 } },
-  'Maintenance/Status': 'open',
+  'Maintenance/Status': 'root',
   'Maintenance/Defragment': 'root',
   'Maintenance/Hash': 'root',
   'Maintenance/HashKV': 'root',
