@@ -8,6 +8,7 @@ import { pause } from './slot-move-driver.ts';
 
 const ASK_MS = 5000;
 const RETRY_MS = 20;
+const NONE: readonly LeaseId[] = [];
 
 /** Commands that arrived in one turn of the event loop and wait for the same answer of the home. */
 interface Group {
@@ -64,8 +65,9 @@ export class LeaseAdmission {
   }
 
   #unknownOf({ request }: Command): readonly LeaseId[] {
-    if (this.#host.leases === undefined || (request.op !== 'put' && request.op !== 'txn'))
-      return [];
+    const isPlain = request.op === 'put' && (request.lease ?? NO_LEASE) === NO_LEASE;
+    const mayHaveLeases = request.op === 'put' || request.op === 'txn';
+    if (isPlain || !mayHaveLeases || this.#host.leases === undefined) return NONE;
     const ids: LeaseId[] = [];
     addLeases(request, ids);
     return ids.filter((id) => !this.#known.has(id));

@@ -7,6 +7,15 @@ interface Version {
   readonly lease: LeaseId | undefined;
 }
 
+/** The key number `i` that a holder puts on a lease, in a group. */
+export function heldKey(group: ShardId, lease: LeaseId, i: number): string {
+  return `s${group}/l${lease}-${i}`;
+}
+
+function isHeldKey(key: string): boolean {
+  return /^s\d+\/l/.test(key);
+}
+
 /** Where keys are. */
 export interface LeasePlaces {
   /** The shard of a key before anything moved. */
@@ -91,8 +100,9 @@ export class LeaseChecker {
   }
 
   #add({ key, revision, value, lease }: Change): void {
+    // The log of one shard may be read to the deletion before that of another one to the put.
+    if (!isHeldKey(key)) return;
     const versions = this.#versions.get(key) ?? [];
-    if (lease === undefined && versions.length === 0) return;
     this.#versions.set(key, versions);
     versions.push({ revision, lease: value === undefined ? undefined : lease });
     versions.sort((a, b) => a.revision - b.revision);

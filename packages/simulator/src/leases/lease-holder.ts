@@ -6,7 +6,7 @@ import type { Problems } from '../invariants/names.ts';
 import type { SimMember } from '../member.ts';
 import type { Routing } from '../moves/routing.ts';
 import type { World } from '../world.ts';
-import type { LeaseChecker } from './lease-checker.ts';
+import { heldKey, type LeaseChecker } from './lease-checker.ts';
 
 const LINK_MS_MAX = 20;
 const LOST_PER_MILLE = 20;
@@ -111,7 +111,7 @@ export class LeaseHolder {
   async #put(held: Held, i: number): Promise<boolean> {
     const { routing } = this.#parts;
     const group = routing.groups[this.#rng.integer(0, routing.groups.length)] ?? shardId(0);
-    const key = utf8(`s${group}/l${held.id}-${i}`);
+    const key = utf8(heldKey(group, held.id, i));
     const request = { op: 'put', key, value: utf8(`${held.id}`), lease: held.id } as const;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
       const shard = routing.shardOf(group);

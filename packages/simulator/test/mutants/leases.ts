@@ -54,6 +54,31 @@ export const LEASES: readonly Mutant[] = [
     seenBy: ['lease-one-revision'],
   },
   {
+    name: 'lease gone whatever moved meanwhile',
+    edits: [
+      {
+        file: 'replica/src/lessor.ts',
+        find: 'if (!isHereDone || dropped.includes(false) || version !== map.version) return false;',
+        replace: 'if (version < 0) return false;',
+      },
+    ],
+    adjust: heldLeasesOnMovingSlots,
+    seenBy: ['lease-outlived'],
+    slow: true,
+  },
+  {
+    name: 'lease dropped though its keys are frozen',
+    edits: [
+      {
+        file: 'mvcc/src/lease-execution.ts',
+        find: "isBlocked ||= standing === 'changing';",
+        replace: 'isBlocked ||= false;',
+      },
+    ],
+    adjust: heldLeasesOnMovingSlots,
+    seenBy: ['lease-outlived', 'lease-one-revision'],
+  },
+  {
     name: 'attachments forgotten by a move',
     edits: [
       {
