@@ -157,4 +157,31 @@ describe('a member answers etcd’s JSON', () => {
     const none = await post('kv/range', { key: base64('p') });
     expect(none.body).not.toHaveProperty('kvs');
   });
+
+  it('asks who it is once authorization is enabled', async () => {
+    await post('auth/user/add', { name: 'root', password: 'secret' });
+    await post('auth/role/add', { name: 'root' });
+    await post('auth/user/grant', { user: 'root', role: 'root' });
+    expect((await post('auth/enable', {})).status).toBe(200);
+    const nobody = await post('kv/range', { key: base64('t') });
+    expect(nobody).toMatchObject({
+      status: 400,
+      body: { message: 'etcdserver: user name is empty' },
+    });
+    const wrong = await post('auth/authenticate', { name: 'root', password: 'wrong' });
+    expect(wrong).toMatchObject({ status: 400, body: { code: 3 } });
+    const login = await post('auth/authenticate', { name: 'root', password: 'secret' });
+    const { token } = login.body as { readonly token: string };
+    const as = async (authorization: string, path: string, body: object): Promise<number> => {
+      const headers = { authorization };
+      const init = { method: 'POST', headers, body: JSON.stringify(body) };
+      return (await fetch(`${member.url}/v3/${path}`, init)).status;
+    };
+    for (const authorization of [token, `Bearer ${token}`]) {
+      expect(await as(authorization, 'kv/range', { key: base64('t') })).toBe(200);
+    }
+    expect(await as('nobody.1', 'kv/range', { key: base64('t') })).toBe(401);
+    expect(await as(token, 'auth/disable', {})).toBe(200);
+    expect((await post('kv/range', { key: base64('t') })).status).toBe(200);
+  });
 });
