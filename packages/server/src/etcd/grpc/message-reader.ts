@@ -1,19 +1,20 @@
 import { GrpcError } from '../grpc-error.ts';
 
 const PREFIX_BYTES = 5;
+const NO_BYTES = new Uint8Array(0);
 /** A message that arrives in pieces takes this much at first, and then twice what has come: what a prefix says is no proof. */
 const FIRST_BYTES = 1024;
 
 /** Takes length-prefixed messages out of a stream of bytes that is cut anywhere. */
 export class MessageReader {
   readonly #bytesMax: number;
-  readonly #prefix = new Uint8Array(PREFIX_BYTES);
   #prefixLength = 0;
-  /** Of the message whose prefix is complete. */
+  #flag = 0;
+  /** Of the message, once its prefix is complete. */
   #length = 0;
   #received = 0;
-  #body = new Uint8Array(0);
-  #chunk: Uint8Array = this.#body;
+  #body = NO_BYTES;
+  #chunk: Uint8Array = NO_BYTES;
   #at = 0;
 
   /** @param bytesMax - of one message. */
@@ -63,18 +64,17 @@ export class MessageReader {
     while (this.#prefixLength < PREFIX_BYTES) {
       const byte = this.#chunk[this.#at];
       if (byte === undefined) return false;
-      this.#prefix[this.#prefixLength] = byte;
+      if (this.#prefixLength === 0) this.#flag = byte;
+      else this.#length = this.#length * 256 + byte;
       this.#prefixLength += 1;
       this.#at += 1;
     }
-    const [flag = 0, a = 0, b = 0, c = 0, d = 0] = this.#prefix;
-    if (flag > 1) {
-      throw new GrpcError('INTERNAL', `grpc: received unexpected payload format ${flag}`);
+    if (this.#flag > 1) {
+      throw new GrpcError('INTERNAL', `grpc: received unexpected payload format ${this.#flag}`);
     }
-    if (flag === 1) {
+    if (this.#flag === 1) {
       throw new GrpcError('UNIMPLEMENTED', 'grpc: Decompressor is not installed for grpc-encoding');
     }
-    this.#length = a * 0x1_00_00_00 + b * 0x1_00_00 + c * 0x1_00 + d;
     if (this.#length > this.#bytesMax) {
       throw new GrpcError(
         'RESOURCE_EXHAUSTED',
@@ -98,8 +98,9 @@ export class MessageReader {
 
   #complete(message: Uint8Array): Uint8Array {
     this.#prefixLength = 0;
+    this.#length = 0;
     this.#received = 0;
-    this.#body = new Uint8Array(0);
+    this.#body = NO_BYTES;
     return message;
   }
 }
