@@ -170,7 +170,10 @@ const BOUNDS: ReadonlyMap<number, readonly [min: number, max: number, error: num
   [SETTING.maxFrameSize, [FRAME_BYTES_MAX, 0xff_ffff, ERROR.protocol]],
 ]);
 
-/** What SETTINGS says; undefined = it acknowledges. Errors: ConnectionError. */
+/**
+ * What SETTINGS says; undefined = it acknowledges. A frame can name the window of streams thousands of times, and each takes a walk over
+ * all of them: only the last one is handed out. Errors: ConnectionError.
+ */
 export function settingsIn(
   frame: Frame,
 ): readonly (readonly [setting: number, value: number])[] | undefined {
@@ -182,6 +185,7 @@ export function settingsIn(
   }
   if (payload.length % 6 !== 0) throw new ConnectionError(ERROR.frameSize, 'settings cut short');
   const settings: (readonly [number, number])[] = [];
+  let streamWindow: number | undefined;
   for (let at = 0; at < payload.length; at += 6) {
     const setting = payload.readUInt16BE(at);
     const value = payload.readUInt32BE(at + 2);
@@ -189,7 +193,9 @@ export function settingsIn(
     if (value < min || value > max) {
       throw new ConnectionError(error, `setting ${setting} cannot be ${value}`);
     }
-    settings.push([setting, value]);
+    if (setting === SETTING.initialWindowSize) streamWindow = value;
+    else settings.push([setting, value]);
   }
+  if (streamWindow !== undefined) settings.push([SETTING.initialWindowSize, streamWindow]);
   return settings;
 }

@@ -2,6 +2,9 @@ import { STATIC_TABLE } from './static-table.ts';
 
 /** What a table takes that holds the entries made here. */
 const TABLE_BYTES_MIN = 256;
+const TABLE_BYTES_DEFAULT = 4096;
+const RESIZE = 0x20;
+const RESIZE_BITS = 5;
 const FIRST_DYNAMIC = STATIC_TABLE.length + 1;
 const INDEXED = 0x80;
 const INDEXED_LATER = 0x40;
@@ -37,7 +40,8 @@ export class HeaderEncoder {
   readonly #common: readonly Header[];
   /** Of the common ones, those in the peer's table, oldest first. */
   #inserted: Header[] = [];
-  #mayInsert = true;
+  /** Only ever gets smaller: what the peer allows beyond it is not needed. */
+  #tableBytes = TABLE_BYTES_DEFAULT;
   #tellResize = false;
   /** A list that has only common headers → its block, once they are all in the table. */
   readonly #blocks = new Map<readonly Header[], Buffer>();
@@ -49,9 +53,11 @@ export class HeaderEncoder {
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
   setTableBytes(bytes: number): void {
-    if (bytes >= TABLE_BYTES_MIN || !this.#mayInsert) return;
-    this.#mayInsert = false;
+    if (bytes >= this.#tableBytes) return;
+    this.#tableBytes = bytes < TABLE_BYTES_MIN ? 0 : bytes;
+    // The next block has to say so, even if every entry has room. RFC 9113 §4.3.1.
     this.#tellResize = true;
+    if (this.#tableBytes > 0) return;
     this.#inserted = [];
     this.#blocks.clear();
   }
@@ -59,9 +65,9 @@ export class HeaderEncoder {
   /** Lists that come again and again are to be the same object. */
   encode(headers: readonly Header[]): Buffer {
     const known = this.#blocks.get(headers);
-    if (known !== undefined) return known;
+    if (known !== undefined && !this.#tellResize) return known;
     const bytes: number[] = [];
-    if (this.#tellResize) bytes.push(0x20);
+    if (this.#tellResize) pushNumber(bytes, RESIZE, RESIZE_BITS, this.#tableBytes);
     this.#tellResize = false;
     for (const header of headers) this.#push(bytes, header);
     const block = Buffer.from(bytes);
@@ -84,7 +90,7 @@ export class HeaderEncoder {
       return;
     }
     const nameIndex = STATIC_TABLE.findIndex(([known]) => known === name) + 1;
-    const isCommon = this.#mayInsert && this.#common.some((one) => isSame(one, header));
+    const isCommon = this.#tableBytes > 0 && this.#common.some((one) => isSame(one, header));
     if (isCommon) {
       this.#inserted.push(header);
       pushNumber(bytes, INDEXED_LATER, 6, nameIndex);

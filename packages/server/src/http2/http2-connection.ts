@@ -152,6 +152,7 @@ export class Http2Connection implements StreamOwner {
     this.#pings.sent();
     if (isLast) this.#answered(stream);
     this.#flushSoon();
+    this.queued(0); // headers alone can fill what a peer does not read
   }
 
   sendQueued(stream: Http2Stream): void {
@@ -387,11 +388,9 @@ export class Http2Connection implements StreamOwner {
 
   #onBlock({ id, endStream, headers }: HeaderBlock): void {
     const known = this.#streams.get(id);
-    if (known !== undefined) {
-      this.#onTrailers(known, endStream);
-      return;
-    }
-    if (id <= this.#lastId) return; // of a stream that is closed
+    if (known !== undefined) this.#onTrailers(known, endStream);
+    else if (id <= this.#lastId) this.#nuisance(); // of a stream that is closed
+    if (id <= this.#lastId) return;
     this.#lastId = id;
     const start = { id, headers, remoteEnded: endStream, sendWindow: this.#peerStreamWindow };
     const stream = new Http2Stream(this, start);

@@ -1,4 +1,5 @@
 import type { Message } from '@bufbuild/protobuf';
+import { KvError } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
 import type { GrpcCounts } from '../../grpc-counts.ts';
 import type { Header, Http2Stream, StreamReceiver } from '../../http2/http2-stream.ts';
@@ -28,6 +29,9 @@ export interface CallEnvironment {
   readonly clock: Clock;
   /** Of one message. */
   readonly receiveBytesMax: number;
+  /** Memory of all messages that have not arrived whole. */
+  readonly unfinished: { bytes: number };
+  readonly unfinishedBytesMax: number;
   /** The status of what is no refusal but a bug. */
   bug(error: unknown, method: ServedMethod): GrpcStatus;
   readonly counts: GrpcCounts;
@@ -62,6 +66,8 @@ export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
   #abort: AbortController | undefined;
   #cancelDeadline: (() => void) | undefined;
   #drained: (() => void)[] = [];
+  /** Of the message that has not arrived whole. */
+  #heldBytes = 0;
   /** Its status is sent, or nobody is there to read it. */
   #over = false;
 
@@ -141,6 +147,7 @@ export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
         this.#environment.counts.receivedBytes += body.length;
         this.#onMessage(body);
       }
+      this.#holds(this.#reader.heldBytes);
     } catch (error) {
       this.#fail(error);
     }
@@ -162,9 +169,21 @@ export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
     for (const resolve of this.#drained.splice(0)) resolve();
   }
 
+  /** Errors: KV_TOO_MANY_REQUESTS. */
+  #holds(bytes: number): void {
+    const { unfinished, unfinishedBytesMax } = this.#environment;
+    if (bytes > 0 && this.#over) return;
+    unfinished.bytes += bytes - this.#heldBytes;
+    this.#heldBytes = bytes;
+    if (bytes > 0 && unfinished.bytes > unfinishedBytesMax) {
+      throw new KvError('KV_TOO_MANY_REQUESTS');
+    }
+  }
+
   /** What runs for the call is told to stop. */
   #leave(code: number): void {
     this.#over = true;
+    this.#holds(0);
     this.#cancelDeadline?.();
     this.#requests?.drop();
     this.#environment.ended(this, code);

@@ -45,6 +45,8 @@ export class GrpcServer {
     this.#environment = {
       clock,
       receiveBytesMax: limits.requestBytesMax + OVERHEAD_BYTES,
+      unfinished: { bytes: 0 },
+      unfinishedBytesMax: limits.connectionUnreadBytesMax,
       bug: (error, method) => this.#bug(error, method),
       counts: host.metrics.grpc,
       ended: (call, code) => {

@@ -20,15 +20,27 @@ export function isGrpcContent(type: string | undefined): boolean {
   return type === 'application/grpc' || /^application\/grpc(?:\+proto)?(?:;|$)/.test(type ?? '');
 }
 
-/** A `grpc-message`: UTF-8 with everything but printable ASCII, and the percent sign, as %XX. */
-export function encodeStatusMessage(text: string): string {
+/** Trailers are one frame, and clients take 8 KiB of headers at least. */
+const STATUS_MESSAGE_MAX = 4096;
+
+/**
+ * A `grpc-message`: UTF-8 with everything but printable ASCII, and the percent sign, as %XX. Texts that repeat what a client sent can
+ * be of any length: they are cut.
+ */
+export function encodeStatusMessage(whole: string): string {
+  const text = whole.slice(0, STATUS_MESSAGE_MAX);
   if (/^[\x20-\x24\x26-\x7e]*$/.test(text)) return text;
   let encoded = '';
-  for (const byte of Buffer.from(text)) {
-    const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
-    encoded += plain
-      ? String.fromCharCode(byte)
-      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  for (const char of text) {
+    const one = encodedChar(char);
+    if (encoded.length + one.length > STATUS_MESSAGE_MAX) break;
+    encoded += one;
   }
   return encoded;
+}
+
+function encodedChar(char: string): string {
+  if (/^[\x20-\x24\x26-\x7e]$/.test(char)) return char;
+  const hex = Buffer.from(char).toString('hex').toUpperCase();
+  return hex.replace(/../g, '%$&');
 }

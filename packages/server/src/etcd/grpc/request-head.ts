@@ -16,6 +16,9 @@ const OF_CONNECTIONS: ReadonlySet<string> = new Set([
 
 type Draft = { -readonly [Name in keyof RequestHead]: RequestHead[Name] };
 
+/** Of no value of HTTP/2: further on it could be taken for the end of a line. RFC 9113 §8.2.1. */
+const LINE_END = /[\0\r\n]/;
+
 function isName(name: string): boolean {
   return name !== '' && !OF_CONNECTIONS.has(name) && !/[^!#$%&'*+.^_`|~0-9a-z-]/.test(name);
 }
@@ -54,7 +57,7 @@ export function readHead(headers: HeaderList): RequestHead | undefined {
     if (isPseudo && hasPlain) return undefined;
     hasPlain ||= !isPseudo;
     const take = isPseudo ? takePseudo : takePlain;
-    if (!take(draft, name, value)) return undefined;
+    if (LINE_END.test(value) || !take(draft, name, value)) return undefined;
   }
   return draft.path === '' || draft.method === '' ? undefined : draft;
 }

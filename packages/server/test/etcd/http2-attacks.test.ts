@@ -1,0 +1,196 @@
+import { once } from 'node:events';
+import { connect } from 'node:http2';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { create, type Message, toBinary } from '@bufbuild/protobuf';
+import { DEFAULT_LIMITS } from '@kvorum/base';
+import {
+  KV,
+  PutRequestSchema,
+  PutResponseSchema,
+  Watch,
+  type WatchResponse,
+} from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { GrpcServer } from '../../src/etcd/grpc/grpc-server.ts';
+import { GrpcError } from '../../src/etcd/grpc-error.ts';
+import { type Outgoing, service } from '../../src/etcd/service.ts';
+import { GrpcCounts } from '../../src/grpc-counts.ts';
+import {
+  ERROR,
+  FLAG,
+  FRAME,
+  FRAME_BYTES_MAX,
+  SETTING,
+  settingsIn,
+} from '../../src/http2/frames.ts';
+import { frame as message, RawGrpc } from '../support/grpc-client.ts';
+import { literal, RawHttp2, rawFrame, requestBlock, uint32 } from '../support/raw-http2.ts';
+
+const PUT = '/etcdserverpb.KV/Put';
+const limits = {
+  ...DEFAULT_LIMITS,
+  connectionSendBufferBytesMax: 100_000,
+  connectionUnreadBytesMax: 1_000_000,
+};
+
+let refusal: string | undefined;
+let watch: (requests: AsyncIterable<Message>, outgoing: Outgoing<WatchResponse>) => Promise<void>;
+let grpc: GrpcServer;
+let server: Server;
+let port: number;
+const clients: { close(): void }[] = [];
+
+beforeEach(async () => {
+  refusal = undefined;
+  watch = () => new Promise(() => undefined);
+  const unused = (): Promise<never> => Promise.reject(new GrpcError('UNIMPLEMENTED', 'unused'));
+  const put = () =>
+    refusal === undefined
+      ? Promise.resolve(create(PutResponseSchema, { header: { revision: 7n } }))
+      : Promise.reject(new GrpcError('FAILED_PRECONDITION', refusal));
+  const kv = service(KV, {
+    ...{ range: unused, rangeStream: unused, deleteRange: unused, txn: unused, compact: unused },
+    put,
+  });
+  const clock = {
+    ...{ nowMs: () => 0, wallMs: () => 0 },
+    setTimer(delayMs: number, run: () => void) {
+      const timer = setTimeout(run, delayMs);
+      return () => clearTimeout(timer);
+    },
+  };
+  const logger = pino({ level: 'silent' });
+  const host = { clock, limits, logger, metrics: { grpc: new GrpcCounts(new Registry()) } };
+  grpc = new GrpcServer(host, [
+    kv,
+    service(Watch, { watch: (requests, outgoing) => watch(requests, outgoing) }),
+  ]);
+  server = createServer((socket) => grpc.accept(socket));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  ({ port } = server.address() as AddressInfo);
+});
+afterEach(() => {
+  for (const client of clients.splice(0)) client.close();
+  grpc.terminate();
+  server.close();
+});
+
+function raw(): RawHttp2 {
+  const client = new RawHttp2(port);
+  clients.push({ close: () => client.socket.destroy() });
+  return client;
+}
+
+function plain(): RawGrpc {
+  const client = new RawGrpc(`http://127.0.0.1:${port}`);
+  clients.push(client);
+  return client;
+}
+
+const request = (bytes = 10): Uint8Array =>
+  toBinary(PutRequestSchema, create(PutRequestSchema, { value: new Uint8Array(bytes) }));
+
+it('a text of any length and kind fits one frame of headers', async () => {
+  const client = plain();
+  for (const char of ['x', '\u0001', 'é', '💥', '%']) {
+    refusal = char.repeat(200_000);
+    const ended = await client.unary(PUT, request());
+    expect(ended.status).toBe(9);
+    expect(refusal.startsWith(ended.message.slice(0, 100))).toBe(true);
+  }
+  const long = raw();
+  const path = literal(':path', '\u0001'.repeat(15_000));
+  const block = Buffer.concat([Buffer.from([0x83, 0x86]), path]);
+  long.write(rawFrame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, 1, block));
+  const answer = await long.seen(({ type }) => type === FRAME.headers);
+  expect(answer?.payload.length).toBeLessThan(FRAME_BYTES_MAX);
+});
+
+it.each([0, 100, 256, 1000, 4095])('a client with a header table of %s bytes', async (bytes) => {
+  const session = connect(`http://127.0.0.1:${port}`, { settings: { headerTableSize: bytes } });
+  session.on('error', () => undefined);
+  clients.push(session);
+  for (let call = 0; call < 3; call += 1) {
+    const headers = { ':path': PUT, ':method': 'POST', 'content-type': 'application/grpc' };
+    const stream = session.request(headers);
+    stream.on('error', () => undefined).end(message(request()));
+    stream.resume();
+    const seen: (string | undefined)[] = [];
+    stream.on('trailers', (trailers) => seen.push(String(trailers['grpc-status'])));
+    await new Promise((resolve) => stream.once('close', resolve));
+    expect(seen).toEqual(['0']);
+  }
+});
+
+it('settings that name the window of streams again and again: the last one counts', () => {
+  const setting = (id: number, value: number): Buffer =>
+    Buffer.concat([Buffer.from([0, id]), uint32(value)]);
+  const { initialWindowSize, headerTableSize } = SETTING;
+  const payload = Buffer.concat([
+    ...[1, 2, 3].map((value) => setting(initialWindowSize, value)),
+    setting(headerTableSize, 7),
+    setting(initialWindowSize, 4),
+  ]);
+  expect(settingsIn({ type: FRAME.settings, flags: 0, id: 0, payload })).toEqual([
+    [headerTableSize, 7],
+    [initialWindowSize, 4],
+  ]);
+});
+
+it('refusals that nobody reads, and headers of streams that are closed: cut', async () => {
+  const reads = raw();
+  const block = requestBlock('/x/y');
+  const ends = FLAG.endHeaders | FLAG.endStream;
+  reads.write(rawFrame(FRAME.headers, ends, 5, block));
+  reads.write(...Array.from({ length: 1001 }, () => rawFrame(FRAME.headers, ends, 3, block)));
+  expect(await reads.goAway()).toMatchObject({ code: ERROR.enhanceYourCalm });
+
+  const stuck = raw();
+  stuck.socket.pause();
+  const path = requestBlock(`/${'x'.repeat(3000)}/y`);
+  const requests = Array.from({ length: 1000 }, (_, at) =>
+    rawFrame(FRAME.headers, ends, 2 * at + 1, path),
+  );
+  for (let at = 0; at < 5; at += 1) {
+    stuck.write(
+      ...requests.map((bytes) => {
+        const one = Buffer.from(bytes);
+        one.writeUInt32BE(one.readUInt32BE(5) + 2000 * at, 5);
+        return one;
+      }),
+    );
+  }
+  const open = (): Promise<number> =>
+    new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
+  await expect.poll(open, { timeout: 15_000 }).toBe(0);
+});
+
+it('requests that never arrive whole hold so much memory and no more', async () => {
+  const client = raw();
+  const prefix = Buffer.from([0, 0, 0x10, 0, 0]);
+  const piece = Buffer.alloc(FRAME_BYTES_MAX);
+  for (let id = 1; id <= 201; id += 2) {
+    client.write(
+      rawFrame(FRAME.headers, FLAG.endHeaders, id, requestBlock(PUT)),
+      rawFrame(FRAME.data, 0, id, prefix),
+      rawFrame(FRAME.data, 0, id, piece),
+    );
+  }
+  const refused = await client.seen(({ type }) => type === FRAME.headers);
+  expect(refused?.payload.toString('latin1')).toContain('too many requests');
+  expect(refused?.id).toBe(2 * Math.floor(limits.connectionUnreadBytesMax / piece.length) + 1);
+  client.socket.destroy();
+  await expect.poll(() => grpc.idle).toBe(true);
+  expect(await plain().unary(PUT, request(100_000))).toMatchObject({ status: 0 });
+});
+
+it('a value with the end of a line in it is no header', async () => {
+  const client = raw();
+  const block = requestBlock(PUT, [literal('x', 'a\r\nb')]);
+  client.write(rawFrame(FRAME.headers, FLAG.endHeaders, 1, block));
+  const reset = await client.seen(({ type }) => type === FRAME.resetStream);
+  expect(reset?.payload).toEqual(uint32(ERROR.protocol));
+});
