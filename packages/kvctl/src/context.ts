@@ -37,7 +37,9 @@ export interface Context {
   readonly withMembers: <T>(run: (client: KvorumClient, call: Call) => Promise<T>) => Promise<T>;
   /** From --cacert, --cert and --key. */
   readonly tls: () => ConnectOptions['tls'];
-  /** From --user and --password, for requests over HTTP. */
+  /** From --user and --password. */
+  readonly credentials: () => { readonly user: string; readonly password: string } | undefined;
+  /** The same for requests over HTTP. */
   readonly authorization: () => string | undefined;
   /** `signal` and `timeoutMs` for a call. */
   readonly call: () => Call;
@@ -163,6 +165,7 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
     globals,
     call,
     tls: () => tlsOf(program, readFile),
+    credentials: () => credentialsOf(program),
     authorization() {
       const shown = credentialsOf(program);
       if (shown === undefined) return undefined;

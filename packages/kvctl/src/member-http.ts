@@ -1,6 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { type ErrorDetails, errorSpec, isErrorCode, KvError } from '@kvorum/base';
+import { ERROR_TABLE, type ErrorDetails, errorSpec, isErrorCode, KvError } from '@kvorum/base';
 import type { ConnectOptions } from '@kvorum/client';
 
 /** No byte for so long: the member is gone. It is silent while it computes the hash of a large shard. */
@@ -66,7 +66,8 @@ interface Refusal {
 async function refusalOf(response: IncomingMessage): Promise<KvError> {
   const text = Buffer.from(await bytesOf(response)).toString('utf8');
   try {
-    const { error } = JSON.parse(text) as { readonly error?: Refusal };
+    const { error, message: said } = JSON.parse(text) as Refusal & { readonly error?: Refusal };
+    if (typeof said === 'string') return fromGateway(said);
     const { code, message, details } = error ?? {};
     if (isErrorCode(code) && typeof message === 'string') {
       // The new error starts with the same words.
@@ -77,6 +78,15 @@ async function refusalOf(response: IncomingMessage): Promise<KvError> {
     // no JSON: said below
   }
   return new KvError('KV_UNAVAILABLE', `HTTP ${response.statusCode}`);
+}
+
+/** etcd's gateway sends a text: where it is one of the table its code is known. */
+function fromGateway(message: string): KvError {
+  const code = Object.keys(ERROR_TABLE).filter(isErrorCode);
+  const known = code.find((one) => message === errorSpec(one).message);
+  return known === undefined
+    ? new KvError('KV_INVALID_ARGUMENT', message.replace('kv: invalid request: ', ''))
+    : new KvError(known);
 }
 
 /** Another member, or the same one a little later, may do it. */

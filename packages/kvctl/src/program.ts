@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { addAuth, addRole, addUser } from './commands/auth.ts';
 import { addBackup } from './commands/backup.ts';
 import { addBench } from './commands/bench.ts';
 import { addCompaction, addEndpoint, addLeader, addShard } from './commands/cluster.ts';
@@ -77,6 +78,9 @@ export function buildProgram(io: Io, trailing: readonly string[]): Command {
   addLogExclude(addLog(program, context), context);
   addAudit(program, context);
   addStatus(program, context);
+  addAuth(program, context);
+  addUser(program, context);
+  addRole(program, context);
   addBackup(program, context);
   addRestore(program, context);
   addBench(program, context);
