@@ -77,6 +77,7 @@ export const LEASES: readonly Mutant[] = [
     ],
     adjust: heldLeasesOnMovingSlots,
     seenBy: ['lease-outlived', 'lease-one-revision'],
+    slow: true,
   },
   {
     name: 'attachments forgotten by a move',
