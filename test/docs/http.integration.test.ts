@@ -23,7 +23,7 @@ async function text(path: string): Promise<string> {
 
 describe('docs/operations.md', () => {
   it('lists exactly the metrics that /metrics has, besides Node’s own', async () => {
-    const served = [...(await text('/metrics')).matchAll(/^# TYPE ((?:etcd|kv)_\w+)/gm)];
+    const served = [...(await text('/metrics')).matchAll(/^# TYPE ((?:etcd|grpc|kv)_\w+)/gm)];
     const section = /## Metrics\n([\s\S]*?)\n## /.exec(page)?.[1] ?? '';
     const rows = [...section.matchAll(/^\| ((?:`\w+`(?:, )?)+) \|(.*)$/gm)];
     // This member's elections are its own: what exists only over Kafka is not served here.
