@@ -23,6 +23,7 @@ import { restKvRoutes } from './rest-kv.ts';
 import { Sessions } from './sessions.ts';
 import { sharePort } from './share-port.ts';
 import { snapshotRoutes } from './snapshot-routes.ts';
+import { UpgradingRequest } from './upgrading-request.ts';
 import { watchRoute } from './watch-sse.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -64,6 +65,7 @@ function createApp(host: Host): FastifyInstance {
       requestTimeout: REQUEST_TIMEOUT_MS,
       connectionsCheckingInterval: CHECK_MS,
       maxHeaderSize: 16_384,
+      IncomingMessage: UpgradingRequest,
     },
   });
   const strict = new Ajv({ allErrors: false, strict: false });

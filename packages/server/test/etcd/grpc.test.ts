@@ -43,6 +43,19 @@ describe('one port', () => {
     session.close();
   });
 
+  it('a request that would rather have HTTP/2 is answered all the same', async () => {
+    const { hostname, port } = new URL(member.url);
+    const socket = connect(Number(port), hostname);
+    const upgrade =
+      'connection: close, upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAM\r\n';
+    socket.write(
+      `PUT /v1/kv/keys/h2c HTTP/1.1\r\nhost: k\r\n${upgrade}content-type: text/plain\r\ncontent-length: 1\r\n\r\nb`,
+    );
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 200 /);
+    socket.destroy();
+  });
+
   it('tells them apart however the first bytes are cut', async () => {
     const { hostname, port } = new URL(member.url);
     const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
