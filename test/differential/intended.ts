@@ -76,7 +76,7 @@ export const INTENDED: readonly IntendedDifference[] = [
     sequence: 'ends',
     matches: ({ operation, candidate }) =>
       operation.kind === 'watch' &&
-      operation.request.startRevision < 0n &&
+      field(candidate, 'watchId') === '-1' &&
       field(candidate, 'cancelReason') === COMPACTED,
   },
 ];

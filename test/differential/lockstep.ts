@@ -272,10 +272,12 @@ function answerForm(answer: Answer, subject: Subject): Normal {
   return withoutTime(form);
 }
 
-/** The time that a lease has left is another at each of two systems: what stays is whether it runs. */
+/** The time that a lease has left is another at each of two systems, and etcd 3.4 names its keys in no order. */
 function withoutTime(form: Normal): Normal {
   if (typeof form !== 'object' || !('grantedTTL' in form)) return form;
-  return { ...form, TTL: Number(form['TTL'] ?? '0') >= 0 ? 'runs' : 'gone' };
+  const { keys } = form;
+  const TTL = Number(form['TTL'] ?? '0') >= 0 ? 'runs' : 'gone';
+  return Array.isArray(keys) ? { ...form, TTL, keys: keys.toSorted() } : { ...form, TTL };
 }
 
 /** A relative revision somewhere in an answer. */
