@@ -275,9 +275,10 @@ function answerForm(answer: Answer, subject: Subject): Normal {
 /** The time that a lease has left is another at each of two systems, and etcd 3.4 names its keys in no order. */
 function withoutTime(form: Normal): Normal {
   if (typeof form !== 'object' || !('grantedTTL' in form)) return form;
-  const { keys } = form;
+  const keys: unknown = form['keys'];
   const TTL = Number(form['TTL'] ?? '0') >= 0 ? 'runs' : 'gone';
-  return Array.isArray(keys) ? { ...form, TTL, keys: keys.toSorted() } : { ...form, TTL };
+  const sorted = Array.isArray(keys) ? keys.map(String).toSorted() : [];
+  return { ...form, TTL, keys: sorted };
 }
 
 /** A relative revision somewhere in an answer. */
