@@ -1,4 +1,5 @@
-// `npm run differential -- --operations N --seed N`: random sequences against a real etcd and kvd, until one shows a difference.
+// `npm run differential -- --operations N --seed N [--reference 3.4]`: random sequences against a real etcd and kvd, until one shows a
+// difference.
 import { parseArgs } from 'node:util';
 import { differenceText, type Finding, findingText, runCampaign } from './campaign.ts';
 import { rulesFor, traitsOf } from './intended.ts';

@@ -38,7 +38,7 @@ describe('names in the documents', () => {
   ];
 
   it('are flags that exist', () => {
-    const tools = ['bench', 'scripts', 'packages/simulator/src', 'test/chaos'];
+    const tools = ['bench', 'scripts', 'packages/simulator/src', 'test/chaos', 'test/differential'];
     const code = sources('packages/server/src', 'packages/kvctl/src', ...tools);
     const declared = new Set([...code.matchAll(/--[a-z][a-z-]*/g)].map(([flag]) => flag));
     for (const { path } of configLeaves()) declared.add(flagName(path));

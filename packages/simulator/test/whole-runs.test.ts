@@ -3,16 +3,19 @@ import { type InvariantName, type Plant, QUIET, runSeed, type Swarm } from '@kvo
 import { describe, expect, it } from 'vitest';
 
 describe('whole runs', () => {
-  const small = ({ movesMeanMs: _, voters: __, ...swarm }: Swarm): Swarm => ({
-    ...swarm,
-    members: 1,
-    shards: 1,
-    clients: 2,
-    safetyMs: 3000,
-    meanMs: QUIET,
-    damage: undefined,
-    limits: {},
-  });
+  const small = (drawn: Swarm): Swarm => {
+    const { leaseHolders: _, movesMeanMs: __, voters: ___, ...swarm } = drawn;
+    return {
+      ...swarm,
+      members: 1,
+      shards: 1,
+      clients: 2,
+      safetyMs: 3000,
+      meanMs: QUIET,
+      damage: undefined,
+      limits: {},
+    };
+  };
 
   async function seenWith(plant: Plant): Promise<ReadonlySet<InvariantName>> {
     const { problems } = await runSeed(1, { plant, adjust: small, crossCheck: true });

@@ -1,7 +1,9 @@
 import { fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
+import { errorSpec } from '@kvorum/base';
 import type { GrpcCounts, MethodCounts } from '../../grpc-counts.ts';
 import { GrpcError } from '../grpc-error.ts';
 import type { Method, Service } from '../service.ts';
+import { hasTooManyParts } from './part-count.ts';
 
 const PREFIX_BYTES = 5;
 
@@ -10,7 +12,7 @@ export type ServedMethod = Method & {
   readonly service: string;
   readonly name: string;
   readonly counts: MethodCounts;
-  /** Errors: GrpcError INTERNAL, as grpc-go says it. */
+  /** Errors: GrpcError INTERNAL, as grpc-go says it; INVALID_ARGUMENT for far too many operations, which are not decoded. */
   readonly decode: (body: Uint8Array) => Message;
   /** With the prefix of gRPC before it. */
   readonly encode: (message: Message) => Uint8Array;
@@ -32,6 +34,9 @@ function served(service: string, method: Method, counts: MethodCounts): ServedMe
     name,
     counts,
     decode(body) {
+      if (hasTooManyParts(input, body)) {
+        throw new GrpcError('INVALID_ARGUMENT', errorSpec('KV_TOO_MANY_OPS').message);
+      }
       try {
         return fromBinary(input, body);
       } catch (error) {
