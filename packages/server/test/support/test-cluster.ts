@@ -14,13 +14,12 @@ interface Address {
   readonly client: string;
 }
 
-function breakable(logs: SharedLogs, broken: ReadonlyMap<string, number>): SharedLogs {
+function breakable(logs: SharedLogs, brokenFrom: (log: string) => number): SharedLogs {
   return {
     open: async (spec, options) => {
       const log = await logs.open(spec, options);
       const garbled = ({ offset, bytes }: LogEntry): LogEntry => {
-        const isGone = offset >= (broken.get(log.name) ?? Number.POSITIVE_INFINITY);
-        return { offset, bytes: isGone ? utf8('?') : bytes };
+        return { offset, bytes: offset >= brokenFrom(log.name) ? utf8('?') : bytes };
       };
       return {
         name: log.name,
@@ -48,6 +47,8 @@ export class TestCluster {
   #logs: Promise<Logs> | undefined;
   /** Name of a log → first offset from which everybody reads garbage. */
   readonly #broken = new Map<string, number>();
+  /** Who goes on reading what was written. */
+  #spared: string | undefined;
 
   async addressOf(name: string): Promise<Address> {
     const known = this.addresses.find((one) => one.name === name);
@@ -92,7 +93,9 @@ export class TestCluster {
       config,
       version: '0.0.0-test',
       logger: createLogger(config),
-      logs: breakable(logs.forMember(), this.#broken),
+      logs: breakable(logs.forMember(), (log) =>
+        this.#spared === name ? Infinity : (this.#broken.get(log) ?? Infinity),
+      ),
       logWhere: logDirectory,
       signal,
     });
@@ -137,8 +140,9 @@ export class TestCluster {
     }
   }
 
-  /** Whoever reads what is appended to the log from now on, or what was last, halts. */
-  async breakLog(spec: LogSpec): Promise<void> {
+  /** Whoever reads what is appended to the log from now on, or what was last, halts; but for one member. */
+  async breakLog(spec: LogSpec, sparing?: string): Promise<void> {
+    this.#spared = sparing;
     const log = await (await this.#logs)?.forMember().open(spec, { create: false });
     const bounds = await log?.bounds();
     if (log === undefined || bounds === undefined || 'kind' in bounds) throw new Error('no log');
