@@ -6,8 +6,14 @@ interface Line {
   readonly id?: number;
   readonly stream?: string;
   readonly events?: readonly unknown[];
-  readonly request?: { readonly op: string; readonly key?: string; readonly value?: string };
+  readonly request?: {
+    readonly op: string;
+    readonly key?: string;
+    readonly value?: string;
+    readonly serializable?: boolean;
+  };
   readonly call?: number;
+  readonly return?: number;
   readonly result?: {
     readonly outcome: string;
     readonly revision?: number;
@@ -44,19 +50,22 @@ export function plant(from: string, to: string, name: string): void {
   writeFileSync(to, `${written.join('\n')}\n`);
 }
 
-const isAnsweredRead = (line: Line): boolean =>
-  line.request?.op === 'range' && line.result?.response?.kvs?.length === 1;
+/** Of one key, and not one that may be stale. */
+const isLinearizableRead = (line: Line): boolean =>
+  line.request?.op === 'range' &&
+  line.request.serializable !== true &&
+  line.result?.response?.kvs?.length === 1;
 
-/** A read in the middle of the run finds what an earlier one of the same key found. */
+const revisionRead = (line: Line): number => line.result?.response?.kvs?.[0]?.modRevision ?? 0;
+
+/** A read in the middle of the run finds a value older than one that was read before it began. */
 function staleRead(lines: readonly Line[]): Line[] {
-  const reads = lines.filter(isAnsweredRead);
+  const reads = lines.filter(isLinearizableRead);
   for (const late of reads.slice(Math.floor(reads.length / 2))) {
-    const found = late.result?.response?.kvs?.[0];
-    const early = reads.find((read) => {
-      const value = read.result?.response?.kvs?.[0];
-      const isSameKey = read.request?.key === late.request?.key;
-      return isSameKey && value !== undefined && value.modRevision < (found?.modRevision ?? 0);
-    });
+    const ofKey = reads.filter(({ request }) => request?.key === late.request?.key);
+    const before = ofKey.filter((read) => (read.return ?? Infinity) < (late.call ?? 0));
+    const known = Math.max(0, ...before.map(revisionRead));
+    const early = before.find((read) => revisionRead(read) < known);
     if (early?.result !== undefined) return replace(lines, late, { ...late, result: early.result });
   }
   throw new TypeError('no key was read twice');
