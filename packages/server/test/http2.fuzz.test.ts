@@ -2,10 +2,8 @@ import { Duplex } from 'node:stream';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { DEFAULT_LIMITS } from '@kvorum/base';
 import {
-  KV,
   PutRequestSchema,
   PutResponseSchema,
-  Watch,
   WatchResponseSchema,
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import fc from 'fast-check';
@@ -17,12 +15,12 @@ import { mutateBytes } from '../../../test/fuzz/mutate.ts';
 import { GrpcServer } from '../src/etcd/grpc/grpc-server.ts';
 import { MessageReader } from '../src/etcd/grpc/message-reader.ts';
 import { GrpcError } from '../src/etcd/grpc-error.ts';
-import { service } from '../src/etcd/service.ts';
 import { GrpcCounts } from '../src/grpc-counts.ts';
 import { ConnectionError, FLAG, FRAME, FrameReader, PREFACE } from '../src/http2/frames.ts';
 import { CompressionError, HeaderDecoder } from '../src/http2/header-decoder.ts';
 import { HeaderEncoder } from '../src/http2/header-encoder.ts';
 import { systemClock } from '../src/member/system.ts';
+import { putAndWatch } from './support/grpc-app.ts';
 import { frame as message } from './support/grpc-client.ts';
 import { rawFrame, requestBlock, uint32 } from './support/raw-http2.ts';
 
@@ -165,7 +163,15 @@ describe('gRPC', () => {
     }),
   );
 
-  const unused = (): Promise<never> => Promise.reject(new GrpcError('UNIMPLEMENTED', 'unused'));
+  const services = putAndWatch(
+    () => Promise.resolve(create(PutResponseSchema)),
+    async (requests, outgoing) => {
+      for await (const _ of requests) {
+        const answer = create(WatchResponseSchema, { cancelReason: 'x'.repeat(500) });
+        if (!outgoing.send(answer)) await outgoing.drained();
+      }
+    },
+  );
   const server = new GrpcServer(
     {
       clock: systemClock,
@@ -173,24 +179,7 @@ describe('gRPC', () => {
       logger: pino({ level: 'silent' }),
       metrics: { grpc: new GrpcCounts(new Registry()) },
     },
-    [
-      service(KV, {
-        range: unused,
-        rangeStream: unused,
-        put: () => Promise.resolve(create(PutResponseSchema)),
-        deleteRange: unused,
-        txn: unused,
-        compact: unused,
-      }),
-      service(Watch, {
-        async watch(requests, outgoing) {
-          for await (const _ of requests) {
-            const answer = create(WatchResponseSchema, { cancelReason: 'x'.repeat(500) });
-            if (!outgoing.send(answer)) await outgoing.drained();
-          }
-        },
-      }),
-    ],
+    services,
   );
   afterAll(() => server.terminate());
 

@@ -1,22 +1,8 @@
-import { once } from 'node:events';
 import { connect } from 'node:http2';
-import { type AddressInfo, createServer, type Server } from 'node:net';
-import { create, type Message, toBinary } from '@bufbuild/protobuf';
-import { DEFAULT_LIMITS } from '@kvorum/base';
-import {
-  KV,
-  PutRequestSchema,
-  PutResponseSchema,
-  Watch,
-  type WatchResponse,
-} from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
-import { pino } from 'pino';
-import { Registry } from 'prom-client';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { PutRequestSchema, PutResponseSchema } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { GrpcServer } from '../../src/etcd/grpc/grpc-server.ts';
 import { GrpcError } from '../../src/etcd/grpc-error.ts';
-import { type Outgoing, service } from '../../src/etcd/service.ts';
-import { GrpcCounts } from '../../src/grpc-counts.ts';
 import {
   ERROR,
   FLAG,
@@ -25,83 +11,42 @@ import {
   SETTING,
   settingsIn,
 } from '../../src/http2/frames.ts';
-import { frame as message, RawGrpc } from '../support/grpc-client.ts';
-import { literal, RawHttp2, rawFrame, requestBlock, uint32 } from '../support/raw-http2.ts';
+import { type GrpcApp, putAndWatch, startGrpc } from '../support/grpc-app.ts';
+import { frame as message } from '../support/grpc-client.ts';
+import { literal, rawFrame, requestBlock, uint32 } from '../support/raw-http2.ts';
 
 const PUT = '/etcdserverpb.KV/Put';
 const limits = {
-  ...DEFAULT_LIMITS,
   connectionSendBufferBytesMax: 100_000,
   connectionUnreadBytesMax: 1_000_000,
 };
 
 let refusal: string | undefined;
-let watch: (requests: AsyncIterable<Message>, outgoing: Outgoing<WatchResponse>) => Promise<void>;
-let grpc: GrpcServer;
-let server: Server;
-let port: number;
-const clients: { close(): void }[] = [];
+let app: GrpcApp;
 
 beforeEach(async () => {
   refusal = undefined;
-  watch = () => new Promise(() => undefined);
-  const unused = (): Promise<never> => Promise.reject(new GrpcError('UNIMPLEMENTED', 'unused'));
   const put = () =>
     refusal === undefined
       ? Promise.resolve(create(PutResponseSchema, { header: { revision: 7n } }))
       : Promise.reject(new GrpcError('FAILED_PRECONDITION', refusal));
-  const kv = service(KV, {
-    ...{ range: unused, rangeStream: unused, deleteRange: unused, txn: unused, compact: unused },
-    put,
-  });
-  const clock = {
-    ...{ nowMs: () => 0, wallMs: () => 0 },
-    setTimer(delayMs: number, run: () => void) {
-      const timer = setTimeout(run, delayMs);
-      return () => clearTimeout(timer);
-    },
-  };
-  const logger = pino({ level: 'silent' });
-  const host = { clock, limits, logger, metrics: { grpc: new GrpcCounts(new Registry()) } };
-  grpc = new GrpcServer(host, [
-    kv,
-    service(Watch, { watch: (requests, outgoing) => watch(requests, outgoing) }),
-  ]);
-  server = createServer((socket) => grpc.accept(socket));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  ({ port } = server.address() as AddressInfo);
+  const watch = (): Promise<never> => new Promise(() => undefined);
+  app = await startGrpc(putAndWatch(put, watch), () => 0, limits);
 });
-afterEach(() => {
-  for (const client of clients.splice(0)) client.close();
-  grpc.terminate();
-  server.close();
-});
-
-function raw(): RawHttp2 {
-  const client = new RawHttp2(port);
-  clients.push({ close: () => client.socket.destroy() });
-  return client;
-}
-
-function plain(): RawGrpc {
-  const client = new RawGrpc(`http://127.0.0.1:${port}`);
-  clients.push(client);
-  return client;
-}
+afterEach(() => app.stop());
 
 const request = (bytes = 10): Uint8Array =>
   toBinary(PutRequestSchema, create(PutRequestSchema, { value: new Uint8Array(bytes) }));
 
 it('a text of any length and kind fits one frame of headers', async () => {
-  const client = plain();
+  const client = app.plain();
   for (const char of ['x', '\u0001', 'é', '💥', '%']) {
     refusal = char.repeat(200_000);
     const ended = await client.unary(PUT, request());
     expect(ended.status).toBe(9);
     expect(refusal.startsWith(ended.message.slice(0, 100))).toBe(true);
   }
-  const long = raw();
+  const long = app.raw();
   const path = literal(':path', '\u0001'.repeat(15_000));
   const block = Buffer.concat([Buffer.from([0x83, 0x86]), path]);
   long.write(rawFrame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, 1, block));
@@ -110,9 +55,9 @@ it('a text of any length and kind fits one frame of headers', async () => {
 });
 
 it.each([0, 100, 256, 1000, 4095])('a client with a header table of %s bytes', async (bytes) => {
-  const session = connect(`http://127.0.0.1:${port}`, { settings: { headerTableSize: bytes } });
+  const session = connect(`http://127.0.0.1:${app.port}`, { settings: { headerTableSize: bytes } });
   session.on('error', () => undefined);
-  clients.push(session);
+  app.closing(session);
   for (let call = 0; call < 3; call += 1) {
     const headers = { ':path': PUT, ':method': 'POST', 'content-type': 'application/grpc' };
     const stream = session.request(headers);
@@ -143,14 +88,14 @@ it('settings that name the window of streams again and again: the last one count
 });
 
 it('refusals that nobody reads, and headers of streams that are closed: cut', async () => {
-  const reads = raw();
+  const reads = app.raw();
   const block = requestBlock('/x/y');
   const ends = FLAG.endHeaders | FLAG.endStream;
   reads.write(rawFrame(FRAME.headers, ends, 5, block));
   reads.write(...Array.from({ length: 1001 }, () => rawFrame(FRAME.headers, ends, 3, block)));
   expect(await reads.goAway()).toMatchObject({ code: ERROR.enhanceYourCalm });
 
-  const stuck = raw();
+  const stuck = app.raw();
   stuck.socket.pause();
   const path = requestBlock(`/${'x'.repeat(3000)}/y`);
   const requests = Array.from({ length: 1000 }, (_, at) =>
@@ -165,13 +110,11 @@ it('refusals that nobody reads, and headers of streams that are closed: cut', as
       }),
     );
   }
-  const open = (): Promise<number> =>
-    new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
-  await expect.poll(open, { timeout: 15_000 }).toBe(0);
+  await expect.poll(() => app.connections(), { timeout: 15_000 }).toBe(0);
 });
 
 it('requests that never arrive whole hold so much memory and no more', async () => {
-  const client = raw();
+  const client = app.raw();
   const prefix = Buffer.from([0, 0, 0x10, 0, 0]);
   const piece = Buffer.alloc(FRAME_BYTES_MAX);
   for (let id = 1; id <= 201; id += 2) {
@@ -185,12 +128,12 @@ it('requests that never arrive whole hold so much memory and no more', async () 
   expect(refused?.payload.toString('latin1')).toContain('too many requests');
   expect(refused?.id).toBe(2 * Math.floor(limits.connectionUnreadBytesMax / piece.length) + 1);
   client.socket.destroy();
-  await expect.poll(() => grpc.idle).toBe(true);
-  expect(await plain().unary(PUT, request(100_000))).toMatchObject({ status: 0 });
+  await expect.poll(() => app.grpc.idle).toBe(true);
+  expect(await app.plain().unary(PUT, request(100_000))).toMatchObject({ status: 0 });
 });
 
 it('a value with the end of a line in it is no header', async () => {
-  const client = raw();
+  const client = app.raw();
   const block = requestBlock(PUT, [literal('x', 'a\r\nb')]);
   client.write(rawFrame(FRAME.headers, FLAG.endHeaders, 1, block));
   const reset = await client.seen(({ type }) => type === FRAME.resetStream);

@@ -1,110 +1,57 @@
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server } from 'node:net';
-import { create, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type ChannelCredentials, Client, credentials, type ServiceError } from '@grpc/grpc-js';
-import { DEFAULT_LIMITS, KvError } from '@kvorum/base';
+import { KvError } from '@kvorum/base';
 import {
-  KV,
   PutRequestSchema,
   type PutResponse,
   PutResponseSchema,
-  Watch,
   WatchCreateRequestSchema,
   WatchRequestSchema,
-  type WatchResponse,
   WatchResponseSchema,
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
-import { pino } from 'pino';
-import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { GrpcServer } from '../../src/etcd/grpc/grpc-server.ts';
 import { GrpcError } from '../../src/etcd/grpc-error.ts';
-import { type Call, type Outgoing, service } from '../../src/etcd/service.ts';
-import { GrpcCounts } from '../../src/grpc-counts.ts';
+import type { Call } from '../../src/etcd/service.ts';
 import { ERROR, FLAG, FRAME } from '../../src/http2/frames.ts';
-import { frame as message, RawGrpc } from '../support/grpc-client.ts';
-import { literal, RawHttp2, rawFrame, requestBlock, uint32 } from '../support/raw-http2.ts';
+import { type GrpcApp, putAndWatch, startGrpc, type WatchHandler } from '../support/grpc-app.ts';
+import { frame as message } from '../support/grpc-client.ts';
+import { literal, rawFrame, requestBlock, uint32 } from '../support/raw-http2.ts';
 
 const PUT = '/etcdserverpb.KV/Put';
 const WATCH = '/etcdserverpb.Watch/Watch';
 const NONE = Buffer.alloc(0);
 
 let nowMs = 0;
-let registry: Registry;
 let puts: Call[] = [];
 let put: (call: Call) => Promise<PutResponse>;
-let watch: (
-  requests: AsyncIterable<Message>,
-  outgoing: Outgoing<WatchResponse>,
-  call: Call,
-) => Promise<void>;
-let grpc: GrpcServer;
-let server: Server;
-let port: number;
-const clients: { close(): void }[] = [];
+let watch: WatchHandler;
+let app: GrpcApp;
 
 beforeEach(async () => {
   nowMs = 0;
-  registry = new Registry();
   puts = [];
   put = () => Promise.resolve(create(PutResponseSchema, { header: { revision: 7n } }));
   watch = async (requests, outgoing) => {
     for await (const _ of requests) outgoing.send(create(WatchResponseSchema, { watchId: 1n }));
   };
-  const unused = (): Promise<never> => Promise.reject(new GrpcError('UNIMPLEMENTED', 'unused'));
-  const kv = service(KV, {
-    range: unused,
-    rangeStream: unused,
-    put(_request, call) {
+  const services = putAndWatch(
+    (_request, call) => {
       puts.push(call);
       return put(call);
     },
-    deleteRange: unused,
-    txn: unused,
-    compact: unused,
-  });
-  const host = {
-    clock: {
-      nowMs: () => nowMs,
-      wallMs: () => nowMs,
-      setTimer(delayMs: number, run: () => void) {
-        const timer = setTimeout(run, delayMs);
-        return () => clearTimeout(timer);
-      },
-    },
-    limits: { ...DEFAULT_LIMITS, connectionInflightMax: 100, connectionUnreadMsMax: 1000 },
-    logger: pino({ level: 'silent' }),
-    metrics: { grpc: new GrpcCounts(registry) },
-  };
-  grpc = new GrpcServer(host, [kv, service(Watch, { watch: (...all) => watch(...all) })]);
-  server = createServer((socket) => grpc.accept(socket));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  ({ port } = server.address() as AddressInfo);
+    (...all) => watch(...all),
+  );
+  const limits = { connectionInflightMax: 100, connectionUnreadMsMax: 1000 };
+  app = await startGrpc(services, () => nowMs, limits);
 });
-afterEach(() => {
-  for (const client of clients.splice(0)) client.close();
-  grpc.terminate();
-  server.close();
-});
-
-function raw(): RawHttp2 {
-  const client = new RawHttp2(port);
-  clients.push({ close: () => client.socket.destroy() });
-  return client;
-}
-
-function plain(): RawGrpc {
-  const client = new RawGrpc(`http://127.0.0.1:${port}`);
-  clients.push(client);
-  return client;
-}
+afterEach(() => app.stop());
 
 const request = (bytes = 10): Uint8Array =>
   toBinary(PutRequestSchema, create(PutRequestSchema, { value: new Uint8Array(bytes) }));
 
 async function stillServes(): Promise<void> {
-  expect(await plain().unary(PUT, request())).toMatchObject({ status: 0, messages: [{}] });
+  expect(await app.plain().unary(PUT, request())).toMatchObject({ status: 0, messages: [{}] });
 }
 
 describe('with the client of @grpc/grpc-js', () => {
@@ -113,9 +60,7 @@ describe('with the client of @grpc/grpc-js', () => {
 
   function client(): Client {
     const insecure: ChannelCredentials = credentials.createInsecure();
-    const made = new Client(`127.0.0.1:${port}`, insecure);
-    clients.push(made);
-    return made;
+    return app.closing(new Client(`127.0.0.1:${app.port}`, insecure));
   }
 
   it('a thousand calls at once have their own answers', async () => {
@@ -182,7 +127,7 @@ describe('with the client of @grpc/grpc-js', () => {
 
 describe('flow control', () => {
   it('a message larger than every window arrives whole', async () => {
-    const answer = await plain().unary(PUT, request(1_500_000));
+    const answer = await app.plain().unary(PUT, request(1_500_000));
     expect(answer.status).toBe(0);
   });
 
@@ -193,7 +138,7 @@ describe('flow control', () => {
       const answer = create(WatchResponseSchema, { cancelReason: 'x'.repeat(value.length) });
       for (; sent < 100; sent += 1) if (!outgoing.send(answer)) await outgoing.drained();
     };
-    const client = raw();
+    const client = app.raw();
     client.write(rawFrame(FRAME.headers, FLAG.endHeaders, 1, requestBlock(WATCH)));
     await client.seen(({ type }) => type === FRAME.data);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -211,7 +156,7 @@ describe('flow control', () => {
 
   it('a client whose requests nobody takes gets no more credit', async () => {
     watch = () => new Promise(() => undefined);
-    const client = raw();
+    const client = app.raw();
     const key = new Uint8Array(16_000);
     const asked = create(WatchRequestSchema, {
       requestUnion: { case: 'createRequest', value: create(WatchCreateRequestSchema, { key }) },
@@ -236,12 +181,12 @@ describe('flow control', () => {
       for (let i = 0; i < 40; i += 1) outgoing.send(answer);
       await new Promise(() => undefined);
     };
-    const client = raw();
+    const client = app.raw();
     client.write(rawFrame(FRAME.headers, FLAG.endHeaders, 1, requestBlock(WATCH)));
     await client.seen(({ type }) => type === FRAME.data);
-    grpc.check();
+    app.grpc.check();
     nowMs += 1500;
-    grpc.check();
+    app.grpc.check();
     expect(await client.goAway()).toMatchObject({ code: ERROR.enhanceYourCalm });
     await stillServes();
   });
@@ -283,7 +228,7 @@ describe('an attack costs little, and everybody else is served', () => {
     ],
   ])('%s', async (_what, frames) => {
     put = () => new Promise(() => undefined);
-    const client = raw();
+    const client = app.raw();
     client.write(...frames);
     expect(await client.goAway()).toMatchObject({ code: ERROR.enhanceYourCalm });
     expect(puts.length).toBeLessThanOrEqual(1001);
@@ -293,7 +238,7 @@ describe('an attack costs little, and everybody else is served', () => {
   });
 
   it('pings as they are allowed are answered', async () => {
-    const client = raw();
+    const client = app.raw();
     for (let i = 0; i < 10; i += 1) {
       client.write(ping);
       nowMs += 5000;
@@ -307,7 +252,7 @@ describe('an attack costs little, and everybody else is served', () => {
     watch = async (requests, outgoing) => {
       for await (const _ of requests) outgoing.send(create(WatchResponseSchema, { created: true }));
     };
-    const client = raw();
+    const client = app.raw();
     const asked = message(toBinary(WatchRequestSchema, create(WatchRequestSchema)));
     client.write(rawFrame(FRAME.headers, FLAG.endHeaders, 1, requestBlock(WATCH)));
     const count = (wanted: number): number =>
@@ -334,7 +279,7 @@ describe('an attack costs little, and everybody else is served', () => {
       ],
     ],
   ])('metadata over the limit, %s: a status, and the connection goes on', async (_what, more) => {
-    const client = raw();
+    const client = app.raw();
     const block = requestBlock(PUT, more);
     client.write(
       rawFrame(FRAME.headers, FLAG.endStream, 1, block.subarray(0, 16_000)),
@@ -349,7 +294,7 @@ describe('an attack costs little, and everybody else is served', () => {
 
   it('more streams than there may be', async () => {
     put = () => new Promise(() => undefined);
-    const client = raw();
+    const client = app.raw();
     client.write(...odd(101).map((id) => rawFrame(FRAME.headers, FLAG.endHeaders, id, put1)));
     const refused = await client.seen(({ type }) => type === FRAME.resetStream);
     expect([refused?.id, refused?.payload.readUInt32BE(0)]).toEqual([201, ERROR.refusedStream]);
@@ -369,7 +314,7 @@ describe('an attack costs little, and everybody else is served', () => {
       wrap(0x22);
       wrap(0x12);
     }
-    const ended = await plain().unary('/etcdserverpb.KV/Txn', nested);
+    const ended = await app.plain().unary('/etcdserverpb.KV/Txn', nested);
     expect(ended.status).toBe(13);
     await stillServes();
   });
@@ -390,43 +335,43 @@ describe('an attack costs little, and everybody else is served', () => {
     ['settings', [rawFrame(FRAME.settings, 0, 0, uint32(1))], ERROR.frameSize],
     ['another frame in a header block', [unfinished, ping], ERROR.protocol],
   ])('%s: GOAWAY', async (_what, frames, code) => {
-    const client = raw();
+    const client = app.raw();
     client.write(...frames);
     expect(await client.goAway()).toMatchObject({ code });
     await stillServes();
   });
 
   it('a connection that does not begin, and one that stays silent, are closed', async () => {
-    const slow = raw();
+    const slow = app.raw();
     slow.write(unfinished);
-    const silent = raw();
+    const silent = app.raw();
     await silent.seen(({ type, flags }) => type === FRAME.settings && flags === FLAG.ack);
     await slow.seen(({ type, flags }) => type === FRAME.settings && flags === FLAG.ack);
     nowMs += 11_000;
-    grpc.check();
+    app.grpc.check();
     expect(await slow.goAway()).toMatchObject({ code: ERROR.settingsTimeout });
     nowMs += 20_000;
-    grpc.check();
+    app.grpc.check();
     expect(await silent.seen(({ type }) => type === FRAME.ping)).toBeDefined();
     nowMs += 21_000;
-    grpc.check();
+    app.grpc.check();
     expect(await silent.goAway()).toMatchObject({ text: 'silent' });
   });
 
   it('a request that never comes has its time', async () => {
-    const client = plain();
+    const client = app.plain();
     const stream = client.open(PUT);
     await once(stream, 'ready');
-    await expect.poll(() => grpc.idle).toBe(false);
+    await expect.poll(() => app.grpc.idle).toBe(false);
     nowMs += 31_000;
-    grpc.check();
+    app.grpc.check();
     expect(await client.ended(stream)).toMatchObject({ status: 4 });
   });
 });
 
 describe('a stop', () => {
   it('takes no new calls, ends streams with a status and lets calls finish', async () => {
-    const client = plain();
+    const client = app.plain();
     let finish: (answer: PutResponse) => void = () => undefined;
     put = () =>
       new Promise((resolve) => {
@@ -436,22 +381,22 @@ describe('a stop', () => {
     const watching = client.ended(client.open(WATCH));
     const putting = client.unary(PUT, request());
     await expect.poll(() => puts.length).toBe(1);
-    grpc.stop(new KvError('KV_STOPPED'));
+    app.grpc.stop(new KvError('KV_STOPPED'));
     expect(await watching).toMatchObject({ status: 14, message: 'etcdserver: server stopped' });
-    expect(grpc.idle).toBe(false);
+    expect(app.grpc.idle).toBe(false);
     finish(create(PutResponseSchema));
     expect(await putting).toMatchObject({ status: 0 });
-    expect(grpc.idle).toBe(true);
+    expect(app.grpc.idle).toBe(true);
     await once(client.session, 'close');
   });
 });
 
 it('calls and bytes are counted under the names that etcd has', async () => {
-  const client = plain();
+  const client = app.plain();
   await client.unary(PUT, request());
   put = () => Promise.reject(new GrpcError('NOT_FOUND', 'gone'));
   await client.unary(PUT, request());
-  const text = await registry.metrics();
+  const text = await app.registry.metrics();
   const labels = 'grpc_type="unary",grpc_service="etcdserverpb.KV",grpc_method="Put"';
   expect(text).toContain(`grpc_server_started_total{${labels}} 2`);
   expect(text).toContain(`grpc_server_handled_total{${labels},grpc_code="OK"} 1`);
