@@ -21,12 +21,14 @@ console.log(kafka === undefined ? 'No Kafka on this machine.' : `Real Kafka: ${k
 
 const failedChecks = await staticChecks();
 const total = { passed: 0, failed: failedChecks.length, skipped: 0 };
+/** What failed, told once more at the end: thousands of lines lie between a failure and the verdict. */
+const failures = failedChecks.map((check) => `check: ${check}`);
 mkdirSync(`${ROOT}${REPORTS}`, { recursive: true });
 await runProject('unit');
 await runSeeds({ from: UNIT_SEEDS + 1, to: 1000 });
 await runProject('integration');
 
-if (failedChecks.length > 0) console.log(`\nFailed checks: ${failedChecks.join('; ')}`);
+if (failures.length > 0) console.log(`\nFailed:\n${failures.map((one) => `✗ ${one}`).join('\n')}`);
 if (kafka === undefined) warnSkipped();
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exit(total.failed === 0 ? 0 : 1);
@@ -55,6 +57,25 @@ async function runProject(project) {
   total.skipped += counted.numPendingTests + counted.numTodoTests;
   // A file that does not load has no failed test, only a failed run.
   total.failed += Math.max(counted.numFailedTests, code === 0 ? 0 : 1);
+  failures.push(...failuresIn(counted));
+  if (code !== 0 && failuresIn(counted).length === 0)
+    failures.push(`${project} tests: ended with ${code}`);
+}
+
+/** The failed tests, and the files that did not load, each with the beginning of its message. */
+function failuresIn({ testResults }) {
+  return testResults
+    .filter((file) => file.status === 'failed')
+    .flatMap((file) => {
+      const tests = file.assertionResults.filter((test) => test.status === 'failed');
+      const path = file.name.replace(ROOT, '');
+      if (tests.length === 0) return [`${path}: ${opening(file.message)}`];
+      return tests.map((one) => `${path} > ${one.fullName}\n${opening(one.failureMessages[0])}`);
+    });
+}
+
+function opening(message = '') {
+  return message.split('\n').slice(0, 20).join('\n').slice(0, 2000);
 }
 
 /** Simulated clusters, one a seed; the unit tests have the planted bugs that they must catch. */
@@ -65,7 +86,10 @@ async function runSeeds({ from, to }) {
     node('tsx/dist/cli.mjs', ['--conditions=@kvorum/source', main, ...seeds]),
   );
   if (code === 0) total.passed += 1;
-  else total.failed += 1;
+  else {
+    total.failed += 1;
+    failures.push(`simulation of seeds ${from} to ${to}`);
+  }
 }
 
 function readReport(path) {
@@ -73,7 +97,13 @@ function readReport(path) {
     return JSON.parse(readFileSync(path, 'utf8'));
   } catch {
     // vitest ended before it wrote a report: its exit code has the verdict.
-    return { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0 };
+    return {
+      numPassedTests: 0,
+      numFailedTests: 0,
+      numPendingTests: 0,
+      numTodoTests: 0,
+      testResults: [],
+    };
   }
 }
 
