@@ -6,6 +6,7 @@ import type { Call, Method, Outgoing, Service } from '../service.ts';
 import { callerOf, type GuardParts } from './caller.ts';
 import { type Rule, ruleOf } from './rules.ts';
 import { guardedWatch, type StreamCall } from './watch-guard.ts';
+import { whileAllowed } from './while-allowed.ts';
 
 /** These may wait for long: what they need has to hold until they answer. */
 const LONG: ReadonlySet<string> = new Set(['v3lockpb.Lock/Lock', 'v3electionpb.Election/Campaign']);
@@ -134,33 +135,18 @@ class Guard {
     return rule(request, { user: who.user, state: this.#parts.source.state });
   }
 
-  async #while<Answer>(
+  #while<Answer>(
     allowed: Allowed | undefined,
     call: Call,
     run: (call: Call) => Promise<Answer>,
   ): Promise<Answer> {
     const { gate, source } = this.#parts;
-    const over = new AbortController();
-    let end: (refusal: KvError) => void = () => undefined;
-    const ended = new Promise<never>((_, reject) => {
-      end = reject;
-    });
-    ended.catch(() => undefined); // heard by the race below, unless that is over
-    const stop = source.onChange(() => {
-      if (source.isOpen) return;
-      const refusal = gate.refusal(allowed?.who, allowed?.needs ?? noNeeds());
-      if (refusal === undefined) return;
-      end(refusal);
-      over.abort();
-    });
-    const signal = AbortSignal.any([call.signal, over.signal]);
-    try {
-      return await Promise.race([
-        run(new AllowedCall(call, allowed?.who.user ?? '', signal)),
-        ended,
-      ]);
-    } finally {
-      stop();
-    }
+    const { who, needs = noNeeds() } = allowed ?? {};
+    return whileAllowed(
+      source,
+      call.signal,
+      () => gate.refusal(who, needs),
+      (signal) => run(new AllowedCall(call, who?.user ?? '', signal)),
+    );
   }
 }

@@ -10,6 +10,7 @@ import {
 import type { Identity } from '../../auth/identity.ts';
 import type { Call, Method, Outgoing } from '../service.ts';
 import { callerOf, type GuardParts } from './caller.ts';
+import { whileAllowed } from './while-allowed.ts';
 
 /** Watch id of an answer to a watch that was never created. Source: etcd clientv3 InvalidWatchID. */
 const NO_WATCH_ID = -1n;
@@ -44,20 +45,16 @@ export async function guardedWatch(
   streamCall: StreamCall,
 ): Promise<void> {
   const guard = new WatchGuard(parts, streamCall);
-  const { call } = streamCall;
-  const signal = AbortSignal.any([call.signal, guard.over.signal]);
-  const allowed = { metadata: call.metadata, deadlineMs: call.deadlineMs, signal };
-  try {
-    await Promise.race([method.handle(guard.requests(), guard, allowed), guard.ended]);
-  } finally {
-    guard.stop();
-  }
+  const { metadata, deadlineMs, signal: caller } = streamCall.call;
+  await whileAllowed(
+    parts.source,
+    caller,
+    () => guard.refusal(),
+    (signal) => method.handle(guard.requests(), guard, { metadata, deadlineMs, signal }),
+  );
 }
 
 class WatchGuard implements Outgoing<Message> {
-  readonly over = new AbortController();
-  readonly ended: Promise<never>;
-  readonly stop: () => void;
   readonly #parts: GuardParts;
   readonly #given: StreamCall;
   /** Of the watches that were let through, by somebody or while authorization was not enabled. */
@@ -71,22 +68,15 @@ class WatchGuard implements Outgoing<Message> {
   constructor(parts: GuardParts, given: StreamCall) {
     this.#parts = parts;
     this.#given = given;
-    let end: (refusal: KvError) => void = () => undefined;
-    this.ended = new Promise((_, reject) => {
-      end = reject;
-    });
-    this.ended.catch(() => undefined); // heard by the race in guardedWatch, unless that is over
-    const { gate, source } = parts;
-    this.stop = source.onChange(() => {
-      if (source.isOpen) return;
-      for (const { who, needs } of this.#watched) {
-        const refusal = gate.refusal(who, needs);
-        if (refusal === undefined) continue;
-        end(refusal);
-        this.over.abort();
-        return;
-      }
-    });
+  }
+
+  /** Why a watch that was let through would not be any more. */
+  refusal(): KvError | undefined {
+    for (const { who, needs } of this.#watched) {
+      const refusal = this.#parts.gate.refusal(who, needs);
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
   }
 
   async *requests(): AsyncGenerator<Message, void, undefined> {
