@@ -13,15 +13,12 @@ interface Run {
 /** Runs a command once, whatever its client repeats. */
 export function runCommand(
   executor: Executor,
-  {
-    sessions,
-    session,
-    ...run
-  }: Run & {
+  run: Run & {
     readonly sessions: SessionBatch | undefined;
     readonly session: SessionTag | undefined;
   },
 ): Reading<CommandResult> {
+  const { sessions, session } = run;
   return session === undefined || sessions === undefined
     ? runOnce(executor, run)
     : executeTagged(executor, sessions, run, session);
