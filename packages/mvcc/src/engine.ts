@@ -172,14 +172,7 @@ export class Engine {
   *loadSessions(): Reading<void> {
     this.sessions.beginLoad();
     const { gte, lt } = prefixRange(STATE_PREFIXES.session);
-    let from = gte;
-    for (;;) {
-      const rows = yield* scanChunk(from, lt);
-      const last = rows.at(-1);
-      if (last === undefined) break;
-      for (const [storeKey, row] of rows) this.sessions.loadRow(storeKey, row);
-      from = keyAfter(last[0]);
-    }
+    yield* eachRow(gte, lt, (storeKey, row) => this.sessions.loadRow(storeKey, row));
     this.sessions.endLoad();
   }
 

@@ -1,5 +1,5 @@
 import { RANGE_END_OPEN } from '@kvorum/base';
-import { getMany, keyAfter, type Reading, scanChunk } from './reading.ts';
+import { eachRow, getMany, type Reading } from './reading.ts';
 import { revisionKey } from './row-codec.ts';
 import { HashSum } from './state-hash.ts';
 import { type Snapshot, VisibleScan } from './visible.ts';
@@ -11,14 +11,8 @@ import { type Snapshot, VisibleScan } from './visible.ts';
 export function* digestHistory(revision: number, compactRevision: number): Reading<string> {
   const sum = new HashSum();
   const end = revisionKey(revision + 1, 0);
-  let from = revisionKey(Math.max(0, compactRevision), 0);
-  for (;;) {
-    const rows = yield* scanChunk(from, end);
-    const last = rows.at(-1);
-    if (last === undefined) break;
-    for (const [, row] of rows) sum.addRow(row);
-    from = keyAfter(last[0]);
-  }
+  const from = revisionKey(Math.max(0, compactRevision), 0);
+  yield* eachRow(from, end, (_, row) => sum.addRow(row));
   if (compactRevision > 0) yield* addStanding(sum, compactRevision);
   return sum.hex(revision, compactRevision);
 }

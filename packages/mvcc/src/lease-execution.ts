@@ -19,7 +19,7 @@ import {
   type LeaseRow,
 } from './lease-codec.ts';
 import type { LeaseCommand, LeasePermit } from './lease-command.ts';
-import { keyAfter, type Reading, scanChunk } from './reading.ts';
+import { eachRow, keyAfter, type Reading, scanChunk } from './reading.ts';
 import type { SlotTable } from './slot-ownership.ts';
 
 /** What the execution of a command about leases looks at. */
@@ -250,16 +250,10 @@ export function* leaseKeys(
 /** All leases that a shard knows. Throws KV_CORRUPT when a row is damaged. */
 export function* loadLeases(): Reading<LeaseRow[]> {
   const leases: LeaseRow[] = [];
-  let from = LEASE_ROWS.gte;
-  for (;;) {
-    const rows = yield* scanChunk(from, LEASE_ROWS.lt);
-    const last = rows.at(-1);
-    if (last === undefined) return leases;
-    for (const [, value] of rows) {
-      const row = decodeLease(value);
-      if (!row.ok) throw row.error;
-      leases.push(row.value);
-    }
-    from = keyAfter(last[0]);
-  }
+  yield* eachRow(LEASE_ROWS.gte, LEASE_ROWS.lt, (_, value) => {
+    const row = decodeLease(value);
+    if (!row.ok) throw row.error;
+    leases.push(row.value);
+  });
+  return leases;
 }

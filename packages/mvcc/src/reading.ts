@@ -45,6 +45,22 @@ export function* scanChunk(gte: Uint8Array, lt: Uint8Array): Reading<readonly St
   }) as readonly StoredRow[];
 }
 
+/** Visits all rows of [gte, lt), ascending. */
+export function* eachRow(
+  gte: Uint8Array,
+  lt: Uint8Array,
+  visit: (storeKey: Uint8Array, value: Uint8Array) => void,
+): Reading<void> {
+  let from = gte;
+  for (;;) {
+    const rows = yield* scanChunk(from, lt);
+    const last = rows.at(-1);
+    if (last === undefined) return;
+    for (const [storeKey, value] of rows) visit(storeKey, value);
+    from = keyAfter(last[0]);
+  }
+}
+
 /** The smallest key above `key`: where a scan goes on after it. */
 export function keyAfter(key: Uint8Array): Uint8Array {
   const next = new Uint8Array(key.length + 1);

@@ -37,7 +37,7 @@ export function* digestState(revision: number, compactRevision: number): Reading
   yield* addOldHeads(sum, compactRevision);
   for (const prefix of Object.values(STATE_PREFIXES)) {
     const { gte, lt } = prefixRange(prefix);
-    yield* addRows(sum, gte, lt);
+    yield* eachRow(gte, lt, (key, value) => sum.add(key, value));
   }
   return { revision, compactRevision, hash: sum.hex(revision, compactRevision) };
 }
@@ -51,17 +51,6 @@ function* eachChunk(gte: Uint8Array, lt: Uint8Array, visit: ChunkVisitor): Readi
     const last = rows.at(-1);
     if (last === undefined) return;
     yield* visit(rows);
-    from = keyAfter(last[0]);
-  }
-}
-
-function* addRows(sum: HashSum, gte: Uint8Array, lt: Uint8Array): Reading<void> {
-  let from = gte;
-  for (;;) {
-    const rows = yield* scanChunk(from, lt);
-    const last = rows.at(-1);
-    if (last === undefined) return;
-    for (const [key, value] of rows) sum.add(key, value);
     from = keyAfter(last[0]);
   }
 }
