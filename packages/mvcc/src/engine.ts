@@ -24,7 +24,7 @@ import type { LeaseRow } from './lease-codec.ts';
 import { executeLeases, leaseKeys, loadLeases, prefetchLeases } from './lease-execution.ts';
 import { OriginRecorder } from './origins.ts';
 import { readRange } from './range.ts';
-import { getMany, keyAfter, type Reading, scanChunk } from './reading.ts';
+import { eachRow, getMany, type Reading } from './reading.ts';
 import {
   decodeHead,
   headKey,

@@ -1,5 +1,5 @@
 import { compareBytes } from '@kvorum/base';
-import { getMany, keyAfter, type Reading, type StoredRow, scanChunk } from './reading.ts';
+import { eachRow, getMany, keyAfter, type Reading, type StoredRow, scanChunk } from './reading.ts';
 import {
   decodeHead,
   prefixRange,

@@ -19,12 +19,7 @@ import { LEASE_HOME, type ShardMap, shardEntryOf } from '@kvorum/shard';
 import type { MapEditor } from '../member/map-editor.ts';
 import { pause } from '../member/system.ts';
 import { accepted, encodeLeaseRequest } from './forward.ts';
-import { RETRIED, timedOut, unreachable } from './router.ts';
-
-/** How long past its deadline an answer is waited for before this member gives up on its own. */
-const GRACE_MS = 250;
-const RETRY_MS = 25;
-const RETRY_MS_MAX = 200;
+import { askLeader, checkWorthRetrying, FIRST_DELAY_MS, nextDelayMs } from './leader-calls.ts';
 
 export interface LeasesParts {
   readonly self: MemberId;
@@ -48,12 +43,13 @@ export interface Granted {
   readonly revision: number;
 }
 
+/** They change something, or may have when no answer comes. A drop is repeated by whoever drives it, whatever became of it. */
+const WRITES: readonly LeaseRequest['kind'][] = ['grant', 'revoke'];
+
 /** A request, and how its answer is read. */
 interface Asked<T> {
   readonly request: LeaseRequest;
   readonly parse: (answer: unknown) => T;
-  /** It changes something, or may have when no answer comes. */
-  readonly isWrite: boolean;
 }
 
 /**
@@ -82,14 +78,14 @@ export class Leases {
     const chosen = lease.id === 0n;
     const id = chosen ? this.#freshId() : lease.id;
     const request = { kind: 'grant', id, ttlSeconds: lease.ttlSeconds } as const;
-    const asked = { request, parse: leaseAnswers.time, isWrite: true };
+    const asked = { request, parse: leaseAnswers.time };
     return { id, ...(await this.#ask(LEASE_HOME, asked, deadlineMs)) };
   }
 
   /** Resolves when no shard has a key of the lease any more. Errors: KV_LEASE_NOT_FOUND. */
   revoke(id: LeaseId, deadlineMs: number): Promise<{ readonly revision: number }> {
     const request = { kind: 'revoke', id } as const;
-    const asked = { request, parse: leaseAnswers.revision, isWrite: true };
+    const asked = { request, parse: leaseAnswers.revision };
     return this.#ask(LEASE_HOME, asked, deadlineMs);
   }
 
@@ -99,7 +95,7 @@ export class Leases {
     deadlineMs: number,
   ): Promise<{ readonly revision: number; readonly ttlSeconds: number }> {
     const request = { kind: 'keep-alive', id } as const;
-    const asked = { request, parse: leaseAnswers.time, isWrite: false };
+    const asked = { request, parse: leaseAnswers.time };
     return this.#ask(LEASE_HOME, asked, deadlineMs);
   }
 
@@ -110,7 +106,7 @@ export class Leases {
     deadlineMs: number,
   ): Promise<LeaseTime> {
     const request = { kind: 'time-to-live', id, wantsKeys } as const;
-    const asked = { request, parse: leaseAnswers.timeToLive, isWrite: false };
+    const asked = { request, parse: leaseAnswers.timeToLive };
     return this.#ask(LEASE_HOME, asked, deadlineMs);
   }
 
@@ -121,7 +117,6 @@ export class Leases {
     const asked = {
       request: { kind: 'list' } as const,
       parse: leaseAnswers.list,
-      isWrite: false,
     };
     return this.#ask(LEASE_HOME, asked, deadlineMs);
   }
@@ -137,16 +132,13 @@ export class Leases {
           const asked = {
             request: { kind: 'permit', ids } as const,
             parse: leaseAnswers.permission,
-            isWrite: false,
           };
           return this.#ask(shard, asked, deadlineMs);
         },
-        // Repeated by whoever drives it, whatever became of it.
         drop: (drop, deadlineMs) => {
           const asked = {
             request: { kind: 'drop', ...drop } as const,
             parse: leaseAnswers.isDone,
-            isWrite: false,
           };
           return this.#ask(shard, asked, deadlineMs);
         },
@@ -154,7 +146,6 @@ export class Leases {
           const asked = {
             request: { kind: 'keys', id } as const,
             parse: leaseAnswers.keys,
-            isWrite: false,
           };
           return this.#ask(shard, asked, deadlineMs);
         },
@@ -179,37 +170,30 @@ export class Leases {
 
   /** Asks the leader of a shard; waits for one until the deadline as long as nothing can have happened. */
   async #ask<T>(shard: ShardId, asked: Asked<T>, deadlineMs: number): Promise<T> {
-    const { clock } = this.#parts;
-    for (let delayMs = RETRY_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MS_MAX)) {
+    const { clock, shardHalt } = this.#parts;
+    for (let delayMs = FIRST_DELAY_MS; ; delayMs = nextDelayMs(delayMs)) {
       try {
-        return asked.parse(await this.#attempt(shard, asked, deadlineMs));
+        return asked.parse(await this.#attempt(shard, asked.request, deadlineMs));
       } catch (error) {
-        this.#checkRetried(shard, error, clock.nowMs() + delayMs >= deadlineMs);
+        if (!isKvError(error)) throw error;
+        checkWorthRetrying(error, () => shardHalt(shard));
+        if (clock.nowMs() + delayMs >= deadlineMs) {
+          const text = `leases (shard ${shard}): ${error.message}`;
+          throw new KvError('KV_DEADLINE', text, { cause: error, details: { shard } });
+        }
         await pause(delayMs);
       }
     }
   }
 
-  /** Throws what the caller is told, unless it is worth another attempt. */
-  #checkRetried(shard: ShardId, error: unknown, isLast: boolean): void {
-    if (!isKvError(error) || !RETRIED.includes(error.code)) throw error;
-    if (error.outcome !== 'not-applied') throw error;
-    const halt = this.#parts.shardHalt(shard);
-    if (halt !== undefined) throw halt;
-    if (!isLast) return;
-    const text = `leases (shard ${shard}): ${error.message}`;
-    throw new KvError('KV_DEADLINE', text, { cause: error, details: { shard } });
-  }
-
-  #attempt<T>(shard: ShardId, asked: Asked<T>, deadlineMs: number): Promise<unknown> {
-    const { self, clock, map, leaderOf, replica: replicaOf } = this.#parts;
+  async #attempt(shard: ShardId, request: LeaseRequest, deadlineMs: number): Promise<unknown> {
+    const { self, clock, map, leaderOf, peers, replica: replicaOf } = this.#parts;
     if (shardEntryOf(map(), shard) === undefined) {
       const hint = `shard ${LEASE_HOME} is the home of all leases; an older version of kvd let it go in a merge`;
       throw new KvError('KV_UNAVAILABLE', `no shard ${shard}`, { details: { shard, hint } });
     }
     const leader = leaderOf(shard);
     const replica = replicaOf(shard);
-    const { request } = asked;
     if (leader === self && replica !== undefined) {
       return serveLeaseRequest(replica.leases, request, deadlineMs);
     }
@@ -217,29 +201,8 @@ export class Leases {
       throw new KvError('KV_NO_LEADER', undefined, { details: { shard } });
     }
     const timeoutMs = Math.max(1, Math.ceil(deadlineMs - clock.nowMs()));
-    return this.#forward(leader, shard, asked, timeoutMs);
-  }
-
-  async #forward<T>(
-    leader: MemberId,
-    shard: ShardId,
-    { request, isWrite }: Asked<T>,
-    timeoutMs: number,
-  ): Promise<unknown> {
-    const { peers } = this.#parts;
-    if (!peers.isReachable(leader)) {
-      const text = 'the leader cannot be reached';
-      throw new KvError('KV_NO_LEADER', text, { details: { shard } });
-    }
-    const signal = AbortSignal.timeout(timeoutMs + GRACE_MS);
-    let answer: unknown;
-    try {
-      answer = await peers.request(leader, encodeLeaseRequest(shard, request, timeoutMs), {
-        signal,
-      });
-    } catch (error) {
-      throw signal.aborted ? timedOut(shard, !isWrite) : unreachable(shard, error, !isWrite);
-    }
-    return accepted(answer);
+    const message = encodeLeaseRequest(shard, request, timeoutMs);
+    const readOnly = !WRITES.includes(request.kind);
+    return accepted(await askLeader(peers, { leader, shard, message, timeoutMs, readOnly }));
   }
 }

@@ -1,6 +1,5 @@
 import {
   type CompactRequest,
-  errorSpec,
   isKvError,
   KvError,
   type KvRequest,
@@ -20,14 +19,17 @@ import type { CommandResult, ReplicaPort } from '@kvorum/replica';
 import { crossShardRange, type ShardMap } from '@kvorum/shard';
 import { pause } from '../member/system.ts';
 import { encodeForward, type ForwardedRequest, parseForwardAnswer } from './forward.ts';
+import {
+  askLeader,
+  checkWorthRetrying,
+  FIRST_DELAY_MS,
+  GRACE_MS,
+  nextDelayMs,
+  timedOut,
+} from './leader-calls.ts';
 import { mergeRanges } from './merge.ts';
 import { dataShardOf, placeRequest, shardOf } from './place.ts';
 import { isReadOnly, requestBytes } from './request-facts.ts';
-
-/** How long past its deadline an answer is waited for before the router gives up on its own. */
-const GRACE_MS = 250;
-const RETRY_MS = 25;
-const RETRY_MS_MAX = 200;
 
 export interface RouterParts {
   readonly self: MemberId;
@@ -68,14 +70,6 @@ export interface RoutedResponse {
   readonly shards: Readonly<Record<string, number>>;
 }
 
-/** Errors that say "this did not happen here, it may elsewhere or later"; only these are tried again. */
-export const RETRIED: readonly string[] = [
-  'KV_NO_LEADER',
-  'KV_NOT_LEADER',
-  'KV_DEPOSED',
-  'KV_HALTED',
-];
-
 /**
  * Brings a request to the replica that can answer it: the local one where it leads (or for reads, which every replica that is not
  * halted can confirm), else the leader's member. Never repeats a write whose outcome is unknown.
@@ -96,7 +90,7 @@ export class Router {
     this.#checkSize(request);
     // It was allowed just now, in this very turn; a later change of that must not go unnoticed while it waits.
     const authVersion = options.authVersion ?? this.#parts.authVersion();
-    for (let delayMs = RETRY_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MS_MAX)) {
+    for (let delayMs = FIRST_DELAY_MS; ; delayMs = nextDelayMs(delayMs)) {
       try {
         return await this.#place(request, { ...options, authVersion });
       } catch (error) {
@@ -164,15 +158,11 @@ export class Router {
   /** One shard's answer; waits for a leader until the deadline as long as nothing can have happened. */
   async #onShard(shard: ShardId, request: KvRequest, options: RouteOptions): Promise<KvResponse> {
     const { clock } = this.#parts;
-    let delayMs = RETRY_MS;
-    for (;;) {
+    for (let delayMs = FIRST_DELAY_MS; ; delayMs = nextDelayMs(delayMs)) {
       const result = await this.#attempt(shard, request, options);
       if (result.ok) return result.response;
       const { error } = result;
-      if (!RETRIED.includes(error.code) || error.outcome !== 'not-applied') throw error;
-      // One halted replica is replaced by the next leader; a shard that can have none says so at once.
-      const halt = this.#parts.shardHalt(shard);
-      if (halt !== undefined) throw halt;
+      checkWorthRetrying(error, () => this.#parts.shardHalt(shard));
       if (clock.nowMs() + delayMs >= options.deadlineMs) {
         if (error.code === 'KV_HALTED') throw error;
         throw new KvError('KV_DEADLINE', `shard ${shard}: ${error.message}`, {
@@ -181,7 +171,6 @@ export class Router {
         });
       }
       await pause(delayMs);
-      delayMs = Math.min(delayMs * 2, RETRY_MS_MAX);
     }
   }
 
@@ -240,22 +229,15 @@ export class Router {
   }
 
   async #forward(leader: MemberId, forwarded: ForwardedRequest): Promise<CommandResult> {
-    const { peers } = this.#parts;
     const { shard, timeoutMs } = forwarded;
     const readOnly = isReadOnly(forwarded.request);
-    if (!peers.isReachable(leader)) {
-      const error = new KvError('KV_NO_LEADER', 'the leader cannot be reached', {
-        details: { shard },
-      });
-      return { ok: false, error };
-    }
-    const signal = AbortSignal.timeout(timeoutMs + GRACE_MS);
+    const message = encodeForward(forwarded);
+    const call = { leader, shard, message, timeoutMs, readOnly };
     try {
-      const message = encodeForward(forwarded);
-      return parseForwardAnswer(await peers.request(leader, message, { signal }));
+      return parseForwardAnswer(await askLeader(this.#parts.peers, call));
     } catch (error) {
-      if (signal.aborted) return { ok: false, error: timedOut(shard, readOnly) };
-      return { ok: false, error: unreachable(shard, error, readOnly) };
+      if (isKvError(error)) return { ok: false, error };
+      throw error;
     }
   }
 
@@ -286,24 +268,4 @@ function commandOf(
     bytes: requestBytes(request) + 64,
     done,
   };
-}
-
-/** A read that timed out changed nothing; a write may have. */
-export function timedOut(shard: ShardId, readOnly: boolean): KvError {
-  return new KvError('KV_TIMEOUT', `shard ${shard} did not answer`, {
-    details: { shard },
-    outcome: readOnly ? 'not-applied' : errorSpec('KV_TIMEOUT').outcome,
-  });
-}
-
-/** A broken connection leaves a write's fate open, unless the transport knows that it never left. */
-export function unreachable(shard: ShardId, cause: unknown, readOnly: boolean): KvError {
-  const text = cause instanceof Error ? cause.message : String(cause);
-  const unsent = isKvError(cause) && cause.outcome === 'not-applied';
-  if (unsent && cause.code !== 'KV_UNAVAILABLE') return cause;
-  if (unsent || readOnly) return new KvError('KV_NO_LEADER', text, { cause, details: { shard } });
-  return new KvError('KV_LEADER_CHANGED', `the connection to the leader broke (${text})`, {
-    cause,
-    details: { shard },
-  });
 }
