@@ -100,6 +100,8 @@ export interface ReplicaStatus {
   readonly watchers: number;
   readonly logName: string;
   readonly storeBytes: number;
+  /** Leases that it keeps time for, and those that are ending, as leader of their home; else 0. */
+  readonly leases: number;
 }
 
 /**
@@ -193,4 +195,17 @@ export interface ReplicaMetrics {
   readonly autoCompacted: (shard: ShardId) => void;
   /** Store rows that a compaction removed. */
   readonly compactedRows: (shard: ShardId, rows: number) => void;
+  readonly leases: LeaseMetrics;
+}
+
+/** What the home of the leases counts. */
+export interface LeaseMetrics {
+  /** On every replica, as it is applied. */
+  readonly granted: (ttlSeconds: number) => void;
+  /** On every replica, as it is applied: whatever ended it. */
+  readonly revoked: () => void;
+  /** On the leader. */
+  readonly renewed: () => void;
+  /** On the leader: their time has passed. */
+  readonly expired: (count: number) => void;
 }

@@ -3,6 +3,7 @@ export type {
   Command,
   CommandResult,
   GetResult,
+  LeaseMetrics,
   Replica,
   ReplicaMetrics,
   ReplicaPhase,

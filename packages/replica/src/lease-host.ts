@@ -1,7 +1,7 @@
 import type { KvError, LeaseId, Limits, ShardId } from '@kvorum/base';
 import { type LeaseCommand, leaseCommandBytes } from '@kvorum/mvcc';
 import type { Clock } from '@kvorum/ports';
-import type { Command } from './api.ts';
+import type { Command, ReplicaMetrics } from './api.ts';
 import type { LeaseNetwork } from './lease-api.ts';
 import type { ReplicaLogger } from './replica-options.ts';
 
@@ -11,6 +11,7 @@ export interface LeaseHost {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly logger: ReplicaLogger;
+  readonly metrics: Pick<ReplicaMetrics, 'leases'>;
   /** Absent: of a shard that is alone. */
   readonly leases?: LeaseNetwork;
   /** Queues a write on the leader; answers at once when it cannot. */

@@ -53,6 +53,11 @@ export class Lessor
     this.#host = host;
   }
 
+  get count(): number {
+    const reign = this.#reign;
+    return reign === undefined ? 0 : reign.queue.size + reign.ending.size;
+  }
+
   /** This replica leads from now on, in this term, and has applied everything before; these are the leases. */
   lead(term: number, rows: readonly LeaseRow[]): void {
     const { clock, limits } = this.#host;
@@ -103,7 +108,9 @@ export class Lessor
     for (const waiters of reign.ending.values()) expire(waiters, nowMs);
     if (nowMs - reign.scannedMs < SCAN_MS) return;
     reign.scannedMs = nowMs;
-    for (const id of reign.queue.takeExpired(nowMs, EXPIRIES_MAX)) reign.ending.set(id, []);
+    const expired = reign.queue.takeExpired(nowMs, EXPIRIES_MAX);
+    for (const id of expired) reign.ending.set(id, []);
+    this.#host.metrics.leases.expired(expired.length);
     this.#drive(reign);
   }
 
@@ -112,9 +119,9 @@ export class Lessor
     deadlineMs: number,
   ): ReturnType<ReplicaLeases['grant']> {
     const { limits } = this.#host;
-    const { queue, ending } = this.#current();
+    this.#current();
     if (wanted > limits.leaseSecondsMax) throw new KvError('KV_LEASE_TTL_TOO_LARGE');
-    const count = queue.size + ending.size;
+    const { count } = this;
     if (count >= limits.leasesMax) {
       const details = { limit: limits.leasesMax, actual: count };
       throw new KvError('KV_TOO_MANY_REQUESTS', 'too many leases', { details });
@@ -151,6 +158,7 @@ export class Lessor
     const lease = queue.get(id);
     if (lease === undefined || lease.expiresAtMs <= nowMs) return { revision, ttlSeconds: 0 };
     queue.set(id, lease.ttlSeconds, nowMs + lease.ttlSeconds * 1000);
+    this.#host.metrics.leases.renewed();
     return { revision, ttlSeconds: lease.ttlSeconds };
   }
 

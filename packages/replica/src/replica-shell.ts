@@ -238,6 +238,7 @@ export class ReplicaShell {
       ...this.#keeping.status,
       logName: this.#options.log.name,
       storeBytes: this.#measure.bytes,
+      leases: this.leases.count,
     };
   }
 

@@ -40,16 +40,29 @@ export class ShardLeases implements ReplicaLeases {
     this.#lessor?.stop();
   }
 
+  /** Leases that its home's leader keeps time for, and those that are ending. */
+  get count(): number {
+    return this.#lessor?.count ?? 0;
+  }
+
   applied(changes: readonly StateChange[]): void {
-    if (!this.#leads) return;
+    if (!this.#leads && this.#lessor === undefined) return;
     for (const { storeKey, value } of changes) {
       if (!isLeaseRowKey(storeKey)) continue;
       const row = value === undefined ? undefined : decodeLease(value);
       if (row?.ok === false) throw row.error;
       const id = leaseOfKey(storeKey);
+      if (this.#lessor !== undefined) this.#count(row?.value);
       this.#lessor?.applied(id, row?.value);
-      this.#admission?.applied(id, row?.value);
+      if (this.#leads) this.#admission?.applied(id, row?.value);
     }
+  }
+
+  /** At the home: a row appears with a grant, is marked once when the lease ends, and goes with it. */
+  #count(row: LeaseRow | undefined): void {
+    const { leases } = this.#host.metrics;
+    if (row === undefined) leases.revoked();
+    else if (row.isEnding !== true) leases.granted(row.ttlSeconds);
   }
 
   tick(nowMs: number): void {

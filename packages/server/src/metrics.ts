@@ -8,6 +8,7 @@ import { type CopyMetrics, copyMetrics } from './copy-metrics.ts';
 import { shardCounter, shardHistogram } from './gathered-metrics.ts';
 import { GrpcCounts } from './grpc-counts.ts';
 import { type HealthMetrics, healthMetrics } from './health-metrics.ts';
+import { leaseMetrics } from './lease-metrics.ts';
 import { type MoveMetrics, moveMetrics } from './move-metrics.ts';
 import { peerMetrics } from './peer-metrics.ts';
 import { RequestCounts } from './request-counts.ts';
@@ -62,6 +63,11 @@ const STATUS_GAUGES: readonly StatusGauge[] = [
     value: (s) => s.compactRevision,
   },
   { name: 'etcd_debugging_mvcc_watcher_total', help: 'Open watches.', value: (s) => s.watchers },
+  {
+    name: 'kv_leases',
+    help: 'Leases that this member keeps time for, as leader of their home.',
+    value: (s) => s.leases,
+  },
   { name: 'etcd_mvcc_db_total_size_in_bytes', help: 'Bytes on disk.', value: (s) => s.storeBytes },
   {
     name: 'etcd_server_proposals_applied_total',
@@ -206,6 +212,7 @@ function replicaMetrics(registry: Registry): ReplicaMetrics {
     unknownOutcome: (shard) => unknown.inc({ shard }),
     autoCompacted: (shard) => autoCompacted.inc({ shard }),
     compactedRows: (shard, rows) => compactedRows.inc({ shard }, rows),
+    leases: leaseMetrics(registry),
     appendMs: (shard, ms) => append(shard, ms / 1000),
     applyMs: (shard, ms) => apply(shard, ms / 1000),
     batchCommands: batch,

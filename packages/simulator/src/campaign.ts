@@ -12,6 +12,9 @@ const TTY_MS = 500;
 const PIPE_MS = 60_000;
 const MINUTE_MS = 60_000;
 
+/** Whole clusters come and go with every seed: a young generation of this size (MB) is collected less often, and a sixth of the time is saved. */
+const YOUNG_HEAP = '--max-semi-space-size=64';
+
 const HERE = fileURLToPath(import.meta.url);
 const WORKER = HERE.replace(/campaign(\.[jt]s)$/, 'seed-worker$1');
 
@@ -134,7 +137,8 @@ async function runHere(campaign: Campaign): Promise<void> {
 
 /** In a process of its own, started as this one was. */
 function runProcess(campaign: Campaign): Promise<void> {
-  const worker = fork(WORKER, { serialization: 'advanced' });
+  const execArgv = [...process.execArgv, YOUNG_HEAP];
+  const worker = fork(WORKER, { serialization: 'advanced', execArgv });
   return new Promise((resolve, reject) => {
     const next = (): void => {
       const range = campaign.take();

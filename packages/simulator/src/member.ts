@@ -494,4 +494,10 @@ const quietMetrics: ReplicaMetrics = {
   unknownOutcome: () => undefined,
   autoCompacted: () => undefined,
   compactedRows: () => undefined,
+  leases: {
+    granted: () => undefined,
+    revoked: () => undefined,
+    renewed: () => undefined,
+    expired: () => undefined,
+  },
 };

@@ -118,6 +118,21 @@ describe(`the Lease service over ${SHARDS} shards`, () => {
     expect(leases.map(({ ID }) => ID)).toEqual([1n, 2n]);
   });
 
+  it('counts what the tests above did, under etcd’s names', async () => {
+    const text = await host().metrics.registry.metrics();
+    const counts = [...text.matchAll(/^(\w*leases?_?\w*)(?:\{shard="0"\})? (\d+)$/gm)];
+    expect(counts.map(([, name, count]) => `${name} ${count}`)).toEqual([
+      'etcd_debugging_lease_granted_total 5',
+      'etcd_debugging_lease_revoked_total 3',
+      'etcd_debugging_lease_renewed_total 3',
+      'etcd_debugging_server_lease_expired_total 0',
+      'etcd_debugging_lease_ttl_total_sum 962',
+      'etcd_debugging_lease_ttl_total_count 5',
+      'kv_leases 2',
+    ]);
+    expect(text).toContain('etcd_debugging_lease_ttl_total_bucket{le="64"} 2\n');
+  });
+
   it('refuses at once without a leader, when the caller asks for that', async () => {
     const alone = leaseHandlers(withoutLeaders(host()));
     const asked = create(LeaseTimeToLiveRequestSchema, { ID: 1n });
