@@ -18,7 +18,6 @@ import {
   type Paces,
   type Replica,
   type ReplicaLogger,
-  type ReplicaMetrics,
   ReplicaStores,
   type ShardTransport,
 } from '@kvorum/replica';
@@ -26,6 +25,7 @@ import { type MemoryStateStores, memoryStateStores } from '@kvorum/testkit';
 import { MemberClock } from './member-clock.ts';
 import type { MemberService } from './member-service.ts';
 import { SimProcess } from './process.ts';
+import { quietMetrics } from './quiet-metrics.ts';
 import { sha256 } from './sha256.ts';
 import type { World } from './world.ts';
 
@@ -482,22 +482,3 @@ export class SimMember {
     this.#world.alarm({ member: this, shard, text });
   }
 }
-
-const quietMetrics: ReplicaMetrics = {
-  proposalCommitted: () => undefined,
-  proposalFailed: () => undefined,
-  appendMs: () => undefined,
-  applyMs: () => undefined,
-  batchCommands: () => undefined,
-  fenced: () => undefined,
-  readRound: () => undefined,
-  unknownOutcome: () => undefined,
-  autoCompacted: () => undefined,
-  compactedRows: () => undefined,
-  leases: {
-    granted: () => undefined,
-    revoked: () => undefined,
-    renewed: () => undefined,
-    expired: () => undefined,
-  },
-};
