@@ -1,11 +1,11 @@
+import type { Side } from './comparison.ts';
 import type { Measurement } from './load.ts';
 import { type Sample, sampleOf } from './rows.ts';
-import type { LoadSpec } from './worker/load-spec.ts';
 
 /** Repeated measurements of one load on one system. */
 export interface Cell {
   readonly system: string;
-  readonly op: LoadSpec['op'];
+  readonly op: Side['op'];
   readonly inFlight: number;
   readonly opsPerSecond: Sample;
   readonly p50Us: number;
@@ -19,7 +19,7 @@ export interface Cell {
 
 export function cellOf(
   system: string,
-  op: LoadSpec['op'],
+  op: Side['op'],
   inFlight: number,
   runs: readonly Measurement[],
 ): Cell {

@@ -1,11 +1,11 @@
 import type { Load, Measurement } from './load.ts';
 import type { Sizes } from './plan.ts';
-import type { LoadSpec } from './worker/load-spec.ts';
+import type { LoadSpec, StreamSpec } from './worker/load-spec.ts';
 
 /** One load to be measured: what to send, how many at once, whose CPU time to note. */
 export interface Side {
   readonly load: Load;
-  readonly op: LoadSpec['op'];
+  readonly op: LoadSpec['op'] | StreamSpec['op'];
   readonly inFlight: number;
   readonly groups: LoadSpec['groups'];
 }
@@ -18,17 +18,12 @@ export async function measure(
   measureMs: number,
   turn: number = 0,
 ): Promise<Measurement> {
-  return side.load.run({
-    op: side.op,
-    inFlight: side.inFlight,
-    warmUpMs: sizes.warmUpMs,
-    measureMs,
-    keyCount: sizes.keys,
-    valueBytes: sizes.valueBytes,
-    // Both sides of a turn draw the same keys.
-    seed: SEED + 1000 * turn,
-    groups: side.groups,
-  });
+  const { op, inFlight, groups } = side;
+  const { warmUpMs, valueBytes } = sizes;
+  const spec = { inFlight, warmUpMs, measureMs, valueBytes, groups };
+  if (op === 'watch' || op === 'keep-alive') return side.load.streams({ op, ...spec });
+  // Both sides of a turn draw the same keys.
+  return side.load.run({ op, ...spec, keyCount: sizes.keys, seed: SEED + 1000 * turn });
 }
 
 /** Measures two sides in turn (A B A B …), so that a slower minute of the machine meets both. */

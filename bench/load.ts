@@ -11,6 +11,7 @@ import type {
   GapSpec,
   LoadResult,
   LoadSpec,
+  StreamSpec,
   WorkerAnswer,
   WorkerRequest,
 } from './worker/load-spec.ts';
@@ -55,6 +56,12 @@ export class Load {
 
   async run(spec: LoadSpec): Promise<Measurement> {
     const answer = await this.#ask({ kind: 'load', spec });
+    if (answer.kind !== 'load') throw new Error(`unexpected answer ${answer.kind}`);
+    return measurementOf(answer.result);
+  }
+
+  async streams(spec: StreamSpec): Promise<Measurement> {
+    const answer = await this.#ask({ kind: 'streams', spec });
     if (answer.kind !== 'load') throw new Error(`unexpected answer ${answer.kind}`);
     return measurementOf(answer.result);
   }

@@ -8,6 +8,7 @@ import {
   duringSnapshotRow,
   handOverRow,
 } from './disturbed-rows.ts';
+import { grpcRow, STREAM_COUNTS, WATCHERS } from './grpc-rows.ts';
 import { latencyRow } from './latency-row.ts';
 import { Load } from './load.ts';
 import { sleep } from './processes.ts';
@@ -43,6 +44,11 @@ export const MEASURE: Readonly<Record<RowId, (bench: Bench) => Promise<RowResult
   'hand-over': handOverRow,
   'compact-history': compactHistoryRow,
   'compact-keys': compactKeysRow,
+  'grpc-put': (bench) => grpcRow(bench, 'grpc-put', 'put', STREAM_COUNTS),
+  'grpc-range': (bench) => grpcRow(bench, 'grpc-range', 'get', STREAM_COUNTS),
+  'grpc-txn': (bench) => grpcRow(bench, 'grpc-txn', 'txn', STREAM_COUNTS),
+  'grpc-watch': (bench) => grpcRow(bench, 'grpc-watch', 'watch', [WATCHERS]),
+  'grpc-keep-alive': (bench) => grpcRow(bench, 'grpc-keep-alive', 'keep-alive', STREAM_COUNTS),
 };
 
 /** etcd at its best: every combination of who is asked, over how many connections, with how many in flight. */
@@ -52,7 +58,7 @@ async function bestEtcd(bench: Bench, etcd: FilledEtcd, op: Side['op']): Promise
   for (const targets of ['leader', 'all members'] as const) {
     const endpoints = targets === 'leader' ? [await etcd.cluster.leader()] : etcd.cluster.endpoints;
     for (const connectionsPerMember of bench.sizes.etcdConnections) {
-      const driver = { system: 'etcd', endpoints, connectionsPerMember } as const;
+      const driver = { system: 'grpc', endpoints, connectionsPerMember } as const;
       const load = await Load.open(bench.workspace, driver);
       ways.push({ load, op, groups, how: `${targets}, ${connectionsPerMember} connections each` });
     }

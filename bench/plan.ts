@@ -21,6 +21,14 @@ export interface LatencySizes {
   readonly settleWindows: number;
 }
 
+/** How the rows of gRPC are measured; see grpc-rows.ts. */
+export interface GrpcSizes {
+  readonly warmUpMs: number;
+  readonly measureMs: number;
+  /** Windows of each side, taken in turn. */
+  readonly turns: number;
+}
+
 /** What is removed by compactions whose cost is measured; see compaction-cost.ts. */
 export interface CompactionSizes {
   readonly removed: number;
@@ -38,6 +46,7 @@ export interface Sizes {
   readonly repeats: number;
   readonly search: SearchSizes;
   readonly latency: LatencySizes;
+  readonly grpc: GrpcSizes;
   /** One window of a load that belongs to no row. */
   readonly sweepMs: number;
   readonly fillInFlight: number;
@@ -67,6 +76,7 @@ export const FULL: Sizes = {
     confirmTurns: 2,
   },
   latency: { warmUpMs: 250, measureMs: 1500, turns: 10, settleWindows: 20 },
+  grpc: { warmUpMs: 1000, measureMs: 3000, turns: 5 },
   sweepMs: 3000,
   fillInFlight: 1000,
   inFlight: [64, 256, 512, 1000, 2000, 5000],
@@ -93,6 +103,7 @@ export const QUICK: Sizes = {
     confirmTurns: 1,
   },
   latency: { warmUpMs: 200, measureMs: 1000, turns: 5, settleWindows: 10 },
+  grpc: { warmUpMs: 400, measureMs: 1500, turns: 2 },
   inFlight: [256, 1000, 5000],
   etcdConnections: [4],
   restarts: 1,

@@ -16,6 +16,11 @@ export const ROW_IDS = [
   'hand-over',
   'compact-history',
   'compact-keys',
+  'grpc-put',
+  'grpc-range',
+  'grpc-txn',
+  'grpc-watch',
+  'grpc-keep-alive',
 ] as const;
 export type RowId = (typeof ROW_IDS)[number];
 
@@ -140,6 +145,41 @@ export const GOALS: Readonly<Record<RowId, RowGoal>> = {
     better: 'lower',
     floor: 1.3,
     aim: 1.1,
+    unit: '×',
+  },
+  'grpc-put': {
+    title: 'puts/s over gRPC, worst of 1, 64, 1,000 streams : etcd',
+    better: 'higher',
+    floor: 1,
+    aim: 1.5,
+    unit: '×',
+  },
+  'grpc-range': {
+    title: 'linearizable ranges/s over gRPC, same : etcd',
+    better: 'higher',
+    floor: 1,
+    aim: 2,
+    unit: '×',
+  },
+  'grpc-txn': {
+    title: 'transactions/s over gRPC, same : etcd',
+    better: 'higher',
+    floor: 1,
+    aim: 1.5,
+    unit: '×',
+  },
+  'grpc-watch': {
+    title: 'events/s, 1 writer, 1,000 watchers : etcd',
+    better: 'higher',
+    floor: 1,
+    aim: 1.5,
+    unit: '×',
+  },
+  'grpc-keep-alive': {
+    title: 'keep-alives/s, worst of 1, 64, 1,000 leases : etcd',
+    better: 'higher',
+    floor: 1,
+    aim: 1.5,
     unit: '×',
   },
 };

@@ -77,7 +77,7 @@ export class Systems {
     this.versions['etcd'] = cluster.version;
     progress(`etcd ${cluster.version}: 3 members; putting ${this.#sizes.keys} keys`);
     const load = await Load.open(this.#workspace, {
-      system: 'etcd',
+      system: 'grpc',
       endpoints: [await cluster.leader()],
       connectionsPerMember: 4,
     });

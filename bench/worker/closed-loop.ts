@@ -9,7 +9,7 @@ import {
   type LoadResult,
   type LoadSpec,
 } from './load-spec.ts';
-import { cpuSecondsOfGroups, machineUsage } from './process-usage.ts';
+import { measuredWindow, pause } from './measured-window.ts';
 import { SeededRandom } from './seeded-random.ts';
 
 /** Pause of one loop after a failed operation, so that a dead system is not hammered. */
@@ -49,6 +49,10 @@ const OPERATIONS: Readonly<Record<LoadSpec['op'], Operation>> = {
   get,
   mixed: (driver, run, keyCount) => (run.random.next() < 0.5 ? get : put)(driver, run, keyCount),
   hop: (driver, run, keyCount) => driver.hop(benchKey(run.random.below(keyCount))),
+  txn: (driver, run, keyCount) => {
+    if (driver.txn === undefined) throw new Error('this system is not asked for transactions');
+    return driver.txn(benchKey(run.random.below(keyCount)), run.value());
+  },
 };
 
 /**
@@ -83,28 +87,12 @@ export async function runLoad(driver: Driver, spec: LoadSpec): Promise<LoadResul
   }
 
   const loops = Array.from({ length: spec.inFlight }, loop);
-  await pause(spec.warmUpMs);
-  const machineBefore = machineUsage();
-  const groupsBefore = cpuSecondsOfGroups(spec.groups);
-  const ownBefore = process.cpuUsage();
-  const startedAt = performance.now();
-  measuring = true;
-  await pause(spec.measureMs);
-  measuring = false;
-  const seconds = (performance.now() - startedAt) / 1000;
-  const own = process.cpuUsage(ownBefore);
-  const groupsAfter = cpuSecondsOfGroups(spec.groups);
-  const machineAfter = machineUsage();
+  const { seconds, cpuSeconds } = await measuredWindow(spec, (isMeasuring) => {
+    measuring = isMeasuring;
+  });
   stopped = true;
   await Promise.all(loops);
-
-  const cpuSeconds: Record<string, number> = { client: (own.user + own.system) / 1e6 };
-  for (const [name, after] of Object.entries(groupsAfter)) {
-    cpuSeconds[name] = after - (groupsBefore[name] ?? Number.NaN);
-  }
-  const known = Object.values(cpuSeconds).reduce((sum, each) => sum + each, 0);
-  cpuSeconds['others'] = machineAfter.busySeconds - machineBefore.busySeconds - known;
-  cpuSeconds['idle'] = machineAfter.idleSeconds - machineBefore.idleSeconds;
+  await driver.check?.(benchKey(run.random.below(spec.keyCount)), run.value());
   const ops = latency.total;
   return { seconds, ops, missing, errors: run.errors, latencyUs: latency.data(), cpuSeconds };
 }
@@ -194,8 +182,4 @@ export async function runGap(driver: Driver, spec: GapSpec): Promise<GapResult> 
     })),
     errors: run.errors,
   };
-}
-
-async function pause(ms: number): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { HpackEncoder } from './hpack-encoder.ts';
+import { StatusReader } from './status-reader.ts';
 
 /** Frame types and flags of HTTP/2 (RFC 9113 §6). */
 const DATA = 0;
@@ -9,12 +10,16 @@ const SETTINGS = 4;
 const PING = 6;
 const GOAWAY = 7;
 const WINDOW_UPDATE = 8;
+/** Error code of a reset. */
+const CANCEL = 8;
 const END_STREAM = 0x1;
 const ACK = 0x1;
 const END_HEADERS = 0x4;
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
 const FRAME_HEADER_BYTES = 9;
+/** Before each message of gRPC: whether it is compressed, and its length. */
+export const PREFIX_BYTES = 5;
 const DEFAULT_WINDOW = 65_535;
 const SETTINGS_INITIAL_WINDOW_SIZE = 4;
 /** What we let the server send before we must grant it more: large, so that grants are rare. */
@@ -22,29 +27,58 @@ const RECEIVE_WINDOW = 2 ** 30;
 /** Stream ids are odd 31-bit numbers and are never reused. */
 const STREAM_ID_MAX = 2 ** 31 - 1;
 
-/** The server closed the call without a message, or the connection ended under it. */
+/** The server ended the call with another status than OK, or the connection ended under it. */
 export class GrpcCallError extends Error {
   override readonly name = 'GrpcCallError';
 }
 
-interface Call {
-  readonly resolve: (messageBytes: number | undefined) => void;
-  readonly reject: (error: GrpcCallError) => void;
-  messageBytes: number;
+/** What takes the answers of one call. */
+export interface Receiver {
+  /** A part of the answer's messages, prefixes among them; valid during the call. */
+  onData(bytes: Buffer): void;
+  /** Undefined: all went well. Called once, last. */
+  onEnd(error: GrpcCallError | undefined): void;
+}
+
+/** A call with one message each way: no more of the answer is kept than is asked for. */
+class UnaryCall implements Receiver {
+  readonly #resolve: (messageBytes: number | undefined) => void;
+  readonly #reject: (error: GrpcCallError) => void;
   /** A message no longer than this says that there is nothing. */
-  readonly emptyBytesMax: number;
+  readonly #emptyBytesMax: number;
+  #bytes = -1;
+
+  constructor(
+    resolve: (messageBytes: number | undefined) => void,
+    reject: (error: GrpcCallError) => void,
+    emptyBytesMax: number,
+  ) {
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#emptyBytesMax = emptyBytesMax;
+  }
+
+  onData(bytes: Buffer): void {
+    this.#bytes = Math.max(this.#bytes, 0) + bytes.length;
+  }
+
+  onEnd(error: GrpcCallError | undefined): void {
+    if (error !== undefined) this.#reject(error);
+    else if (this.#bytes < PREFIX_BYTES) this.#reject(new GrpcCallError('no message'));
+    else this.#resolve(this.#bytes > this.#emptyBytesMax ? this.#bytes : undefined);
+  }
 }
 
 /**
- * One h2c connection that makes unary gRPC calls with as little CPU as Node allows: all frames of one tick
- * leave in one write, and response headers are not decoded. A unary call that failed has no message,
- * so "a message, then the end of the stream" is success. On a machine shared with the server every
- * microsecond the driver does not spend is one the server can.
+ * One h2c connection that makes gRPC calls with as little CPU as Node allows: all frames of one tick leave in one write, and of the
+ * headers of answers only the status is read. On a machine shared with the server every microsecond the driver does not spend is one
+ * the server can.
  */
 export class GrpcConnection {
   readonly #socket: Socket;
   readonly #hpack: HpackEncoder;
-  readonly #calls = new Map<number, Call>();
+  readonly #statuses = new StatusReader();
+  readonly #calls = new Map<number, Receiver>();
   readonly #waiting: (() => void)[] = [];
   #nextStreamId = 1;
   #sendWindow = DEFAULT_WINDOW;
@@ -85,34 +119,64 @@ export class GrpcConnection {
   /** Calls `path` with one encoded message; resolves to the length of the answer's, undefined up to `emptyBytesMax`. */
   call(path: string, message: Uint8Array, emptyBytesMax: number = -1): Promise<number | undefined> {
     return new Promise((resolve, reject) => {
-      const call = { resolve, reject, messageBytes: -1, emptyBytesMax };
-      const start = (): void => this.#start(path, message, call);
-      if (this.#failure !== undefined) reject(this.#failure);
-      else if (this.#sendWindow < message.length + 5) this.#waiting.push(start);
-      else start();
+      this.unary(path, message, new UnaryCall(resolve, reject, emptyBytesMax));
     });
+  }
+
+  /** Calls `path` with one encoded message. */
+  unary(path: string, message: Uint8Array, receiver: Receiver): void {
+    const start = (): void => {
+      const id = this.begin(path, receiver);
+      if (id !== undefined) this.#message(id, message, END_STREAM);
+    };
+    if (this.#failure === undefined && this.#sendWindow < message.length + PREFIX_BYTES) {
+      this.#waiting.push(start);
+    } else {
+      start();
+    }
+  }
+
+  /** Begins a call without an end; undefined when it cannot, which the receiver is told. */
+  begin(path: string, receiver: Receiver): number | undefined {
+    const id = this.#nextStreamId;
+    if (id > STREAM_ID_MAX) {
+      this.#fail('the stream ids of this connection are used up');
+    }
+    if (this.#failure !== undefined) {
+      receiver.onEnd(this.#failure);
+      return undefined;
+    }
+    this.#nextStreamId += 2;
+    this.#calls.set(id, receiver);
+    this.#frame(HEADERS, END_HEADERS, id, this.#hpack.block(path));
+    return id;
+  }
+
+  /** A message on a call that goes on: small ones, and not before the answer to the one before, so that no window runs out. */
+  send(id: number, message: Uint8Array): void {
+    this.#message(id, message, 0);
+  }
+
+  /** Ends a call whose answer nobody wants any more; its receiver hears nothing further. */
+  cancel(id: number): void {
+    if (!this.#calls.delete(id)) return;
+    const code = Buffer.alloc(4);
+    code.writeUInt32BE(CANCEL, 0);
+    this.#frame(RST_STREAM, 0, id, code);
   }
 
   close(): void {
     this.#socket.destroy();
   }
 
-  #start(path: string, message: Uint8Array, call: Call): void {
-    const streamId = this.#nextStreamId;
-    if (streamId > STREAM_ID_MAX) {
-      call.reject(new GrpcCallError('the stream ids of this connection are used up'));
-      return;
-    }
-    this.#nextStreamId += 2;
-    this.#calls.set(streamId, call);
-    this.#frame(HEADERS, END_HEADERS, streamId, this.#hpack.block(path));
-    const length = message.length + 5;
+  #message(streamId: number, message: Uint8Array, flags: number): void {
+    const length = message.length + PREFIX_BYTES;
     this.#sendWindow -= length;
-    this.#frameHeader(length, DATA, END_STREAM, streamId);
+    this.#frameHeader(length, DATA, flags, streamId);
     this.#reserve(length);
     this.#out[this.#outLength] = 0; // not compressed
     this.#out.writeUInt32BE(message.length, this.#outLength + 1);
-    this.#out.set(message, this.#outLength + 5);
+    this.#out.set(message, this.#outLength + PREFIX_BYTES);
     this.#outLength += length;
     this.#askFlush();
   }
@@ -184,14 +248,15 @@ export class GrpcConnection {
   #onFrame(type: number, flags: number, streamId: number, payload: Buffer): void {
     switch (type) {
       case DATA:
-        this.#onData(streamId, payload.length);
-        if ((flags & END_STREAM) !== 0) this.#end(streamId);
+        this.#onData(streamId, payload);
+        // The status comes in headers, always.
+        if ((flags & END_STREAM) !== 0) this.#end(streamId, 'no status');
         break;
       case HEADERS:
-        if ((flags & END_STREAM) !== 0) this.#end(streamId);
+        this.#onHeaders(flags, streamId, payload);
         break;
       case RST_STREAM:
-        this.#end(streamId);
+        this.#end(streamId, `reset, code ${payload.readUInt32BE(0)}`);
         break;
       case SETTINGS:
         if ((flags & ACK) === 0) this.#frame(SETTINGS, ACK, 0, Buffer.alloc(0));
@@ -210,10 +275,23 @@ export class GrpcConnection {
     }
   }
 
-  #onData(streamId: number, length: number): void {
-    const call = this.#calls.get(streamId);
-    if (call !== undefined) call.messageBytes = Math.max(call.messageBytes, 0) + length;
-    this.#received += length;
+  #onHeaders(flags: number, streamId: number, block: Buffer): void {
+    if ((flags & ~(END_STREAM | END_HEADERS)) !== 0 || (flags & END_HEADERS) === 0) {
+      this.#fail('headers in pieces, padded or with priorities');
+      return;
+    }
+    try {
+      const status = this.#statuses.read(block);
+      if ((flags & END_STREAM) === 0) return;
+      this.#end(streamId, status === 0 ? undefined : `status ${status ?? 'missing'}`);
+    } catch (error) {
+      this.#fail(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #onData(streamId: number, bytes: Buffer): void {
+    this.#calls.get(streamId)?.onData(bytes);
+    this.#received += bytes.length;
     if (this.#received > RECEIVE_WINDOW / 4) {
       this.#grant(this.#received);
       this.#received = 0;
@@ -227,20 +305,19 @@ export class GrpcConnection {
     }
   }
 
-  #end(streamId: number): void {
+  #end(streamId: number, reason: string | undefined): void {
     const call = this.#calls.get(streamId);
     if (call === undefined) return;
     this.#calls.delete(streamId);
-    const { messageBytes, emptyBytesMax } = call;
-    if (messageBytes < 0) call.reject(new GrpcCallError('the server refused the call'));
-    else call.resolve(messageBytes > emptyBytesMax ? messageBytes : undefined);
+    call.onEnd(reason === undefined ? undefined : new GrpcCallError(reason));
   }
 
   #fail(reason: string): void {
     if (this.#failure !== undefined) return;
     this.#failure = new GrpcCallError(reason);
-    for (const call of this.#calls.values()) call.reject(this.#failure);
+    const calls = [...this.#calls.values()];
     this.#calls.clear();
+    for (const call of calls) call.onEnd(this.#failure);
     for (const start of this.#waiting.splice(0)) start();
   }
 }

@@ -1,18 +1,22 @@
 import type { DriverSpec } from './driver.ts';
 import type { HistogramData } from './histogram.ts';
+import type { MeasuredWindow, WindowSpec } from './measured-window.ts';
 
 /** One measurement: N operations in flight, each loop starting its next when the last was answered. */
-export interface LoadSpec {
-  readonly op: 'put' | 'get' | 'mixed' | 'hop';
+export interface LoadSpec extends WindowSpec {
+  readonly op: 'put' | 'get' | 'mixed' | 'hop' | 'txn';
   readonly inFlight: number;
-  readonly warmUpMs: number;
-  readonly measureMs: number;
   /** Keys are drawn uniformly from [0, keyCount). */
   readonly keyCount: number;
   readonly valueBytes: number;
   readonly seed: number;
-  /** Processes whose CPU time is taken at both ends of the window: group name to process ids. */
-  readonly groups: Readonly<Record<string, readonly number[]>>;
+}
+
+/** Streams that stay open: one lease kept alive on each, or one watch on each of a key that is put again and again. */
+export interface StreamSpec extends WindowSpec {
+  readonly op: 'keep-alive' | 'watch';
+  readonly inFlight: number;
+  readonly valueBytes: number;
 }
 
 /** Writes each key of [from, to) once, in order, timing every step of `stepKeys` keys. */
@@ -34,15 +38,12 @@ export interface GapSpec {
   readonly seed: number;
 }
 
-export interface LoadResult {
-  readonly seconds: number;
+export interface LoadResult extends MeasuredWindow {
   readonly ops: number;
   readonly missing: number;
   /** Failed operations by error text. */
   readonly errors: Readonly<Record<string, number>>;
   readonly latencyUs: HistogramData;
-  /** CPU seconds spent in the window by each group, this load process (`client`), everybody else (`others`) and nobody (`idle`). */
-  readonly cpuSeconds: Readonly<Record<string, number>>;
 }
 
 export interface FillResult {
@@ -66,6 +67,7 @@ export interface GapResult {
 export type WorkerRequest =
   | { readonly kind: 'open'; readonly driver: DriverSpec }
   | { readonly kind: 'load'; readonly spec: LoadSpec }
+  | { readonly kind: 'streams'; readonly spec: StreamSpec }
   | { readonly kind: 'fill'; readonly spec: FillSpec }
   | { readonly kind: 'gap'; readonly spec: GapSpec }
   | { readonly kind: 'close' };

@@ -1,14 +1,15 @@
 /** A load process: opens one driver and runs what its parent asks for, one request at a time. */
 import { runFill, runGap, runLoad } from './closed-loop.ts';
 import type { Driver, DriverSpec } from './driver.ts';
-import { openEtcd } from './etcd-driver.ts';
+import { openGrpc } from './grpc-driver.ts';
 import { openKafka } from './kafka-driver.ts';
 import type { WorkerAnswer, WorkerRequest } from './load-spec.ts';
+import { runStreams } from './stream-load.ts';
 
 async function open(spec: DriverSpec): Promise<Driver> {
   switch (spec.system) {
-    case 'etcd':
-      return openEtcd(spec.endpoints, spec.connectionsPerMember);
+    case 'grpc':
+      return openGrpc(spec.endpoints, spec.connectionsPerMember);
     case 'kafka':
       return openKafka(spec.brokers, spec.topic);
     case 'kvorum': {
@@ -34,6 +35,8 @@ async function answer(request: WorkerRequest): Promise<WorkerAnswer | undefined>
       return { kind: 'opened' };
     case 'load':
       return { kind: 'load', result: await runLoad(opened(), request.spec) };
+    case 'streams':
+      return { kind: 'load', result: await runStreams(opened().connections ?? [], request.spec) };
     case 'fill':
       return { kind: 'fill', result: await runFill(opened(), request.spec) };
     case 'gap':
