@@ -1,6 +1,10 @@
 import { parseArgs } from 'node:util';
 import { ROW_IDS, type RowId } from './rows.ts';
 
+/** Loads that can be profiled; the last three over gRPC alone. */
+const PROFILE_OPS = ['put', 'get', 'mixed', 'txn', 'watch', 'keep-alive'] as const;
+type ProfileOp = (typeof PROFILE_OPS)[number];
+
 export interface BenchArgs {
   readonly quick: boolean;
   /** Instead of the keys of the plan. */
@@ -15,7 +19,9 @@ export interface BenchArgs {
   /** Measure the loads that no row needs as well. */
   readonly sweep: boolean;
   /** Profile the members under this load instead of measuring rows. */
-  readonly profile: 'put' | 'get' | 'mixed' | undefined;
+  readonly profile: ProfileOp | undefined;
+  /** Profile over gRPC instead of the SDK. */
+  readonly grpc: boolean;
   readonly inFlight: number;
 }
 
@@ -29,6 +35,7 @@ export const USAGE: string = `npm run bench -- [--quick] [--keys N] [--strict] [
   --etcd PATH   compare with this etcd
   --profile OP  instead of the rows: run put, get or mixed, members and load under V8's profiler,
                 and print where the time goes
+  --grpc        profile over gRPC: put, get, mixed, txn, watch or keep-alive
   --in-flight N operations in flight while profiling (5000)
   --no-sweep    skip the loads that belong to no row (mixed, embedded, 1 shard)`;
 
@@ -44,6 +51,7 @@ export function readArgs(argv: readonly string[]): BenchArgs | 'help' {
       json: { type: 'string' },
       etcd: { type: 'string' },
       profile: { type: 'string' },
+      grpc: { type: 'boolean', default: false },
       'in-flight': { type: 'string', default: '5000' },
       'no-sweep': { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
@@ -57,9 +65,10 @@ export function readArgs(argv: readonly string[]): BenchArgs | 'help' {
       if (row === undefined) throw new Error(`unknown row "${text}"; one of ${ROW_IDS.join(', ')}`);
       return row;
     });
-  const profile = (['put', 'get', 'mixed'] as const).find((op) => op === values.profile);
-  if (values.profile !== undefined && profile === undefined) {
-    throw new Error(`--profile takes put, get or mixed, not "${values.profile}"`);
+  const profile = PROFILE_OPS.find((op) => op === values.profile);
+  const ops = values.grpc ? PROFILE_OPS : PROFILE_OPS.slice(0, 3);
+  if (values.profile !== undefined && (profile === undefined || !ops.includes(profile))) {
+    throw new Error(`--profile takes ${ops.join(', ')}, not "${values.profile}"`);
   }
   const keys = values.keys ?? '1';
   if (!/^[1-9]\d{0,8}$/.test(keys)) throw new Error(`--keys takes a number, not "${keys}"`);
@@ -72,6 +81,7 @@ export function readArgs(argv: readonly string[]): BenchArgs | 'help' {
     etcd: values.etcd,
     sweep: !values['no-sweep'] && rows.length === 0,
     profile,
+    grpc: values.grpc,
     inFlight: Number(values['in-flight']),
   };
 }

@@ -2,6 +2,7 @@ import type { Bench } from './bench.ts';
 import { type Cell, cellOf, othersOf, troubleOf } from './cells.ts';
 import { inTurn, type Side } from './comparison.ts';
 import { Load } from './load.ts';
+import type { Workspace } from './processes.ts';
 import { notMeasured, type RowId, type RowResult, rowOf } from './rows.ts';
 
 const SHARDS = 4;
@@ -9,6 +10,16 @@ export const STREAM_COUNTS: readonly number[] = [1, 64, 1000];
 export const WATCHERS = 1000;
 /** To each of the three members, whatever the number of streams; operations go to all of them in turn. */
 const CONNECTIONS_PER_MEMBER = 4;
+
+/** A load process with its connections to all members. */
+export function openGrpcLoad(
+  workspace: Workspace,
+  endpoints: readonly string[],
+  nodeArgs: readonly string[] = [],
+): Promise<Load> {
+  const connectionsPerMember = CONNECTIONS_PER_MEMBER;
+  return Load.open(workspace, { system: 'grpc', endpoints, connectionsPerMember }, nodeArgs);
+}
 
 interface Pair {
   readonly ours: Cell;
@@ -29,17 +40,18 @@ export async function grpcRow(
   const etcd = await bench.systems.etcd();
   if (etcd === undefined)
     return notMeasured(row, 'SKIPPED', 'no etcd on the PATH, and none could be fetched');
-  const sideOf = async (
-    endpoints: readonly string[],
-    groups: Side['groups'],
-  ): Promise<Omit<Side, 'inFlight'>> => {
-    const connectionsPerMember = CONNECTIONS_PER_MEMBER;
-    const driver = { system: 'grpc', endpoints, connectionsPerMember } as const;
-    return { load: await Load.open(bench.workspace, driver), op, groups };
-  };
+  const { workspace } = bench;
   const brokers = await bench.systems.brokers();
-  const ours = await sideOf(cluster.endpoints, { members: cluster.pids, brokers: brokers.pids });
-  const theirs = await sideOf(etcd.cluster.endpoints, { members: etcd.cluster.pids });
+  const ours: Omit<Side, 'inFlight'> = {
+    load: await openGrpcLoad(workspace, cluster.endpoints),
+    op,
+    groups: { members: cluster.pids, brokers: brokers.pids },
+  };
+  const theirs: Omit<Side, 'inFlight'> = {
+    load: await openGrpcLoad(workspace, etcd.cluster.endpoints),
+    op,
+    groups: { members: etcd.cluster.pids },
+  };
   const { warmUpMs, measureMs, turns } = bench.sizes.grpc;
   const sizes = { ...bench.sizes, warmUpMs, measureMs, repeats: turns };
   const pairs: Pair[] = [];

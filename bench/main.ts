@@ -109,7 +109,12 @@ async function main(): Promise<number> {
   try {
     if (args.profile !== undefined) {
       const file = args.json ?? RESULTS;
-      await profileRun(workspace, { op: args.profile, inFlight: args.inFlight, file });
+      await profileRun(workspace, {
+        op: args.profile,
+        grpc: args.grpc,
+        inFlight: args.inFlight,
+        file,
+      });
       return 0;
     }
     const rows = await measureAll(args, workspace);

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { measure } from './comparison.ts';
+import { measure, type Side } from './comparison.ts';
+import { openGrpcLoad } from './grpc-rows.ts';
 import { KvorumCluster } from './kvorum.ts';
 import { settingOf } from './machine.ts';
 import { QUICK } from './plan.ts';
@@ -8,7 +9,6 @@ import { progress, type Workspace } from './processes.ts';
 import { profilingArgs, sharesText, summarize, topShares } from './profile.ts';
 import { Results } from './results.ts';
 import { Systems } from './systems.ts';
-import type { LoadSpec } from './worker/load-spec.ts';
 
 const SHARDS = 4;
 const MEASURE_MS = 12_000;
@@ -16,7 +16,9 @@ const FUNCTIONS_SHOWN = 40;
 const FUNCTIONS_SAVED = 15;
 
 export interface ProfileSpec {
-  readonly op: LoadSpec['op'];
+  readonly op: Side['op'];
+  /** Over etcd's API instead of the SDK. */
+  readonly grpc: boolean;
   readonly inFlight: number;
   /** File that the JSON lines are appended to. */
   readonly file: string;
@@ -27,7 +29,7 @@ export interface ProfileSpec {
  * The profiler itself costs time, so the throughput it prints is not a result.
  */
 export async function profileRun(workspace: Workspace, spec: ProfileSpec): Promise<void> {
-  const { op, inFlight } = spec;
+  const { op, inFlight, grpc } = spec;
   const dirs = { members: join(workspace.dir, 'members'), client: join(workspace.dir, 'client') };
   for (const dir of Object.values(dirs)) mkdirSync(dir);
   const systems = new Systems(workspace, QUICK, undefined);
@@ -36,7 +38,11 @@ export async function profileRun(workspace: Workspace, spec: ProfileSpec): Promi
   const cluster = await KvorumCluster.startOnKafka(workspace, brokers.addresses, SHARDS, {
     nodeArgs: profilingArgs(dirs.members),
   });
-  const { load } = await systems.fill(cluster, profilingArgs(dirs.client));
+  const sdk = await systems.fill(cluster, grpc ? [] : profilingArgs(dirs.client));
+  if (grpc) await sdk.load.close();
+  const load = grpc
+    ? await openGrpcLoad(workspace, cluster.endpoints, profilingArgs(dirs.client))
+    : sdk.load;
   const groups = { members: cluster.pids, brokers: brokers.pids };
   progress(`profiling ${op}, ${inFlight} in flight`);
   const fromUs = Number(process.hrtime.bigint() / 1000n) + QUICK.warmUpMs * 1000;
@@ -55,6 +61,6 @@ export async function profileRun(workspace: Workspace, spec: ProfileSpec): Promi
     console.log(`${sharesText(all(byGroup))}\n\nby package:\n${sharesText(all(byPackage))}`);
     console.log(`\nby function (self time):\n${sharesText(functions)}`);
     const top = functions.slice(0, FUNCTIONS_SAVED);
-    results.add('profile', { op, inFlight, who, cpuUsPerOp, groups: all(byGroup), top });
+    results.add('profile', { op, grpc, inFlight, who, cpuUsPerOp, groups: all(byGroup), top });
   }
 }

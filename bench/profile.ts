@@ -50,6 +50,8 @@ const GROUPS: readonly (readonly [group: string, packages: readonly string[]])[]
   ['WebSocket and wire', ['ws', 'wire', 'msgpackr', 'msgpackr-extract']],
   ['mvcc', ['mvcc', 'base']],
   ['raft, replica and peers', ['raft', 'replica', 'peer-tcp', 'ports']],
+  ['HTTP/2 and gRPC', ['server/http2', 'server/etcd']],
+  ['protobuf', ['@bufbuild/protobuf']],
   ['server', ['server', 'shard', 'prom-client']],
   ['SDK', ['client']],
   ['the load itself', ['bench']],
@@ -120,6 +122,8 @@ function nameOf(frame: CallFrame, part: string, caller: CallFrame | undefined): 
 function packageOf({ url, functionName }: CallFrame): string {
   const module = /node_modules\/((?:@[^/]+\/)?[^/]+)\/(?!.*node_modules\/)/.exec(url)?.[1];
   if (module !== undefined) return module;
+  const door = /packages\/(server)\/dist\/(http2|etcd)\//.exec(url);
+  if (door !== null) return `${door[1] ?? ''}/${door[2] ?? ''}`;
   const own = /packages\/([^/]+)\//.exec(url)?.[1];
   if (own !== undefined) return own;
   if (url.includes('/bench/dist/')) return 'bench';
