@@ -20,6 +20,7 @@ const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
 const FRAME_HEADER_BYTES = 9;
 /** Before each message of gRPC: whether it is compressed, and its length. */
 export const PREFIX_BYTES = 5;
+const ARENA_BYTES = 65_536;
 const DEFAULT_WINDOW = 65_535;
 const SETTINGS_INITIAL_WINDOW_SIZE = 4;
 /** What we let the server send before we must grant it more: large, so that grants are rare. */
@@ -83,7 +84,9 @@ export class GrpcConnection {
   #nextStreamId = 1;
   #sendWindow = DEFAULT_WINDOW;
   #received = 0;
-  #out: Buffer = Buffer.allocUnsafe(256 * 1024);
+  #out: Buffer = Buffer.alloc(0);
+  /** Before it everything is written. */
+  #outStart = 0;
   #outLength = 0;
   #flushAsked = false;
   #unparsed: Buffer = Buffer.alloc(0);
@@ -205,9 +208,13 @@ export class GrpcConnection {
 
   #reserve(length: number): void {
     if (this.#outLength + length <= this.#out.length) return;
-    const larger = Buffer.allocUnsafe(2 * (this.#out.length + length));
-    this.#out.copy(larger, 0, 0, this.#outLength);
-    this.#out = larger;
+    const kept = this.#outLength - this.#outStart;
+    // What was written lies in the old one until it is sent.
+    const next = Buffer.allocUnsafeSlow(Math.max(ARENA_BYTES, 2 * (kept + length)));
+    this.#out.copy(next, 0, this.#outStart, this.#outLength);
+    this.#out = next;
+    this.#outStart = 0;
+    this.#outLength = kept;
   }
 
   #askFlush(): void {
@@ -216,9 +223,8 @@ export class GrpcConnection {
     // nextTick runs after every promise callback of this turn, so one write carries all their calls.
     process.nextTick(() => {
       this.#flushAsked = false;
-      const full = this.#out.subarray(0, this.#outLength);
-      this.#out = Buffer.allocUnsafe(Math.max(16 * 1024, 2 * this.#outLength));
-      this.#outLength = 0;
+      const full = this.#out.subarray(this.#outStart, this.#outLength);
+      this.#outStart = this.#outLength;
       this.#socket.write(full);
     });
   }
