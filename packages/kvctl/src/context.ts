@@ -1,25 +1,32 @@
 import { userInfo } from 'node:os';
-import { type ConnectOptions, KvorumClient, stateOf } from '@kvorum/client';
-import { type Command, Option } from 'commander';
+import {
+  type ConnectOptions,
+  type Credentials,
+  KvorumClient,
+  stateOf,
+  type Watch,
+} from '@kvorum/client';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { EXIT, Exit, InputError } from './exit.ts';
 import type { Io } from './io.ts';
-import { FORMATS, type Format } from './output.ts';
+import { FORMATS, type Look } from './output.ts';
 
 export const DEFAULT_ENDPOINTS =
   'http://127.0.0.1:2379,http://127.0.0.1:2389,http://127.0.0.1:2399';
 
 /**
  * Whoever is there answers in this time; a person waits no longer to read that nobody is, unless a --timeout was asked for or
- * somebody says that it is starting.
+ * somebody says that it is starting. --dial-timeout names another one.
  */
 const DIAL_MS_MAX = 2000;
 
-export interface Globals {
+export interface Globals extends Look {
   readonly endpoints: readonly string[];
   readonly timeoutMs: number;
   /** Somebody named the time: it holds for a watch too. */
   readonly timeoutGiven: boolean;
-  readonly format: Format;
+  /** How long one waits for anybody to answer. */
+  readonly dialMs: number;
 }
 
 export interface Call {
@@ -37,12 +44,14 @@ export interface Context {
   readonly withMembers: <T>(run: (client: KvorumClient, call: Call) => Promise<T>) => Promise<T>;
   /** From --cacert, --cert and --key. */
   readonly tls: () => ConnectOptions['tls'];
-  /** From --user and --password. */
-  readonly credentials: () => { readonly user: string; readonly password: string } | undefined;
+  /** From --user and --password, or --auth-jwt-token. */
+  readonly credentials: () => Credentials | undefined;
   /** The same for requests over HTTP. */
   readonly authorization: () => string | undefined;
   /** `signal` and `timeoutMs` for a call. */
   readonly call: () => Call;
+  /** Filled with the watches that begin, where somebody wants to know of them. */
+  readonly watches?: Set<Watch>;
 }
 
 /** `--prev-kv` of `get` is `KVCTL_GET_PREV_KV`; of kvctl itself `KVCTL_PREV_KV`. */
@@ -98,6 +107,16 @@ export function parseCount(text: string): number {
   return Number(text);
 }
 
+/** One of `names`, in capitals or not. */
+export function oneOf(option: Option, names: readonly string[]): Option {
+  const parse = (text: string): string => {
+    const found = names.find((name) => name.toLowerCase() === text.toLowerCase());
+    if (found !== undefined) return found;
+    throw new InvalidArgumentError(`Allowed choices are ${names.join(', ')}.`);
+  };
+  return option.choices(names).argParser(parse);
+}
+
 export function addGlobals(program: Command): void {
   flag(program, '--endpoints <list>', 'members to talk to, separated by commas', (option) =>
     option.default(DEFAULT_ENDPOINTS),
@@ -105,19 +124,36 @@ export function addGlobals(program: Command): void {
   flag(program, '--timeout <duration>', 'time for the whole command, retries included', (option) =>
     option.default('5s'),
   );
+  flag(program, '--command-timeout <duration>', 'the same, as etcdctl calls it');
+  flag(program, '--dial-timeout <duration>', 'give up when nobody answers for so long (2s)');
   flag(program, '-w, --write-out <format>', 'form of the output', (option) =>
     option.choices(FORMATS).default('simple'),
   );
+  flag(program, '--hex', 'keys and values as \\xNN');
   flag(program, '--cacert <file>', "CA that signed the members' certificates (PEM)");
   flag(program, '--cert <file>', 'client certificate (PEM)');
   flag(program, '--key <file>', 'key of the client certificate (PEM)');
+  flag(program, '--insecure-skip-tls-verify', 'take any certificate of a member: for tests only');
   flag(program, '--user <name>', 'user, or user:password; needed once authorization is enabled');
-  flag(program, '--password <password>', 'its password; better in KVCTL_PASSWORD');
+  flag(program, '--password <password>', 'its password; better in KVCTL_PASSWORD, or asked for');
+  flag(program, '--auth-jwt-token <token>', 'a token instead; better in KVCTL_AUTH_JWT_TOKEN');
+  flag(program, '--keepalive-time <duration>', 'ask a connection that is silent so long (1s)');
+  flag(program, '--keepalive-timeout <duration>', 'give it up so long after that (1.5s)');
+  // Scripts for etcdctl give these; nothing here depends on them.
+  for (const unused of ['--debug', '--insecure-transport', '--insecure-discovery']) {
+    flag(program, unused, 'without effect, as etcdctl has it', (option) => option.hideHelp());
+  }
+  for (const unused of ['--max-request-bytes <n>', '--max-recv-bytes <n>']) {
+    flag(program, unused, 'without effect, as etcdctl has it', (option) => option.hideHelp());
+  }
 }
 
-/** From --user and --password. */
-function credentialsOf(program: Command): { user: string; password: string } | undefined {
-  const { user, password } = program.opts<Readonly<Record<string, string | undefined>>>();
+type TextOptions = Readonly<Record<string, string | undefined>>;
+
+/** From --user and --password, or --auth-jwt-token. */
+function credentialsOf(program: Command): Credentials | undefined {
+  const { user, password, authJwtToken: token } = program.opts<TextOptions>();
+  if (token !== undefined) return { token };
   if (user === undefined) return undefined;
   if (password !== undefined) return { user, password };
   const at = user.indexOf(':');
@@ -125,13 +161,25 @@ function credentialsOf(program: Command): { user: string; password: string } | u
   return { user: user.slice(0, at), password: user.slice(at + 1) };
 }
 
+/** Asks a person for the password of --user, when there is one to ask. */
+export async function askForPassword(program: Command, io: Io): Promise<void> {
+  const { user, password, authJwtToken } = program.opts<TextOptions>();
+  if (io.askSecret === undefined || user === undefined || user.includes(':')) return;
+  if (password !== undefined || authJwtToken !== undefined) return;
+  program.setOptionValue('password', await io.askSecret('Password: '));
+}
+
 function globalsOf(program: Command): Globals {
-  const options = program.opts<Readonly<Record<string, string>>>();
+  const options = program.opts<TextOptions>();
+  const { commandTimeout, dialTimeout } = options;
+  const given = (name: string): boolean => program.getOptionValueSource(name) !== 'default';
   return {
     endpoints: (options['endpoints'] ?? '').split(',').filter((text) => text !== ''),
-    timeoutMs: parseDuration(options['timeout'] ?? '5s'),
-    timeoutGiven: program.getOptionValueSource('timeout') !== 'default',
+    timeoutMs: parseDuration(commandTimeout ?? options['timeout'] ?? '5s'),
+    timeoutGiven: commandTimeout !== undefined || given('timeout'),
+    dialMs: dialTimeout === undefined ? DIAL_MS_MAX : parseDuration(dialTimeout),
     format: FORMATS.find((format) => format === options['writeOut']) ?? 'simple',
+    hex: program.getOptionValue('hex') === true,
   };
 }
 
@@ -145,10 +193,11 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
   });
   const connectOptions = (): ConnectOptions & { readonly timeoutMs: number } => ({
     endpoints: globals().endpoints,
-    timeoutMs: Math.min(globals().timeoutMs, DIAL_MS_MAX),
+    timeoutMs: Math.min(globals().timeoutMs, globals().dialMs),
     name: `kvctl@${userName()}`,
     tls: tlsOf(program, readFile),
     auth: credentialsOf(program),
+    ...pingsOf(program),
   });
   const use = async <T>(client: KvorumClient, run: () => Promise<T>): Promise<T> => {
     try {
@@ -169,6 +218,7 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
     authorization() {
       const shown = credentialsOf(program);
       if (shown === undefined) return undefined;
+      if ('token' in shown) return `Bearer ${shown.token}`;
       const text = `${shown.user}:${shown.password}`;
       return `Basic ${Buffer.from(text).toString('base64')}`;
     },
@@ -200,10 +250,10 @@ function userName(): string {
 
 async function untilServed(
   client: KvorumClient,
-  { timeoutGiven, timeoutMs }: Globals,
+  { timeoutGiven, timeoutMs, dialMs }: Globals,
   signal: AbortSignal,
 ): Promise<void> {
-  const firstMs = timeoutGiven ? timeoutMs : Math.min(timeoutMs, DIAL_MS_MAX);
+  const firstMs = timeoutGiven ? timeoutMs : Math.min(timeoutMs, dialMs);
   try {
     await client.ready({ signal, timeoutMs: firstMs });
   } catch (error) {
@@ -213,12 +263,24 @@ async function untilServed(
   }
 }
 
+function pingsOf(program: Command): Pick<ConnectOptions, 'pingIntervalMs' | 'pingTimeoutMs'> {
+  const { keepaliveTime, keepaliveTimeout } = program.opts<TextOptions>();
+  return {
+    ...(keepaliveTime === undefined ? {} : { pingIntervalMs: parseDuration(keepaliveTime) }),
+    ...(keepaliveTimeout === undefined ? {} : { pingTimeoutMs: parseDuration(keepaliveTimeout) }),
+  };
+}
+
 function tlsOf(program: Command, readFile: (path: string) => string): ConnectOptions['tls'] {
-  const { cacert, cert, key } = program.opts<Readonly<Record<string, string | undefined>>>();
-  if (cacert === undefined && cert === undefined && key === undefined) return undefined;
+  const { cacert, cert, key } = program.opts<TextOptions>();
+  const trusting = program.getOptionValue('insecureSkipTlsVerify') === true;
+  if (cacert === undefined && cert === undefined && key === undefined && !trusting) {
+    return undefined;
+  }
   return {
     ...(cacert === undefined ? {} : { ca: readFile(cacert) }),
     ...(cert === undefined ? {} : { cert: readFile(cert) }),
     ...(key === undefined ? {} : { key: readFile(key) }),
+    ...(trusting ? { rejectUnauthorized: false } : {}),
   };
 }

@@ -6,11 +6,28 @@ export interface Io {
   readonly err: (text: string) => void;
   /** Standard input, whole. */
   readonly stdin: () => Promise<Uint8Array>;
+  /** Standard input as it comes: for what is large, or typed by a person. Once. */
+  readonly stdinPieces: () => AsyncIterable<Uint8Array>;
+  /** Asks the person at the terminal for what nobody else shall see; absent when nobody sits there. */
+  readonly askSecret?: ((prompt: string) => Promise<string>) | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
   /** Aborted by SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
+}
+
+/** Its lines, without their ends; the last one may have none. */
+export async function* linesOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let begun = '';
+  for await (const piece of pieces) {
+    const lines = (begun + decoder.decode(piece, { stream: true })).split('\n');
+    begun = lines.pop() ?? '';
+    yield* lines;
+  }
+  begun += decoder.decode();
+  if (begun !== '') yield begun;
 }
 
 const RESET = '\u001b[0m';

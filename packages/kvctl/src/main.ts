@@ -17,10 +17,18 @@ async function readStdin(): Promise<Uint8Array> {
   return Buffer.concat(chunks);
 }
 
+/** Loaded only where somebody is asked. */
+async function askSecret(prompt: string): Promise<string> {
+  const { askHidden } = await import('./ask-hidden.ts');
+  return askHidden(process.stdin, process.stderr, prompt);
+}
+
 const io: Io = {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
   stdin: readStdin,
+  stdinPieces: () => process.stdin,
+  ...(process.stdin.isTTY === true && process.stderr.isTTY === true ? { askSecret } : {}),
   env: process.env,
   outIsTerminal: process.stdout.isTTY === true,
   errIsTerminal: process.stderr.isTTY === true,

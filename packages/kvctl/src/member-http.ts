@@ -17,6 +17,8 @@ export interface MemberCall {
   /** Of the header of that name. */
   readonly authorization?: string | undefined;
   readonly signal: AbortSignal;
+  /** How long one goes on asking when nobody can do it yet; absent: half a minute. */
+  readonly retryMs?: number;
   readonly body?: { readonly type: string; readonly bytes: Uint8Array };
 }
 
@@ -118,10 +120,10 @@ async function askOnce(call: MemberCall): Promise<IncomingMessage | KvError> {
 
 /**
  * Asks the members one after the other until one does it; what it asks may be done twice.
- * Errors: the first that no other member can mend; the last one after half a minute.
+ * Errors: the first that no other member can mend; the last one when `retryMs` are over.
  */
 export async function askMembers(call: MemberCall): Promise<IncomingMessage> {
-  const untilMs = performance.now() + RETRY_MS_MAX;
+  const untilMs = performance.now() + (call.retryMs ?? RETRY_MS_MAX);
   for (;;) {
     const answer = await askOnce(call);
     if (!(answer instanceof KvError)) return answer;

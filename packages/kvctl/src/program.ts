@@ -1,29 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { addAuth, addRole, addUser } from './commands/auth.ts';
-import { addBackup } from './commands/backup.ts';
-import { addBench } from './commands/bench.ts';
-import { addCompaction, addEndpoint, addLeader, addShard } from './commands/cluster.ts';
-import { addCompletion } from './commands/completion.ts';
-import { addDev } from './commands/dev.ts';
-import { addDiff } from './commands/diff.ts';
-import { addHistory } from './commands/history.ts';
+import { commandName, plainSwitches } from './command-words.ts';
 import { addDel, addGet, addPut } from './commands/kv.ts';
-import { addAudit, addLog, withAuditKey } from './commands/log.ts';
-import { addLogExclude } from './commands/log-exclude.ts';
-import { addMember, addShardMove } from './commands/member.ts';
-import { addRecover } from './commands/recover.ts';
-import { addReshard } from './commands/reshard.ts';
-import { addRestore } from './commands/restore.ts';
-import { addStatus } from './commands/status.ts';
-import { addDu, addTree } from './commands/tree.ts';
 import { addTxn } from './commands/txn.ts';
 import { addWatch } from './commands/watch.ts';
-import { addGlobals, contextOf } from './context.ts';
+import { addGlobals, askForPassword, type Context, contextOf } from './context.ts';
 import { EXIT, Exit, type ExitCode, IoError, reportOf } from './exit.ts';
 import type { Io } from './io.ts';
-import { jsonLine } from './output.ts';
-import { kvctlVersion } from './version.ts';
 
 const HELP = `
 Every flag can be set by a variable: --endpoints by KVCTL_ENDPOINTS, --prefix of get by
@@ -47,8 +30,13 @@ function readTextFile(path: string): string {
   }
 }
 
-/** The whole command line. `trailing` = the words after `--` of a watch. */
-export function buildProgram(io: Io, trailing: readonly string[]): Command {
+/** What scripts run most starts without loading the others. */
+const QUICK: readonly (string | undefined)[] = ['put', 'get', 'del', 'txn', 'watch'];
+
+type AddMore = (program: Command, context: Context) => void;
+
+/** The command line. `trailing` = the words after `--` of a watch; `addMore` adds all other commands. */
+function buildProgram(io: Io, trailing: readonly string[], addMore: AddMore): Command {
   const program = new Command('kvctl')
     .description('Command line client of Kvorum')
     .addHelpText('after', HELP)
@@ -63,40 +51,8 @@ export function buildProgram(io: Io, trailing: readonly string[]): Command {
   addDel(program, context);
   addTxn(program, context, readTextFile);
   addWatch(program, context, trailing);
-  addTree(program, context);
-  addDu(program, context);
-  addHistory(program, context);
-  addDiff(program, context);
-  addCompaction(program, context);
-  addEndpoint(program, context);
-  addMember(program, context);
-  const shard = addShard(program, context);
-  addShardMove(shard, context);
-  addReshard(shard, context);
-  addRecover(shard, context);
-  addLeader(program, context);
-  addLogExclude(addLog(program, context), context);
-  addAudit(program, context);
-  addStatus(program, context);
-  addAuth(program, context);
-  addUser(program, context);
-  addRole(program, context);
-  addBackup(program, context);
-  addRestore(program, context);
-  addBench(program, context);
-  addDev(program, context);
-  addCompletion(program, context);
-  program
-    .command('version')
-    .description('Print the version')
-    .action(() => {
-      const version = kvctlVersion();
-      io.out(
-        context.globals().format === 'json'
-          ? jsonLine({ kvctl: version })
-          : `kvctl version: ${version}\n`,
-      );
-    });
+  addMore(program, context);
+  program.hook('preAction', () => askForPassword(program, io));
   for (const command of everyCommand(program)) command.exitOverride();
   return program;
 }
@@ -107,11 +63,15 @@ function everyCommand(command: Command): Command[] {
 
 /** Runs one command line (without `node kvctl`) and returns its exit code. Bugs are thrown. */
 export async function run(args: readonly string[], io: Io): Promise<ExitCode> {
-  const [own, trailing] = splitTrailing(args);
+  const globals = new Command();
+  addGlobals(globals);
+  const name = commandName(args, globals);
+  const [own, trailing] = name === 'watch' ? splitTrailing(args) : [args, []];
+  const more = QUICK.includes(name) ? undefined : await import('./commands/all.ts');
   try {
-    const program = buildProgram(io, trailing);
-    const names = program.commands.map((command) => command.name());
-    await program.parseAsync([...withAuditKey(own, names)], { from: 'user' });
+    const program = buildProgram(io, trailing, more?.addMore ?? (() => undefined));
+    const words = plainSwitches(own, program);
+    await program.parseAsync(more?.withAuditKey(words, program) ?? [...words], { from: 'user' });
     return EXIT.ok;
   } catch (error) {
     return exitCodeFor(error, io);
@@ -120,7 +80,7 @@ export async function run(args: readonly string[], io: Io): Promise<ExitCode> {
 
 /** `watch KEY -- CMD…`: what stands after `--` is no operand of ours. */
 function splitTrailing(args: readonly string[]): readonly [readonly string[], readonly string[]] {
-  const at = args.includes('watch') ? args.indexOf('--') : -1;
+  const at = args.indexOf('--');
   return at === -1 ? [args, []] : [args.slice(0, at), args.slice(at + 1)];
 }
 

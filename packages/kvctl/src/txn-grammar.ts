@@ -1,4 +1,10 @@
-import { type Compare, leaseId, type TxnOp } from '@kvorum/base';
+import {
+  type Compare,
+  leaseId,
+  type RangeRequest,
+  type SortTarget,
+  type TxnOp,
+} from '@kvorum/base';
 import {
   type Bytes,
   type CompareSign,
@@ -9,32 +15,50 @@ import {
 } from '@kvorum/client';
 import { InputError } from './exit.ts';
 
+const SECTIONS = ['compare', 'success', 'failure'] as const;
+export type TxnSection = (typeof SECTIONS)[number];
+
 /**
- * etcdctl's transaction script: comparisons, a blank line, the operations when all hold, a blank
- * line, the operations otherwise.
+ * etcdctl's transaction script, line by line: comparisons, a blank line, the operations when all hold, a blank line, the operations
+ * otherwise, and a blank line or the end.
  *
  * Comparison: `target("key") sign "value"`, target one of c|create, m|mod, ver|version, val|value,
  * lease, sign one of = != < >. Operation: `put KEY VALUE`, `get KEY [END]`, `del KEY [END]` with
  * the flags of the commands of these names.
  */
-export function parseTxnScript(text: string): TxnInit {
-  const sections: string[][] = [[], [], []];
-  let at = 0;
-  for (const raw of text.split('\n')) {
-    const line = raw.trim();
-    if (line === '') {
-      at += 1;
-      if (at > 2) break;
-    } else {
-      sections[at]?.push(line);
-    }
+export class TxnScript {
+  readonly #compare: Compare[] = [];
+  readonly #success: TxnOp[] = [];
+  readonly #failure: TxnOp[] = [];
+  #at = 0;
+
+  /** What the next line belongs to; undefined: the script is at its end. */
+  get section(): TxnSection | undefined {
+    return SECTIONS[this.#at];
   }
-  const [compares = [], success = [], failure = []] = sections;
-  return {
-    compare: compares.map(parseCompare),
-    success: success.map(parseOperation),
-    failure: failure.map(parseOperation),
-  };
+
+  /** Errors: InputError quoting the line. */
+  push(raw: string): void {
+    const line = raw.trim();
+    if (line === '') this.#at += 1;
+    else if (this.section === 'compare') this.#compare.push(parseCompare(line));
+    else if (this.section === 'success') this.#success.push(parseOperation(line));
+    else if (this.section === 'failure') this.#failure.push(parseOperation(line));
+  }
+
+  get txn(): TxnInit {
+    return { compare: this.#compare, success: this.#success, failure: this.#failure };
+  }
+}
+
+/** A whole script; what stands behind its end is left alone. */
+export function parseTxnScript(text: string): TxnInit {
+  const script = new TxnScript();
+  for (const line of text.split('\n')) {
+    if (script.section === undefined) break;
+    script.push(line);
+  }
+  return script.txn;
 }
 
 const COMPARE = /^([a-z]+)\s*\(\s*("(?:[^"\\]|\\.)*"|[^\s)"]+)\s*\)\s*(=|!=|<|>)\s*([^\s=].*)$/;
@@ -137,11 +161,29 @@ interface Words {
   readonly flags: ReadonlyMap<string, string>;
 }
 
-const FLAGS_WITH_VALUE = new Set(['lease', 'limit']);
+/** Flags of `get` that take a number, and what they are called in a request. */
+const NUMBERS: ReadonlyMap<string, keyof RangeRequest> = new Map([
+  ['limit', 'limit'],
+  ['rev', 'revision'],
+  ['min-mod-rev', 'minModRevision'],
+  ['max-mod-rev', 'maxModRevision'],
+  ['min-create-rev', 'minCreateRevision'],
+  ['max-create-rev', 'maxCreateRevision'],
+]);
+const FLAGS_WITH_VALUE = new Set(['lease', 'order', 'sort-by', ...NUMBERS.keys()]);
 const FLAGS: ReadonlyMap<string, readonly string[]> = new Map([
   ['put', ['prev-kv', 'lease', 'ignore-value', 'ignore-lease']],
-  ['get', ['prefix', 'from-key', 'limit']],
-  ['del', ['prefix', 'from-key', 'prev-kv']],
+  ['get', ['prefix', 'from-key', 'keys-only', 'count-only', 'order', 'sort-by', ...NUMBERS.keys()]],
+  ['del', ['prefix', 'from-key', 'prev-kv', 'range']],
+]);
+
+/** `--sort-by` of a get → what the request calls it. */
+export const SORT_TARGETS: ReadonlyMap<string, SortTarget> = new Map([
+  ['create', 'create'],
+  ['key', 'key'],
+  ['modify', 'mod'],
+  ['value', 'value'],
+  ['version', 'version'],
 ]);
 
 function readWords(name: string, words: readonly string[], line: string): Words {
@@ -176,8 +218,31 @@ export function parseOperation(line: string): TxnOp {
   const on = (flag: string): boolean => words.flags.get(flag) === 'true';
   const target = targetOf(key, second, on('prefix'), on('from-key'));
   if (name === 'del') return op.delete(target, on('prev-kv') ? { prevKv: true } : {});
-  const limit = words.flags.get('limit');
-  return op.get(target, limit === undefined ? {} : { limit: wholeNumber(limit, line) });
+  return { ...op.get(target), ...rangeOptions(words.flags, line) } as TxnOp;
+}
+
+function rangeOptions(flags: ReadonlyMap<string, string>, line: string): Partial<RangeRequest> {
+  const numbers = [...NUMBERS].flatMap(([flag, field]) => {
+    const text = flags.get(flag);
+    return text === undefined ? [] : [[field, wholeNumber(text, line)] as const];
+  });
+  const sortBy = flags.get('sort-by')?.toLowerCase();
+  const order = flags.get('order')?.toLowerCase();
+  const sortTarget = sortBy === undefined ? undefined : SORT_TARGETS.get(sortBy);
+  if (sortBy !== undefined && sortTarget === undefined) {
+    throw new InputError(`"${sortBy}" in "${line}" is nothing to sort by`);
+  }
+  if (order !== undefined && order !== 'ascend' && order !== 'descend') {
+    throw new InputError(`"${order}" in "${line}" is no order`, 'ASCEND or DESCEND');
+  }
+  const isSorted = sortTarget !== undefined || order !== undefined;
+  return {
+    ...Object.fromEntries(numbers),
+    ...(sortTarget === undefined ? {} : { sortTarget }),
+    ...(isSorted ? { sortOrder: order ?? 'ascend' } : {}),
+    ...(flags.get('keys-only') === 'true' ? { keysOnly: true } : {}),
+    ...(flags.get('count-only') === 'true' ? { countOnly: true } : {}),
+  };
 }
 
 function putOperation(
@@ -211,6 +276,6 @@ export function targetOf(
     throw new InputError('give at most one of a range end, --prefix and --from-key');
   }
   if (prefix) return { prefix: key };
-  if (fromKey) return { from: key };
+  if (fromKey) return key === '' ? { prefix: '' } : { from: key };
   return end === undefined ? key : { range: [key, end] };
 }

@@ -12,7 +12,7 @@ describe('the command line', () => {
     [['get', 'a', '--prefx'], 'Did you mean --prefix?'],
     [['get'], "missing required argument 'key'"],
     [['get', 'a', 'b', 'c'], 'too many arguments'],
-    [['-w', 'yaml', 'version'], 'Allowed choices are simple, json, table'],
+    [['-w', 'yaml', 'version'], 'Allowed choices are simple, fields, json, table'],
     [['--timeout', 'soon', 'get', 'a'], '"soon" is not a duration'],
     [['get', 'a', 'b', '--prefix'], 'at most one of a range end, --prefix and --from-key'],
     [['get', 'a', '--limit', 'x'], '"x" is not a whole number'],

@@ -56,6 +56,9 @@ export async function runStep(step: Step, options: RunOptions): Promise<string> 
       err += written;
     },
     stdin: () => Promise.resolve(Buffer.from(stdin)),
+    stdinPieces: async function* () {
+      yield Buffer.from(stdin);
+    },
     env: { ...process.env },
     outIsTerminal: false,
     errIsTerminal: false,

@@ -1,33 +1,15 @@
 import { isPlain, prefixEnd, RANGE_END_OPEN, utf8 } from '@kvorum/base';
 import type { Command } from 'commander';
 import { type Context, flag } from '../context.ts';
+import { askEtcd } from '../etcd-gateway.ts';
 import { InputError } from '../exit.ts';
-import { askJson } from '../member-http.ts';
 import { jsonLine } from '../output.ts';
 
 type Body = Readonly<Record<string, unknown>>;
 
-/** Asks etcd's Auth service through its JSON gateway, as whoever the command line says. */
-async function ask(context: Context, path: string, body: Body): Promise<Body> {
-  const credentials = context.credentials();
-  if (credentials === undefined || path === 'authenticate') return send(context, path, body);
-  const { user: name, password } = credentials;
-  const { token } = await send(context, 'authenticate', { name, password });
-  return send(context, path, body, typeof token === 'string' ? token : '');
-}
-
-async function send(context: Context, path: string, body: Body, token?: string): Promise<Body> {
-  const { endpoints } = context.globals();
-  const answer = await askJson({
-    urls: endpoints.map((one) => (one.includes('://') ? one : `http://${one}`)),
-    path: `/v3/auth/${path}`,
-    tls: context.tls(),
-    authorization: token,
-    signal: context.io.signal,
-    body: { type: 'application/json', bytes: Buffer.from(JSON.stringify(body)) },
-  });
-  return isPlain(answer) ? answer : {};
-}
+/** Asks etcd's Auth service, as whoever the command line says. */
+const ask = (context: Context, path: string, body: Body): Promise<Body> =>
+  askEtcd(context, { path: `auth/${path}`, body });
 
 /** The answer as JSON, or what etcdctl says. */
 function print(context: Context, answer: Body, text: string): void {
@@ -39,14 +21,37 @@ const namesIn = (answer: Body, field: string): readonly string[] => {
   return Array.isArray(names) ? names.map(String) : [];
 };
 
-/** The first line of standard input, so that it stands in no list of processes. */
-async function passwordFrom(context: Context): Promise<string> {
+interface PasswordFlags {
+  readonly interactive: boolean;
+}
+
+/**
+ * Asked for twice at a terminal; elsewhere, and with --no-interactive, the first line of standard input, so that it stands in no list of
+ * processes.
+ */
+async function passwordFrom(
+  context: Context,
+  name: string,
+  { interactive }: PasswordFlags,
+): Promise<string> {
+  const { askSecret } = context.io;
+  if (interactive && askSecret !== undefined) {
+    const password = await askSecret(`Password of ${name}: `);
+    const again = await askSecret(`Type password of ${name} again for confirmation: `);
+    if (password === again) return password;
+    throw new InputError('given passwords are different');
+  }
   const [line = ''] = Buffer.from(await context.io.stdin())
     .toString('utf8')
     .split('\n');
   if (line === '') throw new InputError('no password', 'give it as a line of standard input');
   return line;
 }
+
+const NO_INTERACTIVE = [
+  '--no-interactive',
+  'never ask at the terminal: read standard input (--interactive=false)',
+] as const;
 
 export function addAuth(program: Command, context: Context): void {
   const auth = program.command('auth').description('Enable and disable authorization');
@@ -75,28 +80,16 @@ export function addAuth(program: Command, context: Context): void {
 
 export function addUser(program: Command, context: Context): void {
   const user = program.command('user').description('Users');
-  const add = user
-    .command('add')
-    .description('Add a user; the password is a line of standard input')
-    .argument('<name>', 'name, or name:password');
-  flag(add, '--no-password', 'no password logs this user in');
-  add.action(async (given: string, flags: { readonly password: boolean }) => {
-    const at = given.indexOf(':');
-    const name = at < 0 ? given : given.slice(0, at);
-    const inArgument = at < 0 ? undefined : given.slice(at + 1);
-    const body = flags.password
-      ? { name, password: inArgument ?? (await passwordFrom(context)) }
-      : { name, options: { no_password: true } };
-    print(context, await ask(context, 'user/add', body), `User ${name} created`);
-  });
-  user
+  addUserAdd(user, context);
+  const passwd = user
     .command('passwd')
-    .description('Change a password: a line of standard input')
-    .argument('<name>')
-    .action(async (name: string) => {
-      const body = { name, password: await passwordFrom(context) };
-      print(context, await ask(context, 'user/changepw', body), 'Password updated');
-    });
+    .description('Change a password: asked for, or a line of standard input')
+    .argument('<name>');
+  flag(passwd, ...NO_INTERACTIVE);
+  passwd.action(async (name: string, flags: PasswordFlags) => {
+    const body = { name, password: await passwordFrom(context, name, flags) };
+    print(context, await ask(context, 'user/changepw', body), 'Password updated');
+  });
   user
     .command('delete')
     .description('Delete a user')
@@ -104,14 +97,7 @@ export function addUser(program: Command, context: Context): void {
     .action(async (name: string) =>
       print(context, await ask(context, 'user/delete', { name }), `User ${name} deleted`),
     );
-  user
-    .command('get')
-    .description('Show the roles of a user')
-    .argument('<name>')
-    .action(async (name: string) => {
-      const answer = await ask(context, 'user/get', { name });
-      print(context, answer, `User: ${name}\nRoles: ${namesIn(answer, 'roles').join(' ')}`);
-    });
+  addUserGet(user, context);
   user
     .command('list')
     .description('List the users')
@@ -120,6 +106,52 @@ export function addUser(program: Command, context: Context): void {
       print(context, answer, namesIn(answer, 'users').join('\n'));
     });
   addUserRoles(user, context);
+}
+
+function addUserAdd(user: Command, context: Context): void {
+  const add = user
+    .command('add')
+    .description('Add a user; the password is asked for, or a line of standard input')
+    .argument('<name>', 'name, or name:password');
+  flag(add, '--no-password', 'no password logs this user in');
+  flag(add, '--new-user-password <password>', 'where others may read it: in the list of processes');
+  flag(add, ...NO_INTERACTIVE);
+  interface Flags extends PasswordFlags {
+    readonly password: boolean;
+    readonly newUserPassword?: string;
+  }
+  add.action(async (given: string, flags: Flags) => {
+    const { newUserPassword } = flags;
+    const at = flags.password && newUserPassword === undefined ? given.indexOf(':') : -1;
+    const name = at < 0 ? given : given.slice(0, at);
+    const inWords = at < 0 ? newUserPassword : given.slice(at + 1);
+    const body = flags.password
+      ? { name, password: inWords ?? (await passwordFrom(context, name, flags)) }
+      : { name, options: { no_password: true } };
+    print(context, await ask(context, 'user/add', body), `User ${name} created`);
+  });
+}
+
+function addUserGet(user: Command, context: Context): void {
+  const get = user.command('get').description('Show the roles of a user').argument('<name>');
+  flag(get, '--detail', 'and what they allow');
+  get.action(async (name: string, flags: { readonly detail?: boolean }) => {
+    const answer = await ask(context, 'user/get', { name });
+    const roles = namesIn(answer, 'roles');
+    if (flags.detail !== true) {
+      print(
+        context,
+        answer,
+        ['User: ', name, '\nRoles:', ...roles.map((role) => ` ${role}`)].join(''),
+      );
+      return;
+    }
+    const found = await Promise.all(
+      roles.map(async (role) => ({ role, ...(await ask(context, 'role/get', { role })) })),
+    );
+    const lines = found.flatMap((one) => ['', ...roleLines(one.role, one)]);
+    print(context, { user: name, roles: found }, [`User: ${name}`, ...lines].join('\n'));
+  });
 }
 
 function addUserRoles(user: Command, context: Context): void {
@@ -171,22 +203,37 @@ export function addRole(program: Command, context: Context): void {
     .argument('<role>')
     .action(async (name: string) => {
       const answer = await ask(context, 'role/get', { role: name });
-      const lines = Array.isArray(answer['perm']) ? answer['perm'].map(permissionText) : [];
-      print(context, answer, [`Role ${name}`, ...lines].join('\n'));
+      print(context, answer, roleLines(name, answer).join('\n'));
     });
   addPermissions(role, context);
 }
 
-function permissionText(plain: unknown): string {
-  const {
-    permType = 'READ',
-    key = '',
-    range_end: end = '',
-  } = plain as Readonly<Record<'permType' | 'key' | 'range_end', string | undefined>>;
-  const text = (base64: string): string => Buffer.from(base64, 'base64').toString('utf8');
-  if (end === '') return `${permType.toLowerCase()} ${text(key)}`;
-  const last = text(end) === '\0' ? '<open ended>' : `${text(end)})`;
-  return `${permType.toLowerCase()} [${text(key)}, ${last}`;
+const textOf = (base64: unknown): string =>
+  typeof base64 === 'string' ? Buffer.from(base64, 'base64').toString('utf8') : '';
+
+const ENDLESS = '\0';
+
+/** `[from, to)`, as etcdctl writes it. */
+const rangeText = (key: string, end: string): string =>
+  end === ENDLESS ? `[${key}, <open ended>` : `[${key}, ${end})`;
+
+function permissionLine(key: string, end: string): string {
+  if (end === '') return `\t${key}`;
+  const isPrefix = key !== '' && Buffer.from(prefixEnd(utf8(key))).toString('utf8') === end;
+  return `\t${rangeText(key, end)}${isPrefix ? ` (prefix ${key})` : ''}`;
+}
+
+/** What a role allows, as etcdctl prints it. */
+function roleLines(name: string, answer: Body): readonly string[] {
+  const permissions = Array.isArray(answer['perm']) ? answer['perm'].filter(isPlain) : [];
+  const everything = name === 'root' && permissions.length === 0;
+  const allowing = (kind: string): readonly string[] =>
+    everything
+      ? [permissionLine('', ENDLESS)]
+      : permissions
+          .filter(({ permType = 'READ' }) => permType === kind || permType === 'READWRITE')
+          .map(({ key, range_end: end }) => permissionLine(textOf(key), textOf(end)));
+  return [`Role ${name}`, 'KV Read:', ...allowing('READ'), 'KV Write:', ...allowing('WRITE')];
 }
 
 interface RangeFlags {
@@ -230,8 +277,11 @@ function addPermissions(role: Command, context: Context): void {
   const revoke = role.command('revoke-permission').description('Allow it no longer');
   ranged(revoke.argument('<role>')).action(
     async (name: string, key: string, end: string | undefined, flags: RangeFlags) => {
-      const answer = await ask(context, 'role/revoke', { role: name, ...bytesOf(key, end, flags) });
-      print(context, answer, `Permission is revoked from role ${name}`);
+      const range = bytesOf(key, end, flags);
+      const answer = await ask(context, 'role/revoke', { role: name, ...range });
+      const last = textOf(range['range_end']);
+      const what = last === '' ? `key ${key}` : `range ${rangeText(textOf(range['key']), last)}`;
+      print(context, answer, `Permission of ${what} is revoked from role ${name}`);
     },
   );
 }

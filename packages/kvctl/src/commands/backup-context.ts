@@ -12,6 +12,7 @@ import type { SnapshotStore, StateStores } from '@kvorum/ports';
 import { parseShardMap, type ShardMap } from '@kvorum/shard';
 import { openSnapshotStore } from '@kvorum/snapshot-store';
 import type { Context } from '../context.ts';
+import { urlOf } from '../etcd-gateway.ts';
 import { InputError, IoError } from '../exit.ts';
 import { askJson, type MemberCall } from '../member-http.ts';
 import { bytesText } from './rows.ts';
@@ -98,8 +99,8 @@ export type Caller = (path: string, body?: MemberCall['body']) => MemberCall;
 export async function callerOf(context: Context): Promise<Caller> {
   const { endpoints } = context.globals();
   const known = await context.withClient((client) => client.members(context.call()));
-  const urls = [...endpoints.map(urlOf), ...known.flatMap((member) => member.clientUrls)];
-  const unique = [...new Set(urls.map((url) => url.replace(/\/+$/, '')))];
+  const urls = [...endpoints, ...known.flatMap((member) => member.clientUrls)];
+  const unique = [...new Set(urls.map(urlOf))];
   const { tls } = context;
   return (path, body) => ({
     urls: unique,
@@ -110,9 +111,6 @@ export async function callerOf(context: Context): Promise<Caller> {
     ...(body === undefined ? {} : { body }),
   });
 }
-
-const urlOf = (endpoint: string): string =>
-  endpoint.includes('://') ? endpoint : `http://${endpoint}`;
 
 /** Errors: InputError while slots move: a key might be in two copies, or in none. */
 export async function quietMap(caller: Caller): Promise<ShardMap> {

@@ -186,10 +186,12 @@ function statusRow(one: EndpointStatus): readonly string[] {
   ];
 }
 
-export function addEndpoint(program: Command, context: Context): void {
+/** Returns the command `endpoint`, for those that stand elsewhere. */
+export function addEndpoint(program: Command, context: Context): Command {
   const endpoint = program.command('endpoint').description('Members by their address');
   addEndpointHealth(endpoint, context);
   addEndpointStatus(endpoint, context);
+  return endpoint;
 }
 
 /** In the order of their names: m2 before m10. */

@@ -1,11 +1,11 @@
 import { leaseId } from '@kvorum/base';
 import type { KeyRange, RangeOptions } from '@kvorum/client';
 import type { Command } from 'commander';
-import { type Context, flag, parseCount } from '../context.ts';
+import { type Context, flag, oneOf, parseCount } from '../context.ts';
 import { advise, InputError } from '../exit.ts';
 import { printDelete, printPut, printRange } from '../output.ts';
 import { pagesOf } from '../pages.ts';
-import { parseLease, targetOf } from '../txn-grammar.ts';
+import { parseLease, SORT_TARGETS, targetOf } from '../txn-grammar.ts';
 
 interface RangeFlags {
   readonly prefix?: boolean;
@@ -59,23 +59,19 @@ export function addPut(program: Command, context: Context): void {
         ignoreLease: flags.ignoreLease,
       }),
     );
-    context.io.out(printPut(context.globals().format, result));
+    context.io.out(printPut(context.globals(), result));
   });
 }
-
-const SORT_TARGETS = {
-  create: 'create',
-  key: 'key',
-  modify: 'mod',
-  value: 'value',
-  version: 'version',
-} as const;
 
 interface GetFlags extends RangeFlags {
   readonly limit?: string;
   readonly rev?: string;
-  readonly sortBy?: keyof typeof SORT_TARGETS;
+  readonly sortBy?: string;
   readonly order?: 'ASCEND' | 'DESCEND';
+  readonly minModRev?: string;
+  readonly maxModRev?: string;
+  readonly minCreateRev?: string;
+  readonly maxCreateRev?: string;
   readonly keysOnly?: boolean;
   readonly countOnly?: boolean;
   readonly allPages?: boolean;
@@ -88,7 +84,7 @@ function rangeOptions(flags: GetFlags): RangeOptions {
   if (flags.keysOnly === true && flags.countOnly === true) {
     throw new InputError('--keys-only and --count-only exclude each other');
   }
-  const sortTarget = flags.sortBy === undefined ? undefined : SORT_TARGETS[flags.sortBy];
+  const sortTarget = flags.sortBy === undefined ? undefined : SORT_TARGETS.get(flags.sortBy);
   const ascend = sortTarget === undefined ? undefined : 'ascend';
   return {
     limit: flags.limit === undefined ? undefined : parseCount(flags.limit),
@@ -100,7 +96,23 @@ function rangeOptions(flags: GetFlags): RangeOptions {
     countOnly: flags.countOnly,
     serializable: flags.consistency === 's' ? true : undefined,
     shard: flags.shard,
+    ...revisionBounds(flags, 'mod'),
+    ...revisionBounds(flags, 'create'),
   };
+}
+
+/** `--min-mod-rev` and its like; 0 bounds nothing. Errors: InputError when nothing can lie between. */
+function revisionBounds(flags: GetFlags, kind: 'mod' | 'create'): RangeOptions {
+  const [minText, maxText] =
+    kind === 'mod' ? [flags.minModRev, flags.maxModRev] : [flags.minCreateRev, flags.maxCreateRev];
+  const min = minText === undefined ? 0 : parseCount(minText);
+  const max = maxText === undefined ? 0 : parseCount(maxText);
+  if (max > 0 && min > max) {
+    throw new InputError(`--min-${kind}-rev ${min} is above --max-${kind}-rev ${max}`);
+  }
+  return kind === 'mod'
+    ? { minModRevision: min || undefined, maxModRevision: max || undefined }
+    : { minCreateRevision: min || undefined, maxCreateRevision: max || undefined };
 }
 
 /** Of any size: neither the member nor kvctl holds more than a page of it. */
@@ -112,6 +124,10 @@ async function printPages(
   if (!isRange(target)) throw new InputError('--all-pages is for ranges', 'add --prefix');
   if (flags.sortBy !== undefined || flags.order !== undefined || flags.countOnly === true) {
     throw new InputError('--all-pages prints in key order: no --sort-by, --order or --count-only');
+  }
+  const { minModRev, maxModRev, minCreateRev, maxCreateRev } = flags;
+  if ([minModRev, maxModRev, minCreateRev, maxCreateRev].some((text) => text !== undefined)) {
+    throw new InputError('--all-pages prints every key: no --min-mod-rev and its like');
   }
   const pageKeys = flags.limit === undefined ? {} : { pageKeys: parseCount(flags.limit) };
   const { keysOnly, serializable, shard, revision } = rangeOptions(flags);
@@ -125,7 +141,7 @@ async function printPages(
   const view = { valueOnly: flags.printValueOnly === true, countOnly: false };
   await context.withClient(async (client) => {
     for await (const page of pagesOf(client, target, options, context.call)) {
-      context.io.out(printRange(context.globals().format, page, view));
+      context.io.out(printRange(context.globals(), page, view));
     }
   });
 }
@@ -144,11 +160,23 @@ export function addGet(program: Command, context: Context): void {
   flag(command, '--limit <n>', 'keys to print at most');
   flag(command, '--rev <revision>', "read as of this revision of the keys' shard");
   flag(command, '--sort-by <target>', 'order of the keys', (option) =>
-    option.choices(Object.keys(SORT_TARGETS)),
+    oneOf(option, [...SORT_TARGETS.keys()]),
   );
   flag(command, '--order <order>', 'direction of the order', (option) =>
-    option.choices(['ASCEND', 'DESCEND']),
+    oneOf(option, ['ASCEND', 'DESCEND']),
   );
+  for (const kind of ['mod', 'create']) {
+    flag(
+      command,
+      `--min-${kind}-rev <revision>`,
+      `only keys with this ${kind} revision or a later one`,
+    );
+    flag(
+      command,
+      `--max-${kind}-rev <revision>`,
+      `only keys with this ${kind} revision or an earlier one`,
+    );
+  }
   flag(command, '--keys-only', 'print keys without their values');
   flag(command, '--count-only', 'print how many keys there are');
   flag(command, '--all-pages', 'print a range page by page (--limit: keys of a page)');
@@ -176,7 +204,7 @@ export function addGet(program: Command, context: Context): void {
       valueOnly: flags.printValueOnly === true,
       countOnly: flags.countOnly === true,
     };
-    context.io.out(printRange(context.globals().format, result, view));
+    context.io.out(printRange(context.globals(), result, view));
   });
 }
 
@@ -202,6 +230,7 @@ export function addDel(program: Command, context: Context): void {
     .addHelpText('after', EXAMPLES_DEL);
   addRangeFlags(command);
   flag(command, '--prev-kv', 'print what was deleted');
+  flag(command, '--range', 'without effect: KEY END is a range', (option) => option.hideHelp());
   flag(command, '--each-shard', 'delete a range that spans shards: atomic in each, not over all');
   command.action(async (key: string, rangeEnd: string | undefined, flags: DelFlags) => {
     const target = targetOf(key, rangeEnd, flags.prefix === true, flags.fromKey === true);
@@ -213,7 +242,7 @@ export function addDel(program: Command, context: Context): void {
       const crossShard = advise('KV_CROSS_SHARD', 'kvctl del --each-shard …   # shard by shard');
       return [await client.delete(target, options).catch(crossShard)];
     });
-    context.io.out(printDelete(context.globals().format, results));
+    context.io.out(printDelete(context.globals(), results));
   });
 }
 

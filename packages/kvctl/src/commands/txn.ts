@@ -1,9 +1,11 @@
 import { fromUtf8 } from '@kvorum/base';
+import type { TxnInit } from '@kvorum/client';
 import type { Command } from 'commander';
 import { type Context, flag } from '../context.ts';
+import { type Io, linesOf } from '../io.ts';
 import { printTxn } from '../output.ts';
 import { parseTxnFile } from '../txn-file.ts';
-import { parseTxnScript } from '../txn-grammar.ts';
+import { TxnScript, type TxnSection } from '../txn-grammar.ts';
 
 const HELP = `
 Standard input holds comparisons, a blank line, what to do when all of them hold, a blank line,
@@ -23,7 +25,34 @@ With -f the same as JSON:
    "success": [{"op": "put", "key": "greeting", "value": "hello"}],
    "failure": [{"op": "get", "key": "greeting"}]}
 
+The operations are put, get and del with the flags of these commands. A blank line behind the third part ends
+it, as the end of the input does.
+
 All keys must lie in one shard (kvctl shard where KEY); keys with one {tag} do.`;
+
+const PROMPTS: Readonly<Record<TxnSection, string>> = {
+  compare: 'compares:',
+  success: 'success requests (get, put, del):',
+  failure: 'failure requests (get, put, del):',
+};
+
+/** Up to the blank line behind the third section: a person at a terminal need not end the input. */
+async function readScript(io: Io, interactive: boolean): Promise<TxnInit> {
+  const script = new TxnScript();
+  let asked: TxnSection | undefined;
+  const prompt = (): void => {
+    const { section } = script;
+    if (interactive && section !== undefined && section !== asked) io.err(`${PROMPTS[section]}\n`);
+    asked = section;
+  };
+  prompt();
+  for await (const line of linesOf(io.stdinPieces())) {
+    script.push(line);
+    if (script.section === undefined) break;
+    prompt();
+  }
+  return script.txn;
+}
 
 export function addTxn(
   program: Command,
@@ -38,15 +67,14 @@ export function addTxn(
   flag(command, '-i, --interactive', 'say on standard error what to type next');
   command.action(async (flags: { readonly file?: string; readonly interactive?: boolean }) => {
     const { io } = context;
-    if (flags.interactive === true) {
-      io.err('compares, blank line, requests on success, blank line, requests on failure:\n');
-    }
-    const text =
-      flags.file === undefined || flags.file === '-'
-        ? fromUtf8(await io.stdin())
-        : readFile(flags.file);
-    const txn = flags.file === undefined ? parseTxnScript(text) : parseTxnFile(text);
+    const file = flags.file;
+    const read = async (path: string): Promise<string> =>
+      path === '-' ? fromUtf8(await io.stdin()) : readFile(path);
+    const txn =
+      file === undefined
+        ? await readScript(io, flags.interactive === true)
+        : parseTxnFile(await read(file));
     const result = await context.withClient((client) => client.txn(txn, context.call()));
-    io.out(printTxn(context.globals().format, result));
+    io.out(printTxn(context.globals(), result));
   });
 }

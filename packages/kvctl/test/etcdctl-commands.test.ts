@@ -1,0 +1,190 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  type OneMember,
+  startOneMember,
+  temporaryDirectory,
+} from '../../server/test/support/one-member.ts';
+import { kvctl, type Ran, type Surroundings } from './support/run-kvctl.ts';
+
+const directory = temporaryDirectory();
+let one: OneMember;
+
+beforeAll(async () => {
+  one = await startOneMember(directory.path, { shards: 1 });
+});
+afterAll(async () => {
+  await one.stop();
+  directory.remove();
+});
+
+const on = (args: readonly string[], around?: Surroundings): Promise<Ran> =>
+  kvctl(['--endpoints', one.url, ...args], around);
+const out = async (...args: readonly string[]): Promise<string> => {
+  const ran = await on(args);
+  expect(ran).toMatchObject({ code: 0, err: '' });
+  return ran.out;
+};
+
+describe('forms of output', () => {
+  it('fields are one a line, with the revision and the shard as their head', async () => {
+    expect(await out('put', 'f', 'v"1"', '-w', 'fields')).toMatch(
+      /^"Shard" : "0"\n"Revision" : \d+\n$/,
+    );
+    expect(await out('get', 'f', '-w', 'fields')).toMatch(
+      /"Key" : "f"\n"CreateRevision" : (\d+)\n"ModRevision" : \1\n"Version" : 1\n"Value" : "v\\"1\\""\n"Lease" : 0\n"More" : false\n"Count" : 1\n$/,
+    );
+    expect(await out('get', 'f', '--count-only', '-w', 'fields')).toMatch(/"Count" : 1\n$/);
+    expect(await out('del', 'f', '--prev-kv', '-w', 'fields')).toMatch(
+      /"Deleted" : 1\n"PrevKey" : "f"\n/,
+    );
+  });
+
+  it('hex is what etcdctl prints', async () => {
+    await out('put', 'h', 'a\n');
+    expect(await out('get', 'h', '--hex')).toBe('\\x68\n\\x61\\x0a\n');
+    expect(await out('get', 'h', '--hex', '--print-value-only')).toBe('\\x61\\x0a\n');
+  });
+});
+
+describe('get', () => {
+  it('bounds revisions and sorts as told, in capitals or not', async () => {
+    const revisions: string[] = [];
+    for (const name of ['r/a', 'r/b', 'r/c']) {
+      const { revision } = JSON.parse(await out('put', name, 'v', '-w', 'json')) as {
+        revision: number;
+      };
+      revisions.push(String(revision));
+    }
+    const keys = async (...flags: readonly string[]): Promise<string> =>
+      (await out('get', 'r/', '--prefix=true', '--keys-only', ...flags)).replaceAll('\n\n', ' ');
+    const [first = '', , last = ''] = revisions;
+    expect(await keys('--min-mod-rev', last)).toBe('r/c ');
+    expect(await keys('--max-create-rev', first)).toBe('r/a ');
+    expect(await keys('--sort-by', 'MODIFY', '--order', 'descend')).toBe('r/c r/b r/a ');
+    expect(await on(['get', 'r/', '--min-mod-rev', '9', '--max-mod-rev', '8'])).toMatchObject({
+      code: 3,
+    });
+    expect(await out('get', '', '--from-key', '--count-only')).toMatch(/^\d+\n$/);
+  });
+});
+
+it('a txn ends at the third blank line, says what comes next, and takes the flags of get', async () => {
+  const typed = [
+    'val("t") = "x"\n',
+    '\nput t 1\n',
+    '\nget t --limit 1 --order descend\n\n',
+    'rest',
+  ];
+  const {
+    code,
+    out: printed,
+    err,
+  } = await on(['txn', '-i'], {
+    pieces: (async function* () {
+      for (const text of typed) yield Buffer.from(text);
+    })(),
+  });
+  expect({ code, printed, err }).toEqual({
+    code: 0,
+    printed: 'FAILURE\n\n',
+    err: 'compares:\nsuccess requests (get, put, del):\nfailure requests (get, put, del):\n',
+  });
+});
+
+describe('watch', () => {
+  it('takes several from its input, and goes on behind wrong ones', async () => {
+    const rev = String(
+      (JSON.parse(await out('put', 'w', '1', '-w', 'json')) as { revision: number }).revision,
+    );
+    const stdin = [
+      `watch w --rev ${rev} --count 1`,
+      'look w',
+      'watch w --rev x',
+      `watch w x --prefix=false --rev=${rev} --count 1 -- sh -c 'echo $ETCD_WATCH_KEY $ETCD_WATCH_EVENT_TYPE'`,
+    ].join('\n');
+    const ran = await on(['watch', '-i'], { stdin });
+    expect(ran.code).toBe(0);
+    expect(ran.out).toContain('PUT\nw\n1\n');
+    expect(ran.out).toContain('"w" "PUT"\n');
+    expect(ran.err).toContain('Invalid command: look w');
+    expect(ran.err).toContain('"x" is not a whole number');
+  });
+});
+
+describe('users and roles', () => {
+  it('prints roles and users as etcdctl does', async () => {
+    expect(await out('role', 'add', 'r')).toBe('Role r created\n');
+    await out('role', 'grant-permission', 'r', 'read', 'd/', '--prefix');
+    await out('role', 'grant-permission', 'r', 'readwrite', 'k', '--from-key');
+    await out('role', 'grant-permission', 'r', 'write', 'one');
+    const lines =
+      'Role r\nKV Read:\n\t[d/, d0) (prefix d/)\n\t[k, <open ended>\nKV Write:\n\t[k, <open ended>\n\tone\n';
+    expect(await out('role', 'get', 'r')).toBe(lines);
+    expect(await on(['user', 'add', 'u', '--interactive=false'], { stdin: 'secret\n' })).toEqual({
+      code: 0,
+      out: 'User u created\n',
+      err: '',
+    });
+    await out('user', 'grant-role', 'u', 'r');
+    expect(await out('user', 'get', 'u')).toBe('User: u\nRoles: r\n');
+    expect(await out('user', 'get', 'u', '--detail')).toBe(`User: u\n\n${lines}`);
+    expect(await out('role', 'revoke-permission', 'r', 'd/', '--prefix')).toBe(
+      'Permission of range [d/, d0) is revoked from role r\n',
+    );
+    expect(await out('role', 'revoke-permission', 'r', 'one')).toBe(
+      'Permission of key one is revoked from role r\n',
+    );
+    expect(await out('user', 'add', 'v', '--new-user-password', 'x')).toBe('User v created\n');
+  });
+
+  it('asks a person twice for a new password', async () => {
+    const asked: string[] = [];
+    const answering = (...answers: string[]): Surroundings => ({
+      askSecret: async (prompt) => {
+        asked.push(prompt);
+        return answers.shift() ?? '';
+      },
+    });
+    const different = await on(['user', 'passwd', 'u'], answering('a', 'b'));
+    expect(different).toMatchObject({ code: 3, err: 'Error: given passwords are different\n' });
+    expect(await on(['user', 'passwd', 'u'], answering('new', 'new'))).toMatchObject({
+      out: 'Password updated\n',
+    });
+    expect(asked.slice(0, 2)).toEqual([
+      'Password of u: ',
+      'Type password of u again for confirmation: ',
+    ]);
+    const asUser = await on(['--user', 'u', 'user', 'get', 'u'], answering('new'));
+    expect(asked.at(-1)).toBe('Password: ');
+    expect(asUser.err).toContain('authentication is not enabled');
+  });
+});
+
+describe('maintenance', () => {
+  it('answers what etcdctl prints', async () => {
+    expect(await out('alarm', 'list')).toBe('');
+    expect(await out('alarm', 'disarm')).toBe('');
+    expect(await out('defrag')).toMatch(
+      /^Finished defragmenting etcd member\[http:.*\]\. took .*ms\n$/,
+    );
+    const failed = await kvctl([
+      '--endpoints',
+      'http://127.0.0.1:1',
+      '--timeout',
+      '50ms',
+      'defrag',
+    ]);
+    expect(failed).toMatchObject({ code: 4, out: '' });
+    expect(failed.err).toMatch(/^Failed to defragment etcd member\[http:\/\/127.0.0.1:1\]/);
+    expect(await out('endpoint', 'hashkv')).toMatch(/^http:\S+, \d+, \d+\n$/);
+    expect(await out('endpoint', 'hashkv', '--rev', '2', '-w', 'fields')).toContain(
+      '"hash_revision" : "2"',
+    );
+    expect(await out('move-leader', 'm1')).toMatch(
+      /^Leadership transferred from ([0-9a-f]{16}) to \1\n$/,
+    );
+    expect(await on(['move-leader', 'm9'])).toMatchObject({ code: 3 });
+    const refused = await on(['downgrade', 'enable', '3.5']);
+    expect(refused.err).toContain('invalid downgrade target version');
+  });
+});
