@@ -15,18 +15,19 @@ export async function watchInteractively(context: Context, addWatch: AddWatch): 
   await context.withClient(async (client) => {
     const watches = new Set<Watch>();
     const shared: Context = { ...context, watches, withClient: (run) => run(client) };
-    const begun: Promise<Error | undefined | void>[] = [];
+    const begun: Promise<Error | undefined>[] = [];
     for await (const line of linesOf(context.io.stdinPieces())) {
       const words = wordsOf(line, context);
       if (words[0] === 'watch') {
-        begun.push(begin(words, shared, addWatch).catch((error: unknown) => told(error, context)));
+        const failed = (error: unknown): Error | undefined => told(error, context);
+        begun.push(begin(words, shared, addWatch).then(() => undefined, failed));
       } else {
         answer(words, line, watches, context);
       }
       if (context.io.signal.aborted) break;
     }
-    const failure = (await Promise.all(begun)).find((error) => error instanceof Error);
-    if (failure instanceof Error) throw failure;
+    const failure = (await Promise.all(begun)).find((error) => error !== undefined);
+    if (failure !== undefined) throw failure;
   });
 }
 
