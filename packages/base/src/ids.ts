@@ -90,6 +90,15 @@ export function leaseId(value: bigint): LeaseId {
 }
 export const NO_LEASE: LeaseId = 0n as LeaseId;
 
+/** The lease id in a decoded message, as a number or a bigint, whichever the encoder chose; undefined when it is none. */
+export function leaseIdOf(value: unknown): LeaseId | undefined {
+  if (typeof value === 'number') {
+    return Number.isSafeInteger(value) ? (BigInt(value) as LeaseId) : undefined;
+  }
+  const isId = typeof value === 'bigint' && value === BigInt.asIntN(64, value);
+  return isId ? (value as LeaseId) : undefined;
+}
+
 /** 16 lower-case hex digits, as operators see member and cluster ids. */
 export function formatId(id: MemberId | ClusterId): string {
   return id.toString(16).padStart(16, '0');

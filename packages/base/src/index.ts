@@ -39,6 +39,7 @@ export {
   leaderId,
   leaderMember,
   leaseId,
+  leaseIdOf,
   logIndex,
   logOffset,
   logTopic,

@@ -1,4 +1,4 @@
-import { EMPTY_BYTES, KvError, type KvRequest, type RangeRequest } from '@kvorum/base';
+import { EMPTY_BYTES, KvError, type KvRequest } from '@kvorum/base';
 import type {
   HealthStatus,
   LogPage,
@@ -38,12 +38,20 @@ import {
   toBytes,
 } from './key-range.ts';
 import {
-  CALL_OPTIONS,
-  type CallOptions,
-  type ConnectOptions,
-  checkOptions,
-  settingsOf,
-} from './options.ts';
+  COMPACT_OPTIONS,
+  DELETE_OPTIONS,
+  GET_OPTIONS,
+  hasPutFlags,
+  isSet,
+  PUT_OPTIONS,
+  putRequestOf,
+  RANGE_OPTIONS,
+  rangeRequestOf,
+  WATCH_OPTIONS,
+} from './key-requests.ts';
+import { LeaseCalls } from './lease-calls.ts';
+import { Leases } from './leases.ts';
+import { type CallOptions, type ConnectOptions, checkOptions, settingsOf } from './options.ts';
 import { mergeRanges, type RangeResult } from './range-merge.ts';
 import type {
   CompactOptions,
@@ -59,42 +67,6 @@ import { Watch, type WatchOptions } from './watch.ts';
 import { whileMoving } from './while-moving.ts';
 
 /**
- * Every option but the caller's own (`signal`, `timeoutMs`, keys, shard) goes to the shards as it
- * is.
- */
-const RANGE_FIELDS = [
-  'revision',
-  'serializable',
-  'limit',
-  'sortOrder',
-  'sortTarget',
-  'keysOnly',
-  'countOnly',
-  'minModRevision',
-  'maxModRevision',
-  'minCreateRevision',
-  'maxCreateRevision',
-] as const;
-
-const PUT_OPTIONS = [...CALL_OPTIONS, 'lease', 'prevKv', 'ignoreValue', 'ignoreLease'];
-const GET_OPTIONS = [...CALL_OPTIONS, 'revision', 'serializable'];
-const RANGE_OPTIONS = [
-  ...CALL_OPTIONS,
-  ...RANGE_FIELDS,
-  ...['prefix', 'range', 'from', 'all', 'revisions', 'shard', 'pageSize'],
-];
-const DELETE_OPTIONS = [...CALL_OPTIONS, 'prevKv'];
-const COMPACT_OPTIONS = [...CALL_OPTIONS, 'shard', 'physical'];
-const WATCH_OPTIONS = ['signal', 'startRevision', 'revisions', 'prevKv', 'filters'];
-
-function rangeRequestOf(span: Span, options: RangeOptions): RangeRequest {
-  const request: Record<string, unknown> = { op: 'range', key: span.key };
-  if (span.rangeEnd.length > 0) request['rangeEnd'] = span.rangeEnd;
-  for (const name of RANGE_FIELDS) if (options[name] !== undefined) request[name] = options[name];
-  return request as object as RangeRequest;
-}
-
-/**
  * A client of one cluster, safe to share. Made by {@link connect}; call {@link KvorumClient.close}
  * when done.
  *
@@ -106,10 +78,13 @@ export class KvorumClient {
   readonly #dispatcher: Dispatcher;
   readonly #control: Control;
   readonly #watches = new Set<Watch>();
+  /** Leases: grants, what is known of them, and those that this client keeps alive. */
+  readonly leases: Leases;
 
   constructor(options: ConnectOptions) {
     this.#dispatcher = new Dispatcher(settingsOf(options));
     this.#control = new Control(this.#dispatcher);
+    this.leases = new Leases(this.#dispatcher, new LeaseCalls(this.#dispatcher, this.#control));
     this.#dispatcher.onTopology = () => {
       this.#control.onTopology();
       for (const watch of this.#watches) watch.poke();
@@ -353,8 +328,9 @@ export class KvorumClient {
     return (await this.#router(options)).shardsOf(spanOf(range));
   }
 
-  /** Rejects what is under way (KV_CANCELLED), ends watches and connections. */
+  /** Rejects what is under way (KV_CANCELLED), ends watches and connections. Leases that were not revoked end with their time. */
   async close(): Promise<void> {
+    this.leases.close();
     for (const watch of [...this.#watches]) watch.close();
     await this.#dispatcher.close();
   }
@@ -424,29 +400,6 @@ export class KvorumClient {
     );
     return mergeRanges(parts as ShardRangeResult[], options);
   }
-}
-
-/** Whether a flag is more than left out or false; what is not a boolean is refused later. */
-function isSet(flag: boolean | undefined): boolean {
-  return flag !== undefined && flag !== false;
-}
-
-function hasPutFlags(options: PutOptions): boolean {
-  const { lease, prevKv, ignoreValue, ignoreLease } = options;
-  return lease !== undefined || isSet(prevKv) || isSet(ignoreValue) || isSet(ignoreLease);
-}
-
-function putRequestOf(key: Uint8Array, value: Uint8Array, options: PutOptions): KvRequest {
-  const { lease, prevKv, ignoreValue, ignoreLease } = options;
-  return {
-    op: 'put',
-    key,
-    value,
-    ...(lease === undefined ? {} : { lease }),
-    ...(prevKv === undefined ? {} : { prevKv }),
-    ...(ignoreValue === undefined ? {} : { ignoreValue }),
-    ...(ignoreLease === undefined ? {} : { ignoreLease }),
-  };
 }
 
 /** Connects to a cluster: resolves once a member answered. Errors: KV_CONFIG, KV_UNAVAILABLE. */

@@ -1,8 +1,6 @@
-import { KvError, type Result } from '@kvorum/base';
+import { KvError } from '@kvorum/base';
 import {
   type ControlMethod,
-  errorFromPlain,
-  FRAME,
   type HealthStatus,
   type LogPage,
   type LogParams,
@@ -33,6 +31,7 @@ import {
 import { type Connection, NotServingError } from './connection.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type CallOptions, normalEndpoint } from './options.ts';
+import { aborted, ask, type Parse, type Question } from './question.ts';
 
 /** One endpoint's own account, or why there is none. */
 export type EndpointStatus =
@@ -59,14 +58,6 @@ export function stateOf(error: unknown): 'starting' | 'stopping' | 'down' {
 export interface Transferred {
   /** The new leader keeps it for so long against the even spread of leaders, unless it restarts. */
   readonly holdMs: number;
-}
-
-type Parse<T> = (value: unknown) => Result<T, KvError>;
-
-interface Question<T> {
-  readonly method: ControlMethod;
-  readonly params?: unknown;
-  readonly parse: Parse<T>;
 }
 
 interface Waiter {
@@ -126,33 +117,46 @@ export class Control {
 
   async reshard(params: ReshardParams, options: CallOptions): Promise<readonly MoveInfo[]> {
     const connection = await this.connected(options);
-    return this.#ask(connection, { method: 'reshard', params, parse: parseMoves }, options);
+    return this.#ask(
+      connection,
+      { method: 'reshard', params, parse: parseMoves, isWrite: true },
+      options,
+    );
   }
 
   async transfer(shard: string, member: string, options: CallOptions): Promise<Transferred> {
     const connection = await this.connected(options);
     return this.#ask(
       connection,
-      { method: 'transfer', params: { shard, member }, parse: parseTransferred },
+      { method: 'transfer', params: { shard, member }, parse: parseTransferred, isWrite: true },
       options,
     );
   }
 
   async changeMember(params: MemberChangeParams, options: CallOptions): Promise<MemberChanged> {
     const connection = await this.connected(options);
-    const question = { method: 'changeMember', params, parse: parseMemberChanged } as const;
+    const question = {
+      method: 'changeMember',
+      params,
+      parse: parseMemberChanged,
+      isWrite: true,
+    } as const;
     return this.#ask(connection, question, options);
   }
 
   async moveReplica(params: MoveReplicaParams, options: CallOptions): Promise<void> {
     const connection = await this.connected(options);
     const parse: Parse<undefined> = () => ({ ok: true, value: undefined });
-    await this.#ask(connection, { method: 'moveReplica', params, parse }, options);
+    await this.#ask(connection, { method: 'moveReplica', params, parse, isWrite: true }, options);
   }
 
   async recover(params: RecoverParams, options: CallOptions): Promise<RecoveryView> {
     const connection = await this.connected(options);
-    return this.#ask(connection, { method: 'recover', params, parse: parseRecoveryView }, options);
+    return this.#ask(
+      connection,
+      { method: 'recover', params, parse: parseRecoveryView, isWrite: params.apply === true },
+      options,
+    );
   }
 
   async health(endpoint: string, options: CallOptions): Promise<HealthStatus> {
@@ -266,45 +270,9 @@ export class Control {
   }
 
   #ask<T>(connection: Connection, question: Question<T>, options: CallOptions): Promise<T> {
-    const { method, params, parse } = question;
-    return new Promise((resolve, reject) => {
-      const id = this.#dispatcher.nextId();
-      const { signal } = options;
-      const end = (settle: () => void): void => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', onAbort);
-        connection.controls.delete(id);
-        settle();
-      };
-      const onAbort = (): void => end(() => reject(aborted(signal)));
-      const timeoutMs = options.timeoutMs ?? this.#dispatcher.settings.timeoutMs;
-      const timer = setTimeout(() => {
-        const late = new KvError('KV_TIMEOUT', `${connection.url} did not answer "${method}"`);
-        end(() => reject(late));
-      }, timeoutMs);
-      connection.controls.set(id, {
-        answered: (error, result) =>
-          end(() => {
-            if (error !== null && error !== undefined) {
-              reject(errorFromPlain(error));
-              return;
-            }
-            const parsed = parse(result);
-            if (parsed.ok) resolve(parsed.value);
-            else reject(parsed.error);
-          }),
-        lost: (error) => end(() => reject(error)),
-      });
-      if (signal?.aborted === true) onAbort();
-      else signal?.addEventListener('abort', onAbort, { once: true });
-      connection.send([FRAME.control, id, method, params ?? null]);
-    });
+    const { signal, timeoutMs = this.#dispatcher.settings.timeoutMs } = options;
+    return ask(this.#dispatcher, connection, question, { timeoutMs, signal });
   }
-}
-
-function aborted(signal: AbortSignal | undefined): KvError {
-  const cause: unknown = signal?.reason;
-  return new KvError('KV_CANCELLED', 'aborted by its signal', { cause });
 }
 
 /** A member of an older version answers null: it keeps nothing. */

@@ -39,6 +39,9 @@ export { connect, KvorumClient } from './client.ts';
 export { type EndpointStatus, stateOf, type Transferred } from './control.ts';
 export { Entry } from './entry.ts';
 export type { Bytes, KeyRange } from './key-range.ts';
+export { Lease } from './lease.ts';
+export type { LeaseRef } from './lease-ref.ts';
+export type { GrantOptions, LeaseState, Leases, OpenOptions } from './leases.ts';
 export type { CallOptions, ConnectOptions } from './options.ts';
 export type { RangeResult, ShardRevision } from './range-merge.ts';
 export type {

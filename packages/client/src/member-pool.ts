@@ -123,6 +123,13 @@ export class MemberPool {
     return dialled ? undefined : this.#otherThan(leader);
   }
 
+  /** The same, but rather not `avoided`, which has just failed to answer. */
+  connectionBesides(shard: string, avoided: string | undefined): Connection | undefined {
+    const preferred = this.connectionFor(shard);
+    if (avoided === undefined || preferred?.memberId !== avoided) return preferred;
+    return this.#otherThan(avoided) ?? preferred;
+  }
+
   /** The members of a shard take turns while nobody knows its leader. */
   #otherThan(memberId: string | undefined): Connection | undefined {
     const count = this.#endpoints.length;
@@ -166,7 +173,8 @@ export class MemberPool {
     let open = 0;
     for (const connection of [...this.connections()]) {
       if (stalled) connection.excuse(now);
-      const busy = connection.pending.size > 0 || connection.watches.size > 0;
+      const { pending, watches, controls } = connection;
+      const busy = pending.size > 0 || watches.size > 0 || controls.size > 0;
       const interval = busy
         ? Math.min(this.#settings.pingIntervalMs, 400)
         : this.#settings.pingIntervalMs;

@@ -1,8 +1,10 @@
-import type { LeaseId, SortOrder, SortTarget } from '@kvorum/base';
+import type { SortOrder, SortTarget } from '@kvorum/base';
+import type { LeaseRef } from './lease-ref.ts';
 import type { CallOptions } from './options.ts';
 
 export interface PutOptions extends CallOptions {
-  readonly lease?: LeaseId | undefined;
+  /** The key is deleted when the lease ends, unless a later put gives it another one, or none. */
+  readonly lease?: LeaseRef | undefined;
   /** Answer what the key held before. */
   readonly prevKv?: boolean | undefined;
   /** Keep the key's value (give an empty one) and change only its lease; or the other way round. */

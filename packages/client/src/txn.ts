@@ -2,13 +2,12 @@ import {
   type Compare,
   type CompareResult,
   EMPTY_BYTES,
-  type LeaseId,
-  leaseId,
   type TxnOp,
   type TxnRequest,
 } from '@kvorum/base';
 import type { TxnResult } from './answer.ts';
 import { type Bytes, type KeyRange, spanOfTarget, toBytes } from './key-range.ts';
+import { idOfLease, type LeaseRef } from './lease-ref.ts';
 import type { CallOptions } from './options.ts';
 
 export type CompareSign = '=' | '!=' | '<' | '>';
@@ -43,13 +42,13 @@ export function compare(
   key: Bytes | KeyRange,
   target: 'lease',
   sign: CompareSign,
-  value: bigint,
+  value: LeaseRef,
 ): Compare;
 export function compare(
   key: Bytes | KeyRange,
   target: NumberTarget | 'value' | 'lease',
   sign: CompareSign,
-  value: number | bigint | Bytes,
+  value: number | LeaseRef | Bytes,
 ): Compare {
   const span = spanOfTarget(key);
   const base = {
@@ -58,12 +57,12 @@ export function compare(
     result: SIGNS[sign],
   };
   if (target === 'value') return { ...base, target, value: toBytes(value as Bytes) };
-  if (target === 'lease') return { ...base, target, value: leaseId(BigInt(value as bigint)) };
+  if (target === 'lease') return { ...base, target, value: idOfLease(value as LeaseRef) };
   return { ...base, target, value: value as number };
 }
 
 export interface PutOpOptions {
-  readonly lease?: LeaseId | undefined;
+  readonly lease?: LeaseRef | undefined;
   readonly prevKv?: boolean | undefined;
   readonly ignoreValue?: boolean | undefined;
   readonly ignoreLease?: boolean | undefined;
@@ -77,7 +76,7 @@ export const op = {
       op: 'put',
       key: toBytes(key),
       value: ignoreValue === true ? EMPTY_BYTES : toBytes(value),
-      ...(lease === undefined ? {} : { lease }),
+      ...(lease === undefined ? {} : { lease: idOfLease(lease) }),
       ...(prevKv === undefined ? {} : { prevKv }),
       ...(ignoreValue === undefined ? {} : { ignoreValue }),
       ...(ignoreLease === undefined ? {} : { ignoreLease }),

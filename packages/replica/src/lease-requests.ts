@@ -4,7 +4,7 @@ import {
   isPlain,
   KvError,
   type LeaseId,
-  leaseId,
+  leaseIdOf,
   ok,
   type Plain,
   type Result,
@@ -21,25 +21,15 @@ export type LeaseRequest =
   | { readonly kind: 'permit'; readonly ids: readonly LeaseId[] }
   | ({ readonly kind: 'drop' } & LeaseDrop);
 
-const I64_MAX = 2n ** 63n;
-
-/** An integer comes as a number or a bigint, whichever the encoder chose. */
-function idOf(value: unknown): LeaseId | undefined {
-  if (typeof value === 'number')
-    return Number.isSafeInteger(value) ? idOf(BigInt(value)) : undefined;
-  const isId = typeof value === 'bigint' && value >= -I64_MAX && value < I64_MAX;
-  return isId ? leaseId(value) : undefined;
-}
-
 function idsOf(value: unknown): readonly LeaseId[] | undefined {
   if (!Array.isArray(value)) return undefined;
-  const ids = value.map(idOf);
+  const ids = value.map(leaseIdOf);
   return ids.every((id) => id !== undefined) ? ids : undefined;
 }
 
 function requestOf({ kind, ...plain }: Plain): LeaseRequest | undefined {
   const { ttlSeconds, wantsKeys, term, floor } = plain;
-  const [id, ids] = [idOf(plain['id']), idsOf(plain['ids'])];
+  const [id, ids] = [leaseIdOf(plain['id']), idsOf(plain['ids'])];
   switch (kind) {
     case 'list':
       return { kind };
@@ -173,7 +163,7 @@ export const leaseAnswers: {
 
 function admittedOf(value: unknown): AdmittedLease {
   const { id: given, ttlSeconds } = fieldsOf(value);
-  const id = idOf(given);
+  const id = leaseIdOf(given);
   if (id === undefined || !isCount(ttlSeconds)) throw malformed();
   return { id, ttlSeconds };
 }

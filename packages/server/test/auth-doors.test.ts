@@ -136,6 +136,86 @@ describe('native sessions', () => {
     session.close();
   });
 
+  it('leases are guarded as in etcd’s services', async () => {
+    const root = await open({ token: tokens.root });
+    const app = await open({ token: tokens.app });
+    const ask = async (session: RawSession, method: string, params: object): Promise<unknown> => {
+      session.send([FRAME.control, 9, method, params]);
+      const [, , error] = await session.next(FRAME.controlResponse);
+      return error === null ? 'OK' : (error as readonly unknown[])[0];
+    };
+    const [own, foreign] = [4001n, 4002n];
+    expect(await ask(app, 'leaseGrant', { id: own, ttlSeconds: 60 })).toBe('OK');
+    expect(await ask(root, 'leaseGrant', { id: foreign, ttlSeconds: 60 })).toBe('OK');
+    for (const [key, id] of [
+      ['app/leased', own],
+      ['other/leased', foreign],
+    ] as const) {
+      const put = { op: 'put', key: Buffer.from(key), value: Buffer.from(''), lease: id };
+      for (const shard of ['0', '1']) {
+        root.requests(shard, [[shard === '0' ? 1 : 2, OP.request, 0, false, put]]);
+      }
+      await root.answers(2);
+    }
+    const doors: readonly (readonly [string, object, string])[] = [
+      ['leaseKeepAlive', { id: foreign }, 'OK'],
+      ['leaseTimeToLive', { id: foreign }, 'OK'],
+      ['leaseTimeToLive', { id: foreign, keys: true }, 'KV_PERMISSION_DENIED'],
+      ['leaseTimeToLive', { id: own, keys: true }, 'OK'],
+      ['leaseRevoke', { id: foreign }, 'KV_PERMISSION_DENIED'],
+      ['leases', {}, 'KV_PERMISSION_DENIED'],
+      ['leaseRevoke', { id: 'all' }, 'KV_MALFORMED'],
+      ['leaseRevoke', { id: own }, 'OK'],
+    ];
+    for (const [method, params, outcome] of doors) {
+      expect([method, await ask(app, method, params)]).toEqual([method, outcome]);
+    }
+    expect(await ask(root, 'leases', {})).toBe('OK');
+    expect(await ask(root, 'leaseRevoke', { id: foreign })).toBe('OK');
+    app.close();
+    root.close();
+  });
+
+  it('administration is root’s, but for what everybody may know of themselves', async () => {
+    const session = await open({ token: tokens.app });
+    const ask = async (params: object): Promise<unknown> => {
+      session.send([FRAME.control, 9, 'auth', params]);
+      const [, , error, answer] = await session.next(FRAME.controlResponse);
+      return error === null ? answer : (error as readonly unknown[])[0];
+    };
+    const key = Buffer.from('other');
+    const refused = [
+      ...['enable', 'disable', 'listUsers', 'listRoles'].map((action) => ({ action })),
+      { action: 'addUser', user: 'mallory', password: 'm' },
+      { action: 'getUser', user: 'root' },
+      { action: 'deleteUser', user: 'root' },
+      { action: 'changePassword', user: 'root', password: 'm' },
+      { action: 'grantRole', user: 'app', role: 'root' },
+      { action: 'revokeRole', user: 'app', role: 'app' },
+      { action: 'addRole', role: 'mallory' },
+      { action: 'getRole', role: 'root' },
+      { action: 'deleteRole', role: 'app' },
+      { action: 'grantPermission', role: 'app', kind: 'readwrite', key },
+      { action: 'revokePermission', role: 'app', key },
+    ];
+    for (const params of refused) {
+      expect([params.action, await ask(params)]).toEqual([params.action, 'KV_PERMISSION_DENIED']);
+    }
+    expect(await ask({ action: 'status' })).toMatchObject({ enabled: true });
+    expect(await ask({ action: 'getUser', user: 'app' })).toEqual({ roles: ['app'] });
+    expect(await ask({ action: 'getRole', role: 'app' })).toMatchObject({
+      permissions: expect.arrayContaining([
+        expect.objectContaining({ kind: 'readwrite' }),
+      ]) as unknown,
+    });
+    expect(await ask({ action: 'logIn', user: 'app', password: 'pw-app' })).toMatchObject({
+      token: expect.any(String) as unknown,
+    });
+    expect(await ask({ action: 'logIn', user: 'root', password: 'x' })).toBe('KV_AUTH_FAILED');
+    expect(await ask({ action: 'sudo' })).toBe('KV_MALFORMED');
+    session.close();
+  });
+
   it('a watch and a connection end with the right to them', async () => {
     await member.calls.call('Auth/UserAdd', { name: 'guest', password: 'pw-guest' }, tokens.root);
     await member.calls.call('Auth/UserGrantRole', { user: 'guest', role: 'app' }, tokens.root);

@@ -21,6 +21,8 @@ import { err, isCount, isPlain, KvError, ok, type Plain, type Result } from '@kv
  * | `health` | none | {@link HealthStatus} of the asked member |
  * | `recover` | {@link RecoverParams} | {@link RecoveryView}: the replicas of a shard, and the recovery that was begun |
  * | `log` | {@link LogParams} | {@link LogPage}: decoded records of a shard's log |
+ * | `leaseGrant`, `leaseRevoke`, `leaseKeepAlive`, `leaseTimeToLive`, `leases` | lease-control.ts | lease-control.ts |
+ * | `auth` | auth-control.ts | auth-control.ts: users, roles, permissions, tokens |
  */
 export const CONTROL_METHODS = [
   'status',
@@ -36,6 +38,12 @@ export const CONTROL_METHODS = [
   'reshard',
   'slots',
   'recover',
+  'leaseGrant',
+  'leaseRevoke',
+  'leaseKeepAlive',
+  'leaseTimeToLive',
+  'leases',
+  'auth',
 ] as const;
 export type ControlMethod = (typeof CONTROL_METHODS)[number];
 

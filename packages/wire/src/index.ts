@@ -1,4 +1,12 @@
 export {
+  type AuthAction,
+  type AuthAnswer,
+  type AuthParams,
+  type KeyPermission,
+  parseAuthAnswer,
+  parseAuthParams,
+} from './auth-control.ts';
+export {
   CLIENT_PROTOCOL_VERSION,
   type ClientFrame,
   type Credentials,
@@ -59,6 +67,27 @@ export {
   parseKvRequest,
   plainError,
 } from './kv-plain.ts';
+export {
+  type LeaseCallParams,
+  type LeaseGranted,
+  type LeaseGrantParams,
+  type LeaseKeptAlive,
+  type LeaseList,
+  type LeaseMethod,
+  type LeaseParams,
+  type LeaseRevoked,
+  type LeaseTimeInfo,
+  type LeaseTimeParams,
+  parseLeaseGranted,
+  parseLeaseGrantParams,
+  parseLeaseKeptAlive,
+  parseLeaseList,
+  parseLeaseListParams,
+  parseLeaseParams,
+  parseLeaseRevoked,
+  parseLeaseTimeInfo,
+  parseLeaseTimeParams,
+} from './lease-control.ts';
 export {
   type LogChange,
   type LogCursor,

@@ -24,6 +24,8 @@ import type { Host } from '../host.ts';
 import { reshard } from '../member/reshard.ts';
 import { logPageElsewhere, notHere, shardsElsewhere } from '../router/elsewhere.ts';
 import { votersOf } from '../router/place.ts';
+import { authControl } from './auth-control.ts';
+import { leaseControl } from './lease-control.ts';
 import { logPage } from './log-page.ts';
 
 /** A replica's status in the form of the native protocol. */
@@ -194,6 +196,14 @@ function run(host: Host, method: ControlMethod, params: unknown): unknown {
     }
     case 'reshard':
       return startReshard(host, params);
+    case 'leaseGrant':
+    case 'leaseRevoke':
+    case 'leaseKeepAlive':
+    case 'leaseTimeToLive':
+    case 'leases':
+      return leaseControl(host, method, params);
+    case 'auth':
+      return authControl(host, params);
   }
 }
 

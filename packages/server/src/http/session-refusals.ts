@@ -5,6 +5,9 @@ import type { Host } from '../host.ts';
 import { dataShardOf } from '../router/place.ts';
 import { requestBytes, requestKeysIn } from '../router/request-facts.ts';
 
+/** The longest time that a client can ask a member to try for. */
+export const TIMEOUT_MS_MAX = 3_600_000;
+
 /** What all items of one requests frame share. */
 export interface FrameContext {
   readonly frame: RequestsFrame;

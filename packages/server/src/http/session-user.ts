@@ -1,18 +1,52 @@
 import { type Needs, needsOf, noNeeds } from '@kvorum/auth';
-import { KvError, type KvRequest } from '@kvorum/base';
+import { KvError, type KvRequest, type Result } from '@kvorum/base';
 import {
+  type AuthParams,
   CONTROL_METHODS,
   type ControlMethod,
   type Credentials,
   OP,
+  parseAuthParams,
+  parseLeaseParams,
+  parseLeaseTimeParams,
   type RequestItem,
 } from '@kvorum/wire';
+import { type Caller, needsToSeeRole, needsToSeeUser, rootNeeds } from '../auth/admin-needs.ts';
 import { hasLeases } from '../auth/auth-gate.ts';
 import type { Identity } from '../auth/identity.ts';
+import { needsOfLease, needsOfLeaseList, needsOfLeaseTime } from '../auth/lease-needs.ts';
 import type { MemberAuth } from '../auth/member-auth.ts';
 
-/** Who may use a control method: whoever has logged in, or root alone. */
-const CONTROL_RULES: Readonly<Record<ControlMethod, 'user' | 'root'>> = {
+/** Who may use a control method: whoever has logged in, root alone, or whoever has what the function says of its parameters. */
+type ControlRule = 'user' | 'root' | ((params: unknown, caller: Caller) => Needs);
+
+/** What is malformed is refused when it is run, and does nothing. */
+function needs<T>(
+  parse: (params: unknown) => Result<T, KvError>,
+  of: (params: T, caller: Caller) => Needs,
+): ControlRule {
+  return (given, caller) => {
+    const parsed = parse(given);
+    return parsed.ok ? of(parsed.value, caller) : noNeeds();
+  };
+}
+
+/** As the table of etcd's Auth service in etcd/guard/rules.ts. */
+function needsOfAuth(params: AuthParams, caller: Caller): Needs {
+  switch (params.action) {
+    case 'status':
+    case 'logIn':
+      return noNeeds();
+    case 'getUser':
+      return needsToSeeUser(params.user, caller);
+    case 'getRole':
+      return needsToSeeRole(params.role, caller);
+    default:
+      return rootNeeds();
+  }
+}
+
+const CONTROL_RULES: Readonly<Record<ControlMethod, ControlRule>> = {
   status: 'user',
   members: 'user',
   shards: 'user',
@@ -26,6 +60,14 @@ const CONTROL_RULES: Readonly<Record<ControlMethod, 'user' | 'root'>> = {
   reshard: 'root',
   slots: 'root',
   recover: 'root',
+  leaseGrant: 'user',
+  leaseRevoke: needs(parseLeaseParams, ({ id }) => needsOfLease(id)),
+  leaseKeepAlive: 'user',
+  leaseTimeToLive: needs(parseLeaseTimeParams, ({ id, keys = false }) =>
+    needsOfLeaseTime(id, { keys }),
+  ),
+  leases: needsOfLeaseList,
+  auth: needs(parseAuthParams, needsOfAuth),
 };
 
 function requestOf(item: RequestItem): KvRequest {
@@ -76,19 +118,27 @@ export class SessionUser {
 
   /** The same for a request; a promise when it takes a look at leases. */
   refusalOf(item: RequestItem): KvError | undefined | Promise<KvError | undefined> {
-    const needs = needsOf(requestOf(item));
-    const refusal = this.forbidden(needs);
-    if (refusal !== undefined || !hasLeases(needs)) return refusal;
-    return this.#auth.gate.authorize(this.#who, needs).then(
-      () => undefined,
-      (error: KvError) => error,
-    );
+    return this.#refusal(needsOf(requestOf(item)));
   }
 
   /** The same for a control method; one that does not exist is nobody's secret. */
-  refusalOfControl(method: string): KvError | undefined {
+  refusalOfControl(
+    method: string,
+    params: unknown,
+  ): KvError | undefined | Promise<KvError | undefined> {
     const known = CONTROL_METHODS.find((name) => name === method);
-    const isRoot = known !== undefined && CONTROL_RULES[known] === 'root';
-    return this.forbidden({ ...noNeeds(), root: isRoot });
+    const rule = known === undefined ? 'user' : CONTROL_RULES[known];
+    if (rule === 'user') return this.forbidden(noNeeds());
+    if (rule === 'root') return this.forbidden(rootNeeds());
+    return this.#refusal(rule(params, { user: this.name, state: this.#auth.source.state }));
+  }
+
+  #refusal(wanted: Needs): KvError | undefined | Promise<KvError | undefined> {
+    const refusal = this.forbidden(wanted);
+    if (this.isOpen || refusal !== undefined || !hasLeases(wanted)) return refusal;
+    return this.#auth.gate.authorize(this.#who, wanted).then(
+      () => undefined,
+      (error: KvError) => error,
+    );
   }
 }

@@ -40,6 +40,7 @@ import {
   notLeader,
   refuseKey,
   refuseRequest,
+  TIMEOUT_MS_MAX,
 } from './session-refusals.ts';
 import { SessionUser } from './session-user.ts';
 import { SessionWatches } from './session-watches.ts';
@@ -47,7 +48,6 @@ import { SessionWatches } from './session-watches.ts';
 const HELLO_TIMEOUT_MS = 5000;
 /** Above every socket's high-water mark: a socket that holds so much will say `drain`. */
 const DRAIN_BYTES_MIN = 131_072;
-const TIMEOUT_MS_MAX = 3_600_000;
 const CLOSE_POLICY = 1008;
 const CLOSE_OVERLOAD = 1013;
 const CLOSE_GOING_AWAY = 1001;
@@ -74,6 +74,8 @@ export class Session {
   /** It has said who it is, and waits for the answer. */
   #loggingIn = false;
   #inflight = 0;
+  /** Control methods among them: whoever enables authorization is to hear that it is, before it has to log in. */
+  #controls = 0;
   /** A frame's requests are being handed on: an answer to one says nothing about the rest. */
   #taking = false;
   #alive = true;
@@ -184,7 +186,7 @@ export class Session {
   #onAuthChange(): void {
     if (this.#clientId === undefined) return;
     const lost = this.#user.lost();
-    if (lost === undefined) this.#watches.recheck();
+    if (lost === undefined || this.#controls > 0) this.#watches.recheck();
     else this.#protocolError(lost);
   }
 
@@ -397,16 +399,24 @@ export class Session {
       this.#controlAnswer(id, method, err(new KvError('KV_TOO_MANY_REQUESTS')));
       return;
     }
-    const forbidden = this.#user.refusalOfControl(method);
-    if (forbidden !== undefined) {
-      this.#controlAnswer(id, method, err(forbidden));
+    const lost = this.#user.lost();
+    if (lost !== undefined) {
+      this.#protocolError(lost);
       return;
     }
     this.#inflight += 1;
-    void handleControl(this.#host, method, params).then((answer) => {
+    this.#controls += 1;
+    void this.#control(method, params).then((answer) => {
       this.#inflight -= 1;
+      this.#controls -= 1;
       this.#controlAnswer(id, method, answer);
+      if (this.#controls === 0) this.#onAuthChange();
     });
+  }
+
+  async #control(method: string, params: unknown): Promise<Result<unknown, KvError>> {
+    const forbidden = await this.#user.refusalOfControl(method, params);
+    return forbidden === undefined ? handleControl(this.#host, method, params) : err(forbidden);
   }
 
   #controlAnswer(id: number, method: string, answer: Result<unknown, KvError>): void {

@@ -1,17 +1,13 @@
 import type { Message } from '@bufbuild/protobuf';
-import { type AuthState, type Needs, needsOf, noNeeds, spanOf } from '@kvorum/auth';
-import { EMPTY_BYTES, type LeaseId, NO_LEASE, prefixEnd, utf8 } from '@kvorum/base';
+import { type Needs, needsOf, noNeeds, spanOf } from '@kvorum/auth';
+import { EMPTY_BYTES, NO_LEASE, prefixEnd, utf8 } from '@kvorum/base';
 import type * as pb from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import { AlarmRequest_AlarmAction as AlarmAction } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import type * as election from '@kvorum/wire/gen/v3electionpb/v3election_pb';
 import type * as lock from '@kvorum/wire/gen/v3lockpb/v3lock_pb';
+import { type Caller, needsToSeeRole, needsToSeeUser, rootNeeds } from '../../auth/admin-needs.ts';
+import { needsOfLease, needsOfLeaseList, needsOfLeaseTime } from '../../auth/lease-needs.ts';
 import { deleteRequestOf, putRequestOf, rangeRequestOf, txnRequestOf } from '../kv-messages.ts';
-
-/** Who calls, and what holds now. */
-export interface Caller {
-  readonly user: string;
-  readonly state: AuthState;
-}
 
 /**
  * Who may call a method. `open`: everybody. `user`: whoever has logged in. `root`: the role root. `watch`: each watch is asked about
@@ -29,18 +25,12 @@ function needs<Request extends Message>(of: (request: Request, caller: Caller) =
   return (request, caller) => of(request as Request, caller);
 }
 
-const rootNeeds = (): Needs => ({ ...noNeeds(), root: true });
-
-function ofLease(id: bigint): Needs {
-  return { ...noNeeds(), leases: id === NO_LEASE ? [] : [id as LeaseId] };
-}
-
 const SLASH = utf8('/');
 
 /** Whoever waits under a name writes a key below it, and reads those of the others. */
 function contender(name: Uint8Array, lease: bigint): Needs {
   const span = below(name);
-  return { ...ofLease(lease), reads: [span], writes: [span] };
+  return { ...needsOfLease(lease), reads: [span], writes: [span] };
 }
 
 function below(name: Uint8Array): ReturnType<typeof spanOf> {
@@ -64,14 +54,10 @@ const KV_RULES: Readonly<Record<string, Rule>> = {
 
 const LEASE_RULES: Readonly<Record<string, Rule>> = {
   LeaseGrant: 'user',
-  LeaseRevoke: needs<pb.LeaseRevokeRequest>((m) => ofLease(m.ID)),
+  LeaseRevoke: needs<pb.LeaseRevokeRequest>((m) => needsOfLease(m.ID)),
   LeaseKeepAlive: 'user',
-  LeaseTimeToLive: needs<pb.LeaseTimeToLiveRequest>((m) => ({
-    ...noNeeds(),
-    leaseReads: m.keys ? [m.ID as LeaseId] : [],
-  })),
-  // Of all leases there are, whoever they belong to.
-  LeaseLeases: needs<pb.LeaseLeasesRequest>(() => ({ ...noNeeds(), allLeases: true })),
+  LeaseTimeToLive: needs<pb.LeaseTimeToLiveRequest>((m) => needsOfLeaseTime(m.ID, m)),
+  LeaseLeases: needs<pb.LeaseLeasesRequest>(needsOfLeaseList),
 };
 
 const CLUSTER_RULES: Readonly<Record<string, Rule>> = {
@@ -100,18 +86,14 @@ const AUTH_RULES: Readonly<Record<string, Rule>> = {
   AuthStatus: 'open',
   Authenticate: 'open',
   UserAdd: 'root',
-  UserGet: needs<pb.AuthUserGetRequest>((m, { user }) =>
-    m.name === user ? noNeeds() : rootNeeds(),
-  ),
+  UserGet: needs<pb.AuthUserGetRequest>((m, caller) => needsToSeeUser(m.name, caller)),
   UserList: 'root',
   UserDelete: 'root',
   UserChangePassword: 'root',
   UserGrantRole: 'root',
   UserRevokeRole: 'root',
   RoleAdd: 'root',
-  RoleGet: needs<pb.AuthRoleGetRequest>((m, { user, state }) =>
-    state.users.get(user)?.roles.includes(m.role) === true ? noNeeds() : rootNeeds(),
-  ),
+  RoleGet: needs<pb.AuthRoleGetRequest>((m, caller) => needsToSeeRole(m.role, caller)),
   RoleList: 'root',
   RoleDelete: 'root',
   RoleGrantPermission: 'root',
@@ -128,7 +110,7 @@ const ELECTION_RULES: Readonly<Record<string, Rule>> = {
   Campaign: needs<election.CampaignRequest>((m) => contender(m.name, m.lease)),
   Proclaim: needs<election.ProclaimRequest>((m) => ({
     ...ofKey(m.leader?.key ?? EMPTY_BYTES),
-    leases: ofLease(m.leader?.lease ?? NO_LEASE).leases,
+    leases: needsOfLease(m.leader?.lease ?? NO_LEASE).leases,
   })),
   Leader: needs<election.LeaderRequest>((m) => ({ ...noNeeds(), reads: [below(m.name)] })),
   Observe: needs<election.LeaderRequest>((m) => ({ ...noNeeds(), reads: [below(m.name)] })),

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
-import { type AuthChange, type Permission, type PermissionKind, ROOT } from '@kvorum/auth';
-import { EMPTY_BYTES, KvError, RANGE_END_OPEN, toHex } from '@kvorum/base';
+import type { AuthChange, Permission, PermissionKind } from '@kvorum/auth';
+import { KvError } from '@kvorum/base';
 import {
   type Permission as PbPermission,
   PermissionSchema,
@@ -26,13 +26,10 @@ import {
   AuthUserListResponseSchema,
   AuthUserRevokeRoleResponseSchema,
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
-import type { MemberAuth } from '../../auth/member-auth.ts';
+import { AuthOperations } from '../../auth/auth-operations.ts';
 import type { Host } from '../../host.ts';
-import { systemRng } from '../../member/system.ts';
 import { headersOf, type ResponseHeader } from '../header.ts';
 import { type Service, type ServiceHandlers, service } from '../service.ts';
-
-const TOKEN_KEY_BYTES = 32;
 
 const KINDS: readonly PermissionKind[] = ['read', 'write', 'readwrite'];
 const TYPES: Readonly<Record<PermissionKind, PermissionType>> = {
@@ -40,9 +37,6 @@ const TYPES: Readonly<Record<PermissionKind, PermissionType>> = {
   write: PermissionType.WRITE,
   readwrite: PermissionType.READWRITE,
 };
-
-/** What the role root may do, as etcd shows it. */
-const EVERYTHING: Permission = { kind: 'readwrite', key: EMPTY_BYTES, rangeEnd: RANGE_END_OPEN };
 
 function permissionOf(message: PbPermission | undefined): Permission {
   if (message === undefined) throw new KvError('KV_PERMISSION_NOT_GIVEN');
@@ -60,47 +54,54 @@ export function authService(
   host: Pick<Host, 'auth' | 'clusterId' | 'self' | 'termOf' | 'refusal'>,
 ): Service {
   const headers = headersOf(host);
-  const header = (): ResponseHeader => headers({ revision: 0 });
-  const change = async (wanted: AuthChange): Promise<{ readonly header: ResponseHeader }> => {
-    const refusal = host.refusal();
-    if (refusal !== undefined) throw refusal;
-    await host.auth.admin.change(wanted);
-    return { header: header() };
-  };
-  return service(Auth, {
-    ...switches(host.auth, header, change),
-    ...users(host.auth, header, change),
-    ...roles(host.auth, header, change),
-  });
+  const calls = new AuthCalls(new AuthOperations(host.auth, () => host.refusal()), () =>
+    headers({ revision: 0 }),
+  );
+  return service(Auth, { ...switches(calls), ...users(calls), ...roles(calls) });
 }
 
 type Handlers = ServiceHandlers<typeof Auth.method>;
-type Header = () => ResponseHeader;
-type Change = (wanted: AuthChange) => Promise<{ readonly header: ResponseHeader }>;
+interface Headed {
+  readonly header: ResponseHeader;
+}
 
-function switches(
-  { gate, source }: MemberAuth,
-  header: Header,
-  change: Change,
-): Pick<Handlers, 'authEnable' | 'authDisable' | 'authStatus' | 'authenticate'> {
+/** What the methods have in common. */
+class AuthCalls {
+  readonly operations: AuthOperations;
+  readonly header: () => ResponseHeader;
+
+  constructor(operations: AuthOperations, header: () => ResponseHeader) {
+    this.operations = operations;
+    this.header = header;
+  }
+
+  async change(wanted: AuthChange): Promise<Headed> {
+    await this.operations.change(wanted);
+    return { header: this.header() };
+  }
+}
+
+function switches({
+  operations,
+  header,
+}: AuthCalls): Pick<Handlers, 'authEnable' | 'authDisable' | 'authStatus' | 'authenticate'> {
   return {
     async authEnable() {
-      const tokenKey = toHex(systemRng.bytes(TOKEN_KEY_BYTES));
-      return create(AuthEnableResponseSchema, await change({ kind: 'enable', tokenKey }));
+      await operations.enable();
+      return create(AuthEnableResponseSchema, { header: header() });
     },
     async authDisable() {
-      return create(AuthDisableResponseSchema, await change({ kind: 'disable' }));
+      await operations.change({ kind: 'disable' });
+      return create(AuthDisableResponseSchema, { header: header() });
     },
     async authStatus() {
-      await source.confirm();
-      const { enabled, revision } = source.state;
+      const { enabled, revision } = await operations.status();
       const authRevision = BigInt(revision);
       return create(AuthStatusResponseSchema, { header: header(), enabled, authRevision });
     },
     async authenticate({ name, password }, { deadlineMs }) {
-      await gate.ready(deadlineMs);
-      const { token } = await gate.logIn(name, password);
-      return create(AuthenticateResponseSchema, { header: header(), token: token() });
+      const token = await operations.logIn(name, password, deadlineMs);
+      return create(AuthenticateResponseSchema, { header: header(), token });
     },
   };
 }
@@ -114,46 +115,36 @@ type UserMethods =
   | 'userGrantRole'
   | 'userRevokeRole';
 
-function users(
-  { gate, source }: MemberAuth,
-  header: Header,
-  change: Change,
-): Pick<Handlers, UserMethods> {
-  const { passwords } = gate;
+function users(calls: AuthCalls): Pick<Handlers, UserMethods> {
+  const { operations } = calls;
   return {
     // A hash that the caller has made itself is not taken: nobody could say what it costs to guess.
     async userAdd({ name, password, options }) {
-      if (name === '') throw new KvError('KV_USER_EMPTY');
-      const passwordHash =
-        options?.noPassword === true ? {} : { passwordHash: await passwords.hash(name, password) };
-      const done = await change({ kind: 'user-add', name, ...passwordHash });
-      return create(AuthUserAddResponseSchema, done);
+      await operations.addUser(name, options?.noPassword === true ? undefined : password);
+      return create(AuthUserAddResponseSchema, { header: calls.header() });
     },
     async userGet({ name }) {
-      await source.confirm();
-      const user = source.state.users.get(name);
-      if (user === undefined) throw new KvError('KV_USER_NOT_FOUND');
-      return create(AuthUserGetResponseSchema, { header: header(), roles: [...user.roles] });
+      const found = await operations.rolesOfUser(name);
+      return create(AuthUserGetResponseSchema, { header: calls.header(), roles: [...found] });
     },
     async userList() {
-      await source.confirm();
-      const names = [...source.state.users.keys()].sort();
-      return create(AuthUserListResponseSchema, { header: header(), users: names });
+      const names = await operations.users();
+      return create(AuthUserListResponseSchema, { header: calls.header(), users: [...names] });
     },
     async userDelete({ name }) {
-      return create(AuthUserDeleteResponseSchema, await change({ kind: 'user-delete', name }));
+      const done = await calls.change({ kind: 'user-delete', name });
+      return create(AuthUserDeleteResponseSchema, done);
     },
     async userChangePassword({ name, password }) {
-      const passwordHash = await passwords.hash(name, password);
-      const done = await change({ kind: 'user-password', name, passwordHash });
-      return create(AuthUserChangePasswordResponseSchema, done);
+      await operations.changePassword(name, password);
+      return create(AuthUserChangePasswordResponseSchema, { header: calls.header() });
     },
     async userGrantRole({ user: name, role }) {
-      const done = await change({ kind: 'user-grant', name, role });
+      const done = await calls.change({ kind: 'user-grant', name, role });
       return create(AuthUserGrantRoleResponseSchema, done);
     },
     async userRevokeRole({ name, role }) {
-      const done = await change({ kind: 'user-revoke', name, role });
+      const done = await calls.change({ kind: 'user-revoke', name, role });
       return create(AuthUserRevokeRoleResponseSchema, done);
     },
   };
@@ -167,37 +158,30 @@ type RoleMethods =
   | 'roleGrantPermission'
   | 'roleRevokePermission';
 
-function roles(
-  { source }: MemberAuth,
-  header: Header,
-  change: Change,
-): Pick<Handlers, RoleMethods> {
+function roles(calls: AuthCalls): Pick<Handlers, RoleMethods> {
+  const { operations } = calls;
   return {
     async roleAdd({ name }) {
-      return create(AuthRoleAddResponseSchema, await change({ kind: 'role-add', name }));
+      return create(AuthRoleAddResponseSchema, await calls.change({ kind: 'role-add', name }));
     },
-    async roleGet({ role: name }) {
-      await source.confirm();
-      const role = source.state.roles.get(name);
-      if (role === undefined) throw new KvError('KV_ROLE_NOT_FOUND');
-      const permissions = name === ROOT ? [EVERYTHING] : role.permissions;
-      const perm = permissions.map(permissionMessage);
-      return create(AuthRoleGetResponseSchema, { header: header(), perm });
+    async roleGet({ role }) {
+      const perm = (await operations.permissionsOfRole(role)).map(permissionMessage);
+      return create(AuthRoleGetResponseSchema, { header: calls.header(), perm });
     },
     async roleList() {
-      await source.confirm();
-      const names = [...source.state.roles.keys()].sort();
-      return create(AuthRoleListResponseSchema, { header: header(), roles: names });
+      const names = await operations.roles();
+      return create(AuthRoleListResponseSchema, { header: calls.header(), roles: [...names] });
     },
     async roleDelete({ role: name }) {
-      return create(AuthRoleDeleteResponseSchema, await change({ kind: 'role-delete', name }));
+      const done = await calls.change({ kind: 'role-delete', name });
+      return create(AuthRoleDeleteResponseSchema, done);
     },
     async roleGrantPermission({ name, perm }) {
-      const done = await change({ kind: 'role-grant', name, permission: permissionOf(perm) });
+      const done = await calls.change({ kind: 'role-grant', name, permission: permissionOf(perm) });
       return create(AuthRoleGrantPermissionResponseSchema, done);
     },
     async roleRevokePermission({ role: name, key, rangeEnd }) {
-      const done = await change({ kind: 'role-revoke', name, key, rangeEnd });
+      const done = await calls.change({ kind: 'role-revoke', name, key, rangeEnd });
       return create(AuthRoleRevokePermissionResponseSchema, done);
     },
   };

@@ -1,0 +1,92 @@
+import { type AuthChange, type Permission, ROOT } from '@kvorum/auth';
+import { EMPTY_BYTES, KvError, RANGE_END_OPEN, toHex } from '@kvorum/base';
+import { systemRng } from '../member/system.ts';
+import type { MemberAuth } from './member-auth.ts';
+
+const TOKEN_KEY_BYTES = 32;
+
+/** What the role root may do, as etcd shows it. */
+const EVERYTHING: Permission = { kind: 'readwrite', key: EMPTY_BYTES, rangeEnd: RANGE_END_OPEN };
+
+/**
+ * Administration of users and roles, for every interface. Who may do what is asked before, by the interface. Errors: those of
+ * `applyAuthChange`, and why this member does not serve.
+ */
+export class AuthOperations {
+  readonly #auth: MemberAuth;
+  readonly #refusal: () => KvError | undefined;
+
+  constructor(auth: MemberAuth, refusal: () => KvError | undefined) {
+    this.#auth = auth;
+    this.#refusal = refusal;
+  }
+
+  /** Resolves when every member goes by it. */
+  async change(wanted: AuthChange): Promise<void> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) throw refusal;
+    await this.#auth.admin.change(wanted);
+  }
+
+  enable(): Promise<void> {
+    return this.change({ kind: 'enable', tokenKey: toHex(systemRng.bytes(TOKEN_KEY_BYTES)) });
+  }
+
+  async status(): Promise<{ readonly enabled: boolean; readonly revision: number }> {
+    await this.#auth.source.confirm();
+    const { enabled, revision } = this.#auth.source.state;
+    return { enabled, revision };
+  }
+
+  /** A token. Errors: KV_AUTH_NOT_ENABLED, KV_AUTH_FAILED, KV_TOO_MANY_REQUESTS, KV_UNAVAILABLE. */
+  async logIn(name: string, password: string, deadlineMs?: number): Promise<string> {
+    const { gate } = this.#auth;
+    await gate.ready(deadlineMs);
+    const { token } = await gate.logIn(name, password);
+    return token();
+  }
+
+  /** @param password - undefined: no password logs the user in. */
+  async addUser(name: string, password: string | undefined): Promise<void> {
+    if (name === '') throw new KvError('KV_USER_EMPTY');
+    const hash = password === undefined ? {} : { passwordHash: await this.#hash(name, password) };
+    await this.change({ kind: 'user-add', name, ...hash });
+  }
+
+  async changePassword(name: string, password: string): Promise<void> {
+    const passwordHash = await this.#hash(name, password);
+    await this.change({ kind: 'user-password', name, passwordHash });
+  }
+
+  /** In the order of their names. */
+  async users(): Promise<readonly string[]> {
+    await this.#auth.source.confirm();
+    return [...this.#auth.source.state.users.keys()].sort();
+  }
+
+  /** Errors: KV_USER_NOT_FOUND. */
+  async rolesOfUser(name: string): Promise<readonly string[]> {
+    await this.#auth.source.confirm();
+    const user = this.#auth.source.state.users.get(name);
+    if (user === undefined) throw new KvError('KV_USER_NOT_FOUND');
+    return user.roles;
+  }
+
+  /** In the order of their names. */
+  async roles(): Promise<readonly string[]> {
+    await this.#auth.source.confirm();
+    return [...this.#auth.source.state.roles.keys()].sort();
+  }
+
+  /** Errors: KV_ROLE_NOT_FOUND. */
+  async permissionsOfRole(name: string): Promise<readonly Permission[]> {
+    await this.#auth.source.confirm();
+    const role = this.#auth.source.state.roles.get(name);
+    if (role === undefined) throw new KvError('KV_ROLE_NOT_FOUND');
+    return name === ROOT ? [EVERYTHING] : role.permissions;
+  }
+
+  #hash(name: string, password: string): Promise<string> {
+    return this.#auth.gate.passwords.hash(name, password);
+  }
+}
