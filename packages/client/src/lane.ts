@@ -139,7 +139,8 @@ export class Lane {
     }
     if (first !== undefined) {
       const { mapVersion } = first;
-      const timeoutMs = Math.min(Math.max(1, Math.ceil(deadlineMs - now)), TIMEOUT_MS_MAX);
+      // Rounded down: `now + 30000 - now` can be a hair more than 30000, and no write may outlive its limit.
+      const timeoutMs = Math.min(Math.max(1, Math.floor(deadlineMs - now)), TIMEOUT_MS_MAX);
       const { ackedThrough } = this.window;
       connection.send([FRAME.requests, this.shard, mapVersion, timeoutMs, ackedThrough, items]);
     }

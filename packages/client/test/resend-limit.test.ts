@@ -45,6 +45,17 @@ it('a write of unknown fate is not sent again once the servers may have forgotte
   for (const frame of frames) expect(frame.timeoutMs).toBeLessThanOrEqual(SESSION_RETRY_MS_MAX);
 });
 
+it('not even a rounding error more than that, whatever the clock says', async () => {
+  const nowMs = 50_000.1;
+  expect(nowMs + SESSION_RETRY_MS_MAX - nowMs).toBeGreaterThan(SESSION_RETRY_MS_MAX);
+  vi.spyOn(performance, 'now').mockReturnValue(nowMs);
+  const fake = await cluster(1, 1);
+  const kv = await client(fake);
+  await kv.put('a', '1', { timeoutMs: LONG_MS });
+  const frames = fake.member(0).sessions.flatMap((session) => session.frames);
+  expect(frames.map((frame) => frame.timeoutMs)).toEqual([SESSION_RETRY_MS_MAX]);
+});
+
 it('neither is one whose connection broke', async () => {
   ownClock();
   const fake = await cluster(2, 1);
