@@ -1,3 +1,5 @@
+import { InputError } from './exit.ts';
+
 /** The process around kvctl, so that a test can stand in for it. */
 export interface Io {
   /** Data: what a pipe wants. */
@@ -17,7 +19,10 @@ export interface Io {
   readonly signal: AbortSignal;
 }
 
-/** Its lines, without their ends; the last one may have none. */
+/** Far above what a member takes in one request, also in base64. */
+const LINE_CHARS_MAX = 64 * 1024 * 1024;
+
+/** Its lines, without their ends; the last one may have none. Errors: InputError for one without an end. */
 export async function* linesOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let begun = '';
@@ -25,6 +30,7 @@ export async function* linesOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerato
     const lines = (begun + decoder.decode(piece, { stream: true })).split('\n');
     begun = lines.pop() ?? '';
     yield* lines;
+    if (begun.length > LINE_CHARS_MAX) throw new InputError('a line of the input never ends');
   }
   begun += decoder.decode();
   if (begun !== '') yield begun;

@@ -1,4 +1,4 @@
-import { concatBytes, prefixEnd, RANGE_END_OPEN, utf8 } from '@kvorum/base';
+import { concatBytes, isKvError, prefixEnd, RANGE_END_OPEN, utf8 } from '@kvorum/base';
 import type { Entry, KeyRange, KvorumClient, RangeResult } from '@kvorum/client';
 import type { Call } from './context.ts';
 
@@ -32,7 +32,8 @@ function endOf(range: KeyRange): Uint8Array | undefined {
 
 /**
  * A range in the order of its keys, page by page, in memory that does not grow with it. Every shard is read at the revision that its
- * first page had, so that what happens meanwhile is not seen. Errors: KV_COMPACTED when a compaction passes that revision, ...
+ * first page had, so that what happens meanwhile is not seen. Pages shrink where the values are large. Errors: KV_COMPACTED when a
+ * compaction passes that revision, ...
  */
 export async function* pagesOf(
   client: KvorumClient,
@@ -43,13 +44,26 @@ export async function* pagesOf(
   const end = endOf(range);
   let next: KeyRange | undefined = range;
   let revisions: Readonly<Record<string, number>> = {};
+  let limit = pageKeys;
   while (next !== undefined) {
-    const page: RangeResult = await client.range(next, {
-      ...options,
-      ...(options.revision === undefined ? { revisions } : {}),
-      ...call(),
-      limit: pageKeys,
-    });
+    const asked: KeyRange = next;
+    const page: RangeResult | undefined = await client
+      .range(asked, {
+        ...options,
+        ...(options.revision === undefined ? { revisions } : {}),
+        ...call(),
+        limit,
+      })
+      .catch((error: unknown) => {
+        const tooLarge = isKvError(error) && error.code === 'KV_REQUEST_TOO_LARGE';
+        if (!tooLarge || limit === 1) throw error;
+        return undefined;
+      });
+    if (page === undefined) {
+      limit = Math.max(1, Math.floor(limit / 4));
+      continue;
+    }
+    limit = Math.min(pageKeys, limit * 2);
     for (const { shard, revision } of page.shards) {
       revisions = { [shard]: revision, ...revisions };
     }

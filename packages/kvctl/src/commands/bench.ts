@@ -3,9 +3,9 @@ import type { KvorumClient } from '@kvorum/client';
 import { Argument, type Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
 import { EXIT, Exit, InputError } from '../exit.ts';
-import type { Io } from '../io.ts';
 import { jsonLine } from '../output.ts';
 import { type LatencySummary, summarize } from '../percentiles.ts';
+import { showProgress } from '../progress.ts';
 import { drawColumns } from '../table.ts';
 
 const KINDS = ['put', 'get', 'mixed'] as const;
@@ -129,7 +129,12 @@ async function run(client: KvorumClient, plan: Plan, context: Context): Promise<
       }
     }
   };
-  const stop = showProgress(io, () => latencies.length, plan.operations);
+  let before = 0;
+  const stop = showProgress(io, () => {
+    const rate = (latencies.length - before) * 2;
+    before = latencies.length;
+    return `${before} of ${plan.operations}, ${rate}/s`;
+  });
   try {
     await Promise.all(Array.from({ length: Math.min(plan.concurrency, plan.operations) }, worker));
   } finally {
@@ -147,20 +152,5 @@ async function run(client: KvorumClient, plan: Plan, context: Context): Promise<
     perSecond: Math.round(latencies.length / seconds),
     latencyMs: summarize(latencies),
     errors,
-  };
-}
-
-/** One line on a terminal, rewritten; nothing where standard error is a file. */
-function showProgress(io: Io, done: () => number, total: number): () => void {
-  if (!io.errIsTerminal) return () => {};
-  let before = 0;
-  const timer = setInterval(() => {
-    const now = done();
-    io.err(`\r${now} of ${total}, ${(now - before) * 2}/s   `);
-    before = now;
-  }, 500);
-  return () => {
-    clearInterval(timer);
-    io.err('\r\u001b[K');
   };
 }

@@ -1,33 +1,13 @@
-import { compareBytes } from '@kvorum/base';
 import type { Entry } from '@kvorum/client';
 import type { Command } from 'commander';
 import { type Context, flag, parseCount } from '../context.ts';
 import { advise, InputError } from '../exit.ts';
 import { bytesField, jsonLine, shown } from '../output.ts';
 import { entriesOf } from '../pages.ts';
+import { paired } from '../paired.ts';
 
 type Change = 'added' | 'removed' | 'changed';
 const SIGNS: Readonly<Record<Change, string>> = { added: '+', removed: '-', changed: '~' };
-
-/** Both sides in the order of their keys, as pairs of one key. */
-async function* paired(
-  before: AsyncIterator<Entry, undefined>,
-  after: AsyncIterator<Entry, undefined>,
-): AsyncGenerator<readonly [Entry | undefined, Entry | undefined]> {
-  const next = async (side: AsyncIterator<Entry, undefined>): Promise<Entry | undefined> => {
-    const result: IteratorResult<Entry, undefined> = await side.next();
-    return result.value;
-  };
-  let left = await next(before);
-  let right = await next(after);
-  while (left !== undefined || right !== undefined) {
-    const order =
-      left === undefined ? 1 : right === undefined ? -1 : compareBytes(left.key, right.key);
-    yield [order <= 0 ? left : undefined, order >= 0 ? right : undefined];
-    if (order <= 0) left = await next(before);
-    if (order >= 0) right = await next(after);
-  }
-}
 
 function changeOf(before: Entry | undefined, after: Entry | undefined): Change | undefined {
   if (before === undefined) return 'added';
