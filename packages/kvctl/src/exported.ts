@@ -38,7 +38,10 @@ export function parseExported(line: string, at: number): Exported {
     // said below
   }
   if (!isPlain(from)) {
-    throw new InputError(`line ${at} is no JSON object`, 'one object a line, as kvctl export writes');
+    throw new InputError(
+      `line ${at} is no JSON object`,
+      'one object a line, as kvctl export writes',
+    );
   }
   const { lease, ttl } = from;
   const key = bytesIn(from, 'key', at);

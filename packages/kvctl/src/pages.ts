@@ -36,7 +36,7 @@ function endOf(range: KeyRange): Uint8Array | undefined {
  * compaction passes that revision, ...
  */
 export async function* pagesOf(
-  client: KvorumClient,
+  client: Pick<KvorumClient, 'range'>,
   range: KeyRange,
   { pageKeys = PAGE_KEYS, ...options }: PageOptions,
   call: () => Call,

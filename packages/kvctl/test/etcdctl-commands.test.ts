@@ -188,3 +188,42 @@ describe('maintenance', () => {
     expect(refused.err).toContain('invalid downgrade target version');
   });
 });
+
+describe('leases', () => {
+  it('are granted, listed, renewed and revoked as etcdctl prints it', async () => {
+    expect(await out('lease', 'grant', '60', '77')).toBe(
+      'lease 0000000000000077 granted with TTL(60s)\n',
+    );
+    const exists = await on(['lease', 'grant', '60', '77']);
+    expect(exists).toMatchObject({ code: 4, out: '' });
+    expect(exists.err).toContain('lease already exists');
+    await out('put', 'l/a', 'v', '--lease', '77');
+    expect(await out('lease', 'timetolive', '77', '--keys')).toMatch(
+      /^lease 0000000000000077 granted with TTL\(60s\), remaining\(\d+s\), attached keys\(\[l\/a\]\)\n$/,
+    );
+    expect(await out('lease', 'list')).toBe('found 1 leases\n0000000000000077\n');
+    expect(await out('lease', 'keep-alive', '77', '--once')).toBe(
+      'lease 0000000000000077 keepalived with TTL(60)\n',
+    );
+    expect(
+      JSON.parse(await out('lease', 'timetolive', '77', '--keys', '-w', 'json')),
+    ).toMatchObject({ id: '0000000000000077', granted: 60, keys: [{ key: 'l/a' }] });
+    expect(await out('lease', 'revoke', '77')).toBe('lease 0000000000000077 revoked\n');
+    expect(await out('get', 'l/a')).toBe('');
+    expect(await out('lease', 'timetolive', '77')).toBe('lease 0000000000000077 already expired\n');
+    expect(await on(['lease', 'revoke', '77'])).toMatchObject({ code: 4 });
+    expect(await on(['lease', 'keep-alive', '77'])).toMatchObject({ code: 4 });
+    expect(await on(['lease', 'grant', '0'])).toMatchObject({ code: 3 });
+  });
+
+  it('are kept alive until somebody revokes them', async () => {
+    await out('lease', 'grant', '60', '78');
+    const interrupt = new AbortController();
+    const ran = await on(['lease', 'keep-alive', '78'], {
+      signal: interrupt.signal,
+      onOut: () => interrupt.abort(),
+    });
+    expect(ran).toMatchObject({ code: 5, out: 'lease 0000000000000078 keepalived with TTL(60)\n' });
+    await out('lease', 'revoke', '78');
+  });
+});

@@ -41,6 +41,11 @@ describe('keys', () => {
     expect(await out('get', 'file', '--print-value-only')).toBe('two\nlines\n\n');
   });
 
+  it('takes what stands behind -- as it is, also for a key named like a command', async () => {
+    expect(await out('put', 'watch', '--', '-5')).toBe('OK\n');
+    expect(await out('get', 'watch')).toBe('watch\n-5\n');
+  });
+
   it('stores an empty value only when told so', async () => {
     const refused = await on(['put', 'nothing'], { stdin: '' });
     expect(refused).toMatchObject({ code: 3, out: '' });

@@ -10,6 +10,7 @@ import { addCompletion } from './completion.ts';
 import { addDev } from './dev.ts';
 import { addDiff } from './diff.ts';
 import { addHistory } from './history.ts';
+import { addLease } from './lease.ts';
 import { addAudit, addLog, withAuditKey as withKey } from './log.ts';
 import { addLogExclude } from './log-exclude.ts';
 import {
@@ -24,6 +25,7 @@ import { addRecover } from './recover.ts';
 import { addReshard } from './reshard.ts';
 import { addRestore } from './restore.ts';
 import { addStatus } from './status.ts';
+import { addExport, addImport } from './transfer.ts';
 import { addDu, addTree } from './tree.ts';
 
 /** Every command but those that are always there (program.ts). */
@@ -32,7 +34,10 @@ export function addMore(program: Command, context: Context): void {
   addDu(program, context);
   addHistory(program, context);
   addDiff(program, context);
+  addExport(program, context);
+  addImport(program, context);
   addCompaction(program, context);
+  addLease(program, context);
   addEndpointHashKv(addEndpoint(program, context), context);
   addMember(program, context);
   const shard = addShard(program, context);

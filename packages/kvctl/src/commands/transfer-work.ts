@@ -215,41 +215,64 @@ async function* piecesOf(io: Io, file: string): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** Where an import that broke off goes on. */
-function unfinished(file: string, line: number, error: unknown): Error {
+/** What ended an import, with where it goes on. */
+function brokenOff(file: string, line: number, error: unknown): Error {
+  const again = `kvctl import ${file === '-' ? 'FILE' : file} --from-line ${line}`;
+  const next = `${again}   # the lines before it are stored`;
+  if (error instanceof InputError) return new InputError(error.message, next);
   const why = error instanceof Error ? error.message : String(error);
-  const from = `kvctl import ${file === '-' ? 'FILE' : file} --from-line ${line}   # lines before it are stored`;
-  return new Unfinished(`the import broke off: ${why}`, from);
+  return new Unfinished(`the import broke off: ${why}`, next);
 }
 
-export async function importKeys(context: Context, file: string, flags: ImportFlags): Promise<void> {
+/** The place in the file, for whoever wants to go on there. */
+interface Place {
+  line: number;
+}
+
+/** The lines that are meant, with the keys that they are to have. */
+async function* meantLines(
+  texts: AsyncIterable<string>,
+  { flags, counts, at }: { flags: ImportFlags; counts: Counts; at: Place },
+): AsyncGenerator<{ readonly key: Uint8Array; readonly line: Exported }> {
+  const fromLine = fromLineOf(flags);
+  for await (const text of texts) {
+    at.line += 1;
+    if (at.line < fromLine || text.trim() === '') continue;
+    const line = parseExported(text, at.line);
+    const key = keyFor(line.key, flags);
+    if (key?.length === 0) throw new InputError(`line ${at.line}: nothing is left of the key`);
+    if (key === undefined) counts.left += 1;
+    else yield { key, line };
+  }
+}
+
+const fromLineOf = ({ fromLine }: ImportFlags): number =>
+  fromLine === undefined ? 1 : Math.max(1, parseCount(fromLine));
+
+export async function importKeys(
+  context: Context,
+  file: string,
+  flags: ImportFlags,
+): Promise<void> {
   const { io } = context;
-  const fromLine = flags.fromLine === undefined ? 1 : Math.max(1, parseCount(flags.fromLine));
-  let at = 0;
+  const at: Place = { line: 0 };
   const counts = await context.withClient(async (client) => {
     const importer = new Importer(client, context, flags);
+    const what = { flags, counts: importer.counts, at };
     const window = new PutWindow();
-    const stop = showProgress(io, () => `line ${at}, ${keysText(importer.counts.written)}`);
+    const stop = showProgress(io, () => `line ${at.line}, ${keysText(importer.counts.written)}`);
     try {
-      for await (const text of linesOf(piecesOf(io, file))) {
-        at += 1;
-        if (at < fromLine || text.trim() === '') continue;
-        const line = parseExported(text, at);
-        const key = keyFor(line.key, flags);
-        if (key === undefined) {
-          importer.counts.left += 1;
-          continue;
-        }
-        if (key.length === 0) throw new InputError(`line ${at}: nothing is left of the key`);
+      for await (const { key, line } of meantLines(linesOf(piecesOf(io, file)), what)) {
         const bytes = key.length + line.value.length;
-        await window.add(at, { key, bytes, run: () => importer.put(key, line) });
+        await window.add(at.line, { key, bytes, run: () => importer.put(key, line) });
       }
       await window.end();
     } catch (error) {
-      const open = (await window.lowestOpen()) ?? at;
+      const open = (await window.lowestOpen()) ?? at.line;
+      if (io.signal.aborted) io.err(`interrupted: go on with --from-line ${open}\n`);
       // What is wrong with the first line needs no way to go on.
-      if (io.signal.aborted || open <= fromLine) throw error;
-      throw unfinished(file, open, error);
+      if (io.signal.aborted || open <= fromLineOf(flags)) throw error;
+      throw brokenOff(file, open, error);
     } finally {
       stop();
     }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { type ExitCode, run } from '@kvorum/kvctl';
 
 export interface Ran {
@@ -26,6 +27,8 @@ async function* piecesOf(text: string): AsyncGenerator<Uint8Array> {
 export async function kvctl(args: readonly string[], around: Surroundings = {}): Promise<Ran> {
   let out = '';
   let err = '';
+  const signal = around.signal ?? new AbortController().signal;
+  setMaxListeners(0, signal);
   const code = await run(args, {
     out: (text) => {
       out += text;
@@ -40,7 +43,7 @@ export async function kvctl(args: readonly string[], around: Surroundings = {}):
     env: { PATH: process.env['PATH'], ...around.env },
     outIsTerminal: around.terminal === true,
     errIsTerminal: false,
-    signal: around.signal ?? new AbortController().signal,
+    signal,
   });
   return { code, out, err };
 }
