@@ -28,7 +28,9 @@ import { GetCall, PutCall, RequestCall } from './call.ts';
 import { checkRequest, checkWatch } from './check-request.ts';
 import { Control, type EndpointStatus, type Transferred } from './control.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { Election } from './election.ts';
 import type { Entry } from './entry.ts';
+import type { LineParts } from './holding.ts';
 import {
   type Bytes,
   type KeyRange,
@@ -51,6 +53,7 @@ import {
 } from './key-requests.ts';
 import { LeaseCalls } from './lease-calls.ts';
 import { Leases } from './leases.ts';
+import { acquireLock, type Lock, type LockOptions, withLock } from './lock.ts';
 import { type CallOptions, type ConnectOptions, checkOptions, settingsOf } from './options.ts';
 import { mergeRanges, type RangeResult } from './range-merge.ts';
 import type {
@@ -62,6 +65,7 @@ import type {
 } from './request-options.ts';
 import { scanRange } from './scan.ts';
 import type { ShardRouter } from './shard-router.ts';
+import { runStm, type StmOptions, type StmTransaction } from './stm.ts';
 import { TxnBuilder, type TxnInit, txnRequestOf } from './txn.ts';
 import { Watch, type WatchOptions } from './watch.ts';
 import { whileMoving } from './while-moving.ts';
@@ -78,6 +82,7 @@ export class KvorumClient {
   readonly #dispatcher: Dispatcher;
   readonly #control: Control;
   readonly #watches = new Set<Watch>();
+  readonly #line: LineParts;
   /** Leases: grants, what is known of them, and those that this client keeps alive. */
   readonly leases: Leases;
 
@@ -85,6 +90,15 @@ export class KvorumClient {
     this.#dispatcher = new Dispatcher(settingsOf(options));
     this.#control = new Control(this.#dispatcher);
     this.leases = new Leases(this.#dispatcher, new LeaseCalls(this.#dispatcher, this.#control));
+    const dispatcher = this.#dispatcher;
+    this.#line = {
+      txn: (init, call) => this.txn(init, call),
+      watch: (target, watched) => this.watch(target, watched),
+      placeOf: (key) => dispatcher.pool.router?.placeOf(key) ?? '',
+      leases: this.leases,
+      nowMs: () => dispatcher.now,
+      timeoutMs: dispatcher.settings.timeoutMs,
+    };
     this.#dispatcher.onTopology = () => {
       this.#control.onTopology();
       for (const watch of this.#watches) watch.poke();
@@ -237,6 +251,57 @@ export class KvorumClient {
     });
     this.#watches.add(watch);
     return watch;
+  }
+
+  /**
+   * Waits for a lock, for as long as that takes unless `timeoutMs` says otherwise: `await using lock = await kv.lock('jobs/nightly')`. Shared
+   * with `etcdctl lock` and etcd's clients. Errors: KV_DEADLINE, KV_CANCELLED, KV_LEASE_LOST, KV_NOT_HELD.
+   */
+  async lock(name: Bytes, options: LockOptions = {}): Promise<Lock> {
+    const lock = await acquireLock(this.#line, name, options, { isImpatient: false });
+    if (lock === undefined) throw new KvError('KV_NOT_HELD');
+    return lock;
+  }
+
+  /** The lock if nobody holds it; else undefined. */
+  tryLock(name: Bytes, options: LockOptions = {}): Promise<Lock | undefined> {
+    return acquireLock(this.#line, name, options, { isImpatient: true });
+  }
+
+  /**
+   * Does something with a lock and releases it: `await kv.withLock('jobs/nightly', (lock) => …)`. Errors: those of the work; KV_NOT_HELD
+   * and KV_LEASE_LOST when the lock was lost before the work was done: let `lock.signal` stop it.
+   */
+  withLock<T>(
+    name: Bytes,
+    work: (lock: Lock) => T | Promise<T>,
+    options: LockOptions = {},
+  ): Promise<T> {
+    return withLock(this.#line, name, work, options);
+  }
+
+  /** An election, shared with `etcdctl elect` and etcd's clients; see {@link Election}. */
+  election(name: Bytes): Election {
+    return new Election(this.#line, name);
+  }
+
+  /**
+   * Does something with keys of one shard as if nobody else did anything meanwhile: it is done anew when somebody has. So it must have
+   * no other effects. Errors: those of the work; KV_CONFLICT, KV_CROSS_SHARD, KV_TIMEOUT.
+   */
+  stm<T>(
+    work: (transaction: StmTransaction) => T | Promise<T>,
+    options: StmOptions = {},
+  ): Promise<T> {
+    const dispatcher = this.#dispatcher;
+    const parts = {
+      range: (key: Uint8Array, read: GetOptions) => this.range(key, read),
+      txn: this.#line.txn,
+      refusal: (keys: readonly Uint8Array[]) => dispatcher.pool.router?.refusalOfTxn(keys),
+      nowMs: () => dispatcher.now,
+      deadlineOf: (call: CallOptions) => dispatcher.deadlineOf(call),
+    };
+    return runStm(parts, work, options);
   }
 
   /** What every member says of itself; a member that does not answer is listed with its error. */

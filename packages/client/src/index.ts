@@ -37,11 +37,13 @@ export type {
 } from './answer.ts';
 export { connect, KvorumClient } from './client.ts';
 export { type EndpointStatus, stateOf, type Transferred } from './control.ts';
+export { type CampaignOptions, Election, Leadership } from './election.ts';
 export { Entry } from './entry.ts';
 export type { Bytes, KeyRange } from './key-range.ts';
 export { Lease } from './lease.ts';
 export type { LeaseRef } from './lease-ref.ts';
 export type { GrantOptions, LeaseState, Leases, OpenOptions } from './leases.ts';
+export { Lock, type LockOptions } from './lock.ts';
 export type { CallOptions, ConnectOptions } from './options.ts';
 export type { RangeResult, ShardRevision } from './range-merge.ts';
 export type {
@@ -51,5 +53,6 @@ export type {
   PutOptions,
   RangeOptions,
 } from './request-options.ts';
+export { type StmOptions, StmTransaction } from './stm.ts';
 export { type CompareSign, compare, op, TxnBuilder, type TxnInit } from './txn.ts';
 export { Watch, type WatchOptions } from './watch.ts';

@@ -1,6 +1,7 @@
 import { KvError, type KvRequest, type ShardId } from '@kvorum/base';
 import {
   type MemberEntry,
+  nameOfPlace,
   ownersOfSlots,
   parseShardMap,
   piecesOfRange,
@@ -12,6 +13,7 @@ import {
   shardOfKey,
   shardsOfRange,
   shardsWithSlots,
+  slotOf,
   type WatchPlace,
 } from '@kvorum/shard';
 import { MalformedAnswer } from './answer.ts';
@@ -51,6 +53,12 @@ export class ShardRouter {
     return shardOfKey(this.#map, key);
   }
 
+  /** How the slot of a key is called where a watch is to begin, see `resumeAt`. */
+  placeOf(key: Uint8Array): string {
+    const slot = slotOf(key, this.#map.rules);
+    return nameOfPlace({ shard: this.shardOf(key), slots: [[slot, slot]] });
+  }
+
   shardsOf(span: Span): readonly ShardId[] {
     return shardsOfRange(this.#map, span.key, span.rangeEnd);
   }
@@ -86,6 +94,13 @@ export class ShardRouter {
     // What fans out was split by its caller; here it can only be a map that changed meanwhile, and
     // any shard says so.
     return route.kind === 'refused' ? route.error : this.shardOf(keyOf(request));
+  }
+
+  /** Why a transaction cannot have all of these keys: KV_CROSS_SHARD, with a tag that would bring them together. */
+  refusalOfTxn(keys: readonly Uint8Array[]): KvError | undefined {
+    const success = keys.map((key) => ({ op: 'range', key }) as const);
+    const routed = this.route({ op: 'txn', compare: [], success, failure: [] });
+    return typeof routed === 'string' ? undefined : routed;
   }
 }
 

@@ -1,0 +1,271 @@
+import {
+  concatBytes,
+  equalBytes,
+  fromUtf8,
+  isKvError,
+  KvError,
+  prefixEnd,
+  type RangeRequest,
+  type TxnOp,
+  utf8,
+} from '@kvorum/base';
+import type { TxnOpResult, TxnResult } from './answer.ts';
+import type { Entry } from './entry.ts';
+import { Holding, type LineParts } from './holding.ts';
+import { type Bytes, toBytes } from './key-range.ts';
+import { Lease } from './lease.ts';
+import type { CallOptions } from './options.ts';
+import { isPassing, type Persistence, persistently } from './persistently.ts';
+import { pauseFor, withOutcome } from './question.ts';
+import { compare, op } from './txn.ts';
+
+/** Of a lease that is made for one lock or leadership. */
+const TTL_SECONDS = 10;
+/** How long a caller that gave up waits for its place to be given up too. */
+const LEAVE_MS = 1000;
+const PAUSE_MS = 50;
+
+export interface LineOptions extends CallOptions {
+  /** Default: a lease of its own, revoked with it. One that you keep may hold several. */
+  readonly lease?: Lease | undefined;
+  /** Of its own lease, default 10: so long it stays taken at the most when this program dies. */
+  readonly ttlSeconds?: number | undefined;
+}
+
+/** Names that a lease is in the line of already: its key there is the same. */
+const taken = new WeakMap<Lease, Set<string>>();
+
+/** The oldest key directly below a directory; the shard of the directory answers alone, see `routeRequest`. */
+function oldestOf(directory: Uint8Array): RangeRequest {
+  const rangeEnd = prefixEnd(directory);
+  return {
+    ...{ op: 'range', key: directory, rangeEnd, limit: 1 },
+    ...{ sortTarget: 'create', sortOrder: 'ascend' },
+  };
+}
+
+/** The first entry of a range in a transaction's answer. */
+export function firstEntry(result: TxnOpResult | undefined): Entry | undefined {
+  return result?.op === 'range' ? result.entries[0] : undefined;
+}
+
+/** A directory's oldest key, with the revision of the reading. */
+export interface Standing {
+  readonly entry: Entry | undefined;
+  readonly revision: number;
+}
+
+/** One program's place in a line. */
+interface Place {
+  readonly lease: Lease;
+  readonly ownsLease: boolean;
+  readonly key: Uint8Array;
+}
+
+/** A place with the revision that orders it. */
+interface Entered {
+  readonly created: number;
+  readonly isFirst: boolean;
+  readonly revision: number;
+}
+
+/**
+ * Those who want what only one can have at a time: keys `name/<lease in hex>` of one directory, and the one created first has its turn.
+ * Whoever waits watches the key before its own. The same keys as those of etcd's clients, with whom it is shared.
+ * Source: etcd client/v3/concurrency (mutex.go, election.go, key.go).
+ */
+export class WaitingLine {
+  readonly name: Uint8Array;
+  readonly directory: Uint8Array;
+  readonly #parts: LineParts;
+
+  /** Errors: KV_EMPTY_KEY. */
+  constructor(parts: LineParts, name: Bytes) {
+    this.#parts = parts;
+    this.name = toBytes(name);
+    if (this.name.length === 0) throw new KvError('KV_EMPTY_KEY');
+    this.directory = concatBytes(this.name, utf8('/'));
+  }
+
+  /**
+   * Waits for its turn; undefined when it `isImpatient` and somebody else has it. Errors: KV_DEADLINE, KV_CANCELLED, KV_LEASE_LOST,
+   * KV_NOT_HELD when somebody deletes its key. Whatever ends it, its place is given up, or goes with its lease.
+   */
+  async enter(
+    value: Uint8Array,
+    options: LineOptions,
+    { isImpatient }: { readonly isImpatient: boolean },
+  ): Promise<Holding | undefined> {
+    const place = await this.#place(options);
+    const forget = this.#claim(place.lease);
+    try {
+      const until = this.#until(options, place.lease);
+      const entered = await this.#join(place, value, until);
+      if (!entered.isFirst && isImpatient) {
+        await this.#leave(place);
+        forget();
+        return undefined;
+      }
+      const revision = entered.isFirst
+        ? entered.revision
+        : await this.#turn(place, entered.created, until);
+      return new Holding(this.#parts, { ...place, token: entered.created, revision }, forget);
+    } catch (error) {
+      const isLeft = await this.#leave(place);
+      forget();
+      throw this.#explained(error, place, isLeft);
+    }
+  }
+
+  /** Who has it now. */
+  async first(options: CallOptions): Promise<Standing> {
+    const found = await this.#parts.txn({ success: [oldestOf(this.directory)] }, options);
+    return { entry: firstEntry(found.responses[0]), revision: found.revision };
+  }
+
+  async #place({
+    lease,
+    ttlSeconds = TTL_SECONDS,
+    signal,
+    timeoutMs,
+  }: LineOptions): Promise<Place> {
+    if (lease !== undefined && !(lease instanceof Lease)) {
+      throw new KvError('KV_INVALID_ARGUMENT', 'lease must be a Lease: see kv.leases.open');
+    }
+    lease?.check();
+    const grantMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, this.#parts.timeoutMs);
+    const held =
+      lease ?? (await this.#parts.leases.grant({ ttlSeconds, signal, timeoutMs: grantMs }));
+    const key = concatBytes(this.directory, utf8(BigInt.asUintN(64, held.id).toString(16)));
+    return { lease: held, ownsLease: lease === undefined, key };
+  }
+
+  /** Notes that the lease is in this line; returns how to forget that. */
+  #claim(lease: Lease): () => void {
+    const names = taken.get(lease) ?? new Set<string>();
+    const name = fromUtf8(this.name);
+    if (names.has(name)) {
+      const hint = 'use another lease, or none: each lock and leadership gets its own then';
+      const text = `this lease holds "${name}" already, or waits for it`;
+      throw new KvError('KV_INVALID_ARGUMENT', text, { details: { hint } });
+    }
+    taken.set(lease, names.add(name));
+    return () => names.delete(name);
+  }
+
+  #until({ signal, timeoutMs }: CallOptions, lease: Lease): Persistence {
+    const { nowMs, timeoutMs: attemptMs } = this.#parts;
+    const signals = signal === undefined ? [lease.signal] : [signal, lease.signal];
+    return {
+      deadlineMs: nowMs() + (timeoutMs ?? Number.POSITIVE_INFINITY),
+      signal: AbortSignal.any(signals),
+      nowMs,
+      attemptMs,
+    };
+  }
+
+  /** Repeated whatever became of it: the key is this lease's alone, and made only if it is not there. */
+  async #join({ lease, key }: Place, value: Uint8Array, until: Persistence): Promise<Entered> {
+    const oldest = oldestOf(this.directory);
+    const request = {
+      compare: [compare(key, 'create', '=', 0)],
+      success: [op.put(key, value, { lease }), oldest],
+      failure: [op.get(key), oldest],
+    };
+    const { signal } = until;
+    const joined = await persistently((timeoutMs) => {
+      return this.#parts.txn(request, { signal, timeoutMs });
+    }, until);
+    const { revision } = joined;
+    const own = joined.succeeded ? undefined : firstEntry(joined.responses[0]);
+    const created = own?.createRevision ?? revision;
+    if (own !== undefined && !equalBytes(own.value, value)) await this.#rewrite(own, value, lease);
+    const owner = firstEntry(joined.responses[1]);
+    const isFirst = owner === undefined || owner.createRevision === created;
+    return { created, isFirst, revision };
+  }
+
+  /** A key that this lease has left from an earlier life gets the new value. */
+  async #rewrite(own: Entry, value: Uint8Array, lease: Lease): Promise<void> {
+    const { key, createRevision } = own;
+    await this.#parts.txn(
+      {
+        compare: [compare(key, 'create', '=', createRevision)],
+        success: [op.put(key, value, { lease })],
+      },
+      { signal: lease.signal },
+    );
+  }
+
+  /** Waits until nobody is before it; answers the revision at which that was seen. */
+  async #turn({ key }: Place, created: number, until: Persistence): Promise<number> {
+    const before: TxnOp = {
+      ...oldestOf(this.directory),
+      sortOrder: 'descend',
+      maxCreateRevision: created - 1,
+    };
+    const { signal } = until;
+    for (;;) {
+      const found = await persistently((timeoutMs) => {
+        return this.#parts.txn({ success: [op.get(key), before] }, { signal, timeoutMs });
+      }, until);
+      if (firstEntry(found.responses[0])?.createRevision !== created) {
+        throw new KvError('KV_NOT_HELD', 'the key that waited was deleted');
+      }
+      const predecessor = firstEntry(found.responses[1]);
+      if (predecessor === undefined) return found.revision;
+      await this.#deleted(predecessor, found, until);
+    }
+  }
+
+  /** Until a key is deleted, or it has to be looked at again. */
+  async #deleted({ key }: Entry, { revision }: TxnResult, until: Persistence): Promise<void> {
+    const late = new AbortController();
+    const leftMs = Math.min(until.deadlineMs - until.nowMs(), 2 ** 31 - 1);
+    const timer = setTimeout(() => late.abort(), Math.max(0, leftMs));
+    const signal = AbortSignal.any([until.signal, late.signal]);
+    try {
+      const options = { startRevision: revision + 1, filters: ['no-put'], signal } as const;
+      const watch = await this.#parts.watch(key, options);
+      for await (const event of watch) if (event.type === 'delete') return;
+    } catch (error) {
+      const isOver = until.signal.aborted || !isKvError(error);
+      if (isOver || (error.code !== 'KV_COMPACTED' && !isPassing(error) && !late.signal.aborted)) {
+        throw error;
+      }
+      if (!late.signal.aborted) await pauseFor(PAUSE_MS, until.signal);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Gives its place up, as far as that can be done soon; whether it certainly has. */
+  async #leave({ key, lease, ownsLease }: Place): Promise<boolean> {
+    const options = { timeoutMs: LEAVE_MS };
+    try {
+      await this.#parts.txn({ success: [op.delete(key)] }, options);
+      if (ownsLease) await lease.revoke(options);
+      return true;
+    } catch (error) {
+      if (!isKvError(error)) throw error;
+      if (!ownsLease) return error.code === 'KV_LEASE_NOT_FOUND';
+      // It is not kept alive any more, and takes the key with it.
+      lease.finish(error);
+      return false;
+    }
+  }
+
+  #explained(error: unknown, { lease, ownsLease }: Place, isLeft: boolean): unknown {
+    if (!isKvError(error)) return error;
+    const lost: unknown = lease.signal.reason;
+    const isLost = isKvError(lost) && lost.code === 'KV_LEASE_LOST';
+    if (isLost) return lost;
+    if (error.code === 'KV_DEADLINE') {
+      return new KvError('KV_DEADLINE', `"${fromUtf8(this.name)}" did not become free in time`, {
+        cause: error,
+        outcome: isLeft || ownsLease ? 'not-applied' : 'unknown',
+      });
+    }
+    return withOutcome(error, isLeft ? 'not-applied' : 'unknown');
+  }
+}

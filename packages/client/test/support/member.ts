@@ -1,0 +1,45 @@
+import { connect, type KvorumClient } from '@kvorum/client';
+import { afterAll, beforeAll } from 'vitest';
+import {
+  type OneMember,
+  startOneMember,
+  temporaryDirectory,
+} from '../../../server/test/support/one-member.ts';
+
+/** A real member of two shards for the tests of a file, with clients of it that are closed at the end. */
+export function useMember(): {
+  readonly url: () => string;
+  readonly kv: () => KvorumClient;
+  readonly client: (options?: Partial<Parameters<typeof connect>[0]>) => Promise<KvorumClient>;
+} {
+  const directory = temporaryDirectory();
+  const clients: KvorumClient[] = [];
+  let member: OneMember | undefined;
+  const url = (): string => {
+    if (member === undefined) throw new TypeError('not started');
+    return member.url;
+  };
+  const client = async (options: Partial<Parameters<typeof connect>[0]> = {}) => {
+    const made = await connect({ endpoints: [url()], ...options });
+    clients.push(made);
+    return made;
+  };
+  beforeAll(async () => {
+    member = await startOneMember(directory.path);
+    await client();
+  });
+  afterAll(async () => {
+    await Promise.all(clients.map((one) => one.close()));
+    await member?.stop();
+    directory.remove();
+  });
+  return {
+    url,
+    client,
+    kv: () => {
+      const [first] = clients;
+      if (first === undefined) throw new TypeError('not started');
+      return first;
+    },
+  };
+}
