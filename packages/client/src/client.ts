@@ -65,7 +65,7 @@ import type {
 } from './request-options.ts';
 import { scanRange } from './scan.ts';
 import type { ShardRouter } from './shard-router.ts';
-import { runStm, type StmOptions, type StmTransaction } from './stm.ts';
+import { runStm, type StmOptions, type StmTxn } from './stm.ts';
 import { TxnBuilder, type TxnInit, txnRequestOf } from './txn.ts';
 import { Watch, type WatchOptions } from './watch.ts';
 import { whileMoving } from './while-moving.ts';
@@ -289,10 +289,7 @@ export class KvorumClient {
    * Does something with keys of one shard as if nobody else did anything meanwhile: it is done anew when somebody has. So it must have
    * no other effects. Errors: those of the work; KV_CONFLICT, KV_CROSS_SHARD, KV_TIMEOUT.
    */
-  stm<T>(
-    work: (transaction: StmTransaction) => T | Promise<T>,
-    options: StmOptions = {},
-  ): Promise<T> {
+  stm<T>(work: (txn: StmTxn) => T | Promise<T>, options: StmOptions = {}): Promise<T> {
     const dispatcher = this.#dispatcher;
     const parts = {
       range: (key: Uint8Array, read: GetOptions) => this.range(key, read),

@@ -53,6 +53,6 @@ export type {
   PutOptions,
   RangeOptions,
 } from './request-options.ts';
-export { type StmOptions, StmTransaction } from './stm.ts';
+export { type StmOptions, StmTxn } from './stm.ts';
 export { type CompareSign, compare, op, TxnBuilder, type TxnInit } from './txn.ts';
 export { Watch, type WatchOptions } from './watch.ts';

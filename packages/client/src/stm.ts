@@ -55,7 +55,7 @@ interface Snapshot {
 const STALE: readonly string[] = ['KV_COMPACTED', 'KV_FUTURE_REVISION'];
 
 /** One attempt of a software transaction: what it reads is of one revision, and what it writes is applied at its end, or not at all. */
-export class StmTransaction {
+export class StmTxn {
   readonly #parts: StmParts;
   readonly #options: () => CallOptions;
   readonly #reads = new Map<
@@ -198,21 +198,18 @@ type Attempt<T> =
   | { readonly isDone: true; readonly result: T }
   | { readonly isDone: false; readonly snapshot: Snapshot | undefined };
 
-async function attempt<T>(
-  transaction: StmTransaction,
-  work: (transaction: StmTransaction) => T | Promise<T>,
-): Promise<Attempt<T>> {
+async function attempt<T>(txn: StmTxn, work: (txn: StmTxn) => T | Promise<T>): Promise<Attempt<T>> {
   let result: T;
   try {
-    result = await work(transaction);
+    result = await work(txn);
   } catch (error) {
-    if (transaction.isStale) return { isDone: false, snapshot: undefined };
+    if (txn.isStale) return { isDone: false, snapshot: undefined };
     throw error;
   } finally {
-    transaction.end();
+    txn.end();
   }
-  if (transaction.isStale) return { isDone: false, snapshot: undefined };
-  const snapshot = await transaction.commit();
+  if (txn.isStale) return { isDone: false, snapshot: undefined };
+  const snapshot = await txn.commit();
   return snapshot === undefined ? { isDone: true, result } : { isDone: false, snapshot };
 }
 
@@ -224,7 +221,7 @@ async function attempt<T>(
  */
 export async function runStm<T>(
   parts: StmParts,
-  work: (transaction: StmTransaction) => T | Promise<T>,
+  work: (txn: StmTxn) => T | Promise<T>,
   options: StmOptions,
 ): Promise<T> {
   checkOptions(options, STM_OPTIONS);
@@ -241,7 +238,7 @@ export async function runStm<T>(
   let snapshot: Snapshot | undefined;
   for (let attempts = 1; ; attempts += 1) {
     if (signal?.aborted === true) throw aborted(signal);
-    const done = await attempt(new StmTransaction(parts, left, snapshot), work);
+    const done = await attempt(new StmTxn(parts, left, snapshot), work);
     if (done.isDone) return done.result;
     ({ snapshot } = done);
     const pauseMs = backoff.next();
