@@ -1,6 +1,7 @@
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { formatId, KvError, type MemberId, type ShardId } from '@kvorum/base';
+import type { RequestSignal } from '@kvorum/ports';
 import { errorFromPlain, type PeerHello, type PeerItem } from '@kvorum/wire';
 import { helloRefusal, ownHello } from './handshake.ts';
 import {
@@ -64,7 +65,7 @@ export class OutgoingLink {
     else this.#options.metrics?.dropped(this.address.id);
   }
 
-  request(payload: unknown, signal: AbortSignal): Promise<unknown> {
+  request(payload: unknown, signal: RequestSignal): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason as Error);
       if (!this.#up || this.#socket === undefined) return reject(this.#unavailable('not-applied'));

@@ -1,5 +1,5 @@
 import { formatId, KvError, type MemberId } from '@kvorum/base';
-import type { PeerEnvelope } from '@kvorum/ports';
+import type { PeerEnvelope, RequestSignal } from '@kvorum/ports';
 import type { PeerHello } from '@kvorum/wire';
 import { IncomingConnections } from './incoming-connections.ts';
 import { OutgoingLink } from './outgoing-link.ts';
@@ -72,7 +72,7 @@ class TcpTransport implements TcpPeerTransport {
   request(
     to: MemberId,
     payload: unknown,
-    options: { readonly signal: AbortSignal },
+    options: { readonly signal: RequestSignal },
   ): Promise<unknown> {
     const link = this.#links.get(to);
     if (link !== undefined) return link.request(payload, options.signal);

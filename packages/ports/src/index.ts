@@ -1,5 +1,5 @@
 export type { Clock } from './clock.ts';
-export type { PeerEnvelope, PeerMessages, PeerTransport } from './peer-transport.ts';
+export type { PeerEnvelope, PeerMessages, PeerTransport, RequestSignal } from './peer-transport.ts';
 export type { Rng } from './rng.ts';
 export type {
   AppendOutcome,

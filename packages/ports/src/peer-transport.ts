@@ -22,13 +22,22 @@ export interface PeerMessages {
   close(): Promise<void>;
 }
 
+/** Ends the wait for an answer: what is used of an AbortSignal, which is one of them. */
+export interface RequestSignal {
+  readonly aborted: boolean;
+  /** What the request is rejected with. */
+  readonly reason: unknown;
+  addEventListener(type: 'abort', listener: () => void, options?: { readonly once: true }): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 /** Messages and requests over a network path of the members' own. */
 export interface PeerTransport extends PeerMessages {
   /** A request to a member with one answer (forwarded client requests); rejects with KV_UNAVAILABLE or on abort. */
   request(
     to: MemberId,
     payload: unknown,
-    options: { readonly signal: AbortSignal },
+    options: { readonly signal: RequestSignal },
   ): Promise<unknown>;
   onRequest(handler: (from: MemberId, payload: unknown) => Promise<unknown>): void;
 }

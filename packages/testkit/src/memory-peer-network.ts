@@ -1,5 +1,5 @@
 import { assert, formatId, KvError, type MemberId } from '@kvorum/base';
-import type { Clock, PeerEnvelope, PeerTransport, Rng } from '@kvorum/ports';
+import type { Clock, PeerEnvelope, PeerTransport, RequestSignal, Rng } from '@kvorum/ports';
 
 /** Behaviour of one direction between two members. Probabilities are per mille. */
 export interface PeerLinkFaults {
@@ -216,7 +216,7 @@ class MemoryPeerTransport implements PeerTransport {
   request(
     to: MemberId,
     payload: unknown,
-    options: { readonly signal: AbortSignal },
+    options: { readonly signal: RequestSignal },
   ): Promise<unknown> {
     const { signal } = options;
     return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-import { create, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
+import { create, type MessageShape } from '@bufbuild/protobuf';
 import {
   type Compare,
   type CompareResult,
@@ -149,64 +149,78 @@ function compareOf(message: pb.Compare): Compare {
   }
 }
 
+/** A copy of an empty message costs a fraction of making one. */
+const EMPTY = {
+  keyValue: create(KeyValueSchema),
+  range: create(RangeResponseSchema),
+  put: create(PutResponseSchema),
+  delete: create(DeleteRangeResponseSchema),
+  txn: create(TxnResponseSchema),
+  op: create(ResponseOpSchema),
+  header: create(ResponseHeaderSchema),
+};
+
 export function keyValueMessage(kv: KeyValue): PbKeyValue {
-  return create(KeyValueSchema, {
+  return {
+    ...EMPTY.keyValue,
     key: kv.key,
     value: kv.value,
     createRevision: BigInt(kv.createRevision),
     modRevision: BigInt(kv.modRevision),
     version: BigInt(kv.version),
     lease: kv.lease,
-  });
+  };
 }
 
 export function rangeMessage(
   header: ResponseHeader | undefined,
   response: RangeResponse,
 ): MessageShape<typeof RangeResponseSchema> {
-  return create(RangeResponseSchema, {
-    ...(header === undefined ? {} : { header }),
+  const message = {
+    ...EMPTY.range,
     kvs: response.kvs.map(keyValueMessage),
     more: response.more,
     count: BigInt(response.count),
-  });
+  };
+  if (header !== undefined) message.header = header;
+  return message;
 }
 
 export function putMessage(
   header: ResponseHeader,
   { prevKv }: PutResponse,
 ): MessageShape<typeof PutResponseSchema> {
-  if (prevKv === undefined) return create(PutResponseSchema, { header });
-  return create(PutResponseSchema, { header, prevKv: keyValueMessage(prevKv) });
+  if (prevKv === undefined) return { ...EMPTY.put, header };
+  return { ...EMPTY.put, header, prevKv: keyValueMessage(prevKv) };
 }
 
 export function deleteMessage(
   header: ResponseHeader,
   { deleted, prevKvs }: DeleteRangeResponse,
 ): MessageShape<typeof DeleteRangeResponseSchema> {
-  return create(DeleteRangeResponseSchema, {
+  return {
+    ...EMPTY.delete,
     header,
     deleted: BigInt(deleted),
     prevKvs: prevKvs.map(keyValueMessage),
-  });
+  };
 }
 
 export function txnMessage(
   header: ResponseHeader,
   { succeeded, responses }: TxnResponse,
 ): MessageShape<typeof TxnResponseSchema> {
-  return create(TxnResponseSchema, {
+  return {
+    ...EMPTY.txn,
     header,
     succeeded,
-    responses: responses.map((one) => create(ResponseOpSchema, { response: opMessage(one) })),
-  });
+    responses: responses.map((one) => ({ ...EMPTY.op, response: opMessage(one) })),
+  };
 }
 
 /** Headers inside a txn carry the revision alone, and that of a nested txn nothing. */
-function opMessage(
-  response: TxnOpResponse,
-): NonNullable<MessageInitShape<typeof ResponseOpSchema>['response']> {
-  const header = create(ResponseHeaderSchema, { revision: BigInt(response.revision) });
+function opMessage(response: TxnOpResponse): MessageShape<typeof ResponseOpSchema>['response'] {
+  const header = { ...EMPTY.header, revision: BigInt(response.revision) };
   switch (response.op) {
     case 'range':
       return { case: 'responseRange', value: rangeMessage(header, response) };

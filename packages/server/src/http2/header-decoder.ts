@@ -6,6 +6,9 @@ const TABLE_BYTES_MAX = 4096;
 /** An entry counts so much more than its text. RFC 7541 §4.1. */
 const ENTRY_BYTES = 32;
 const NUMBER_MAX = 2 ** 28;
+/** Blocks of one connection whose lists are kept, and their bytes: of indexes alone, as the calls of a client that are alike have them. */
+const KNOWN_MAX = 16;
+const KNOWN_BYTES_MAX = 32;
 
 /** A header block that cannot be decoded; the connection cannot go on, as its table is no longer the peer's. */
 export class CompressionError extends Error {
@@ -31,14 +34,31 @@ export class HeaderDecoder {
   #at = 0;
   #list: string[] = [];
   #listBytes = 0;
+  /** The block changed the table. */
+  #isChanged = false;
+  /** Blocks that leave the table as it is, as text → their lists, for as long as it stays so. */
+  readonly #known = new Map<string, HeaderList>();
 
   /** @param listBytesMax - of one decoded list; names, values and 32 bytes for each, as HTTP/2 counts. */
   constructor(listBytesMax: number) {
     this.#listBytesMax = listBytesMax;
   }
 
-  /** Undefined: the list is longer than the maximum. Errors: CompressionError. */
+  /** Undefined: the list is longer than the maximum. The same block may yield the same list. Errors: CompressionError. */
   decode(block: Buffer): HeaderList | undefined {
+    if (block.length > KNOWN_BYTES_MAX) return this.#decode(block);
+    const text = block.toString('latin1');
+    const known = this.#known.get(text);
+    if (known !== undefined) return known;
+    this.#isChanged = false;
+    const list = this.#decode(block);
+    if (list !== undefined && !this.#isChanged && this.#known.size < KNOWN_MAX) {
+      this.#known.set(text, list);
+    }
+    return list;
+  }
+
+  #decode(block: Buffer): HeaderList | undefined {
     this.#block = block;
     this.#at = 0;
     this.#list = [];
@@ -77,6 +97,7 @@ export class HeaderDecoder {
   }
 
   #insert(entry: Entry): void {
+    this.#changed();
     this.#add(entry);
     this.#entries.push(entry);
     this.#tableBytes += entry.name.length + entry.value.length + ENTRY_BYTES;
@@ -85,8 +106,14 @@ export class HeaderDecoder {
 
   #resize(bytes: number): void {
     if (bytes > TABLE_BYTES_MAX) throw new CompressionError(`a table of ${bytes} bytes`);
+    this.#changed();
     this.#tableBytesMax = bytes;
     this.#evict();
+  }
+
+  #changed(): void {
+    this.#isChanged = true;
+    this.#known.clear();
   }
 
   #evict(): void {

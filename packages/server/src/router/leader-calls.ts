@@ -1,5 +1,6 @@
 import { errorSpec, isKvError, KvError, type MemberId, type ShardId } from '@kvorum/base';
-import type { PeerTransport } from '@kvorum/ports';
+import type { Clock, PeerTransport } from '@kvorum/ports';
+import { RequestDeadline } from './request-deadline.ts';
 
 /** How long past its deadline an answer is waited for before this member gives up on its own. */
 export const GRACE_MS = 250;
@@ -39,14 +40,20 @@ export interface LeaderCall {
 
 /** What the leader's member answers. Errors: KV_NO_LEADER when it certainly did not get it, KV_TIMEOUT, KV_LEADER_CHANGED. */
 export async function askLeader(
-  peers: Pick<PeerTransport, 'request' | 'isReachable'>,
+  {
+    peers,
+    clock,
+  }: {
+    readonly peers: Pick<PeerTransport, 'request' | 'isReachable'>;
+    readonly clock: Pick<Clock, 'setTimer'>;
+  },
   { leader, shard, message, timeoutMs, readOnly }: LeaderCall,
 ): Promise<unknown> {
   if (!peers.isReachable(leader)) {
     const text = 'the leader cannot be reached';
     throw new KvError('KV_NO_LEADER', text, { details: { shard } });
   }
-  const signal = AbortSignal.timeout(timeoutMs + GRACE_MS);
+  const signal = new RequestDeadline(clock, timeoutMs + GRACE_MS);
   try {
     return await peers.request(leader, message, { signal });
   } catch (error) {

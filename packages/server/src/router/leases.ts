@@ -187,7 +187,7 @@ export class Leases {
   }
 
   async #attempt(shard: ShardId, request: LeaseRequest, deadlineMs: number): Promise<unknown> {
-    const { self, clock, map, leaderOf, peers, replica: replicaOf } = this.#parts;
+    const { self, clock, map, leaderOf, replica: replicaOf } = this.#parts;
     if (shardEntryOf(map(), shard) === undefined) {
       const hint = `shard ${LEASE_HOME} is the home of all leases; an older version of kvd let it go in a merge`;
       throw new KvError('KV_UNAVAILABLE', `no shard ${shard}`, { details: { shard, hint } });
@@ -203,6 +203,6 @@ export class Leases {
     const timeoutMs = Math.max(1, Math.ceil(deadlineMs - clock.nowMs()));
     const message = encodeLeaseRequest(shard, request, timeoutMs);
     const readOnly = !WRITES.includes(request.kind);
-    return accepted(await askLeader(peers, { leader, shard, message, timeoutMs, readOnly }));
+    return accepted(await askLeader(this.#parts, { leader, shard, message, timeoutMs, readOnly }));
   }
 }

@@ -8,7 +8,6 @@ import {
   META_SHARD,
   type MemberId,
   type Origin,
-  type RangeRequest,
   type SessionTag,
   type ShardId,
   type WriteRequest,
@@ -92,7 +91,16 @@ export class Router {
     const authVersion = options.authVersion ?? this.#parts.authVersion();
     for (let delayMs = FIRST_DELAY_MS; ; delayMs = nextDelayMs(delayMs)) {
       try {
-        return await this.#place(request, { ...options, authVersion });
+        // The one that is asked for nearly always, without a promise more than it takes.
+        const mapVersion = this.#parts.map().version;
+        const placed = { ...options, authVersion, mapVersion };
+        const shards = this.#shardsOf(request, placed);
+        const [first] = shards;
+        if (first === undefined || shards.length > 1) {
+          return await this.#fanOut(request, shards, placed);
+        }
+        const response = await this.#onShard(first, request, placed);
+        return { response, shards: { [first]: response.revision } };
       } catch (error) {
         // Slots change hands: the shard that has them soon will say so, and the map.
         const again =
@@ -101,18 +109,6 @@ export class Router {
         await pause(delayMs);
       }
     }
-  }
-
-  async #place(request: KvRequest, given: RouteOptions): Promise<RoutedResponse> {
-    const options = { ...given, mapVersion: this.#parts.map().version };
-    const shards = this.#shardsOf(request, options);
-    const [first] = shards;
-    if (first !== undefined && shards.length === 1) {
-      const response = await this.#onShard(first, request, options);
-      return { response, shards: { [first]: response.revision } };
-    }
-    if (request.op !== 'range') throw new KvError('KV_CROSS_SHARD');
-    return this.#fanOut(request, shards, options);
   }
 
   #checkSize(request: KvRequest): void {
@@ -135,10 +131,11 @@ export class Router {
   }
 
   async #fanOut(
-    request: RangeRequest,
+    request: KvRequest,
     shards: readonly ShardId[],
     options: RouteOptions,
   ): Promise<RoutedResponse> {
+    if (request.op !== 'range') throw new KvError('KV_CROSS_SHARD');
     if (request.revision !== undefined && request.revision > 0) {
       throw crossShardRange(this.#parts.map(), request.key, shards);
     }
@@ -234,7 +231,7 @@ export class Router {
     const message = encodeForward(forwarded);
     const call = { leader, shard, message, timeoutMs, readOnly };
     try {
-      return parseForwardAnswer(await askLeader(this.#parts.peers, call));
+      return parseForwardAnswer(await askLeader(this.#parts, call));
     } catch (error) {
       if (isKvError(error)) return { ok: false, error };
       throw error;

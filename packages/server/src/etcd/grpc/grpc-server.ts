@@ -9,7 +9,7 @@ import { GRPC_STATUS } from '../grpc-error.ts';
 import type { Service } from '../service.ts';
 import { type CallEnvironment, COMMON_HEADERS, GrpcCall, refuse } from './grpc-call.ts';
 import { parseTimeout } from './headers.ts';
-import { readHead } from './request-head.ts';
+import { headOf } from './request-head.ts';
 import { problemOf, unknownMethod } from './request-problem.ts';
 import { type ServedMethod, servedMethods } from './served-method.ts';
 
@@ -117,7 +117,7 @@ export class GrpcServer {
       refuse(stream, 200, { code: GRPC_STATUS.RESOURCE_EXHAUSTED, message });
       return;
     }
-    const head = readHead(stream.headers);
+    const head = headOf(stream.headers);
     if (head === undefined) {
       stream.reset(ERROR.protocol);
       return;

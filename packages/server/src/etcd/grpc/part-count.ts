@@ -3,6 +3,9 @@ import type { DescMessage } from '@bufbuild/protobuf';
 /** Messages inside of one request, at every depth: each costs some microseconds to decode, and two bytes to send. */
 export const PARTS_MAX = 65_536;
 
+/** Of a tag and a length: a message has no less. */
+const PART_BYTES_MIN = 2;
+
 const WIRE = { varint: 0, bits64: 1, lengthDelimited: 2, bits32: 5 } as const;
 
 type Inner = ReadonlyMap<number, DescMessage>;
@@ -57,7 +60,7 @@ class Bytes {
  * are read as if their fields stood without them.
  */
 export function hasTooManyParts(message: DescMessage, body: Uint8Array): boolean {
-  if (innerOf(message).size === 0) return false;
+  if (body.length <= PARTS_MAX * PART_BYTES_MIN || innerOf(message).size === 0) return false;
   const bytes = new Bytes(body);
   const open: { readonly inner: Inner; readonly end: number }[] = [];
   let inner = innerOf(message);

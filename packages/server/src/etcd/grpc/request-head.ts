@@ -40,8 +40,20 @@ function takePlain(draft: Draft, name: string, value: string): boolean {
   return true;
 }
 
+/** What was read of lists that come again: calls of a client that are alike share theirs. */
+const heads = new WeakMap<HeaderList, RequestHead>();
+const metadatas = new WeakMap<HeaderList, ReadonlyMap<string, string>>();
+
 /** Undefined: the headers are no request's. RFC 9113 §8. */
-export function readHead(headers: HeaderList): RequestHead | undefined {
+export function headOf(headers: HeaderList): RequestHead | undefined {
+  const known = heads.get(headers);
+  if (known !== undefined) return known;
+  const head = readHead(headers);
+  if (head !== undefined) heads.set(headers, head);
+  return head;
+}
+
+function readHead(headers: HeaderList): RequestHead | undefined {
   const draft: Draft = {
     method: '',
     path: '',
@@ -64,6 +76,8 @@ export function readHead(headers: HeaderList): RequestHead | undefined {
 
 /** The headers that a caller gives its request; of several values of a name, one after the other. */
 export function metadataOf(headers: HeaderList): ReadonlyMap<string, string> {
+  const known = metadatas.get(headers);
+  if (known !== undefined) return known;
   const metadata = new Map<string, string>();
   for (let at = 0; at < headers.length; at += 2) {
     const name = headers[at] ?? '';
@@ -72,5 +86,6 @@ export function metadataOf(headers: HeaderList): ReadonlyMap<string, string> {
     const value = headers[at + 1] ?? '';
     metadata.set(name, before === undefined ? value : `${before},${value}`);
   }
+  metadatas.set(headers, metadata);
   return metadata;
 }

@@ -1,11 +1,16 @@
-import { fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
+import type { Message } from '@bufbuild/protobuf';
 import { errorSpec } from '@kvorum/base';
+import { EventSchema } from '@kvorum/wire/gen/mvccpb/kv_pb';
 import type { GrpcCounts, MethodCounts } from '../../grpc-counts.ts';
+import { messageDecoder } from '../codec/decode-message.ts';
+import { messageEncoder } from '../codec/encode-message.ts';
 import { GrpcError } from '../grpc-error.ts';
 import type { Method, Service } from '../service.ts';
 import { hasTooManyParts } from './part-count.ts';
 
 const PREFIX_BYTES = 5;
+/** An event goes to all who watch its key. */
+const SHARED = [EventSchema];
 
 /** A method with what turns its messages into bytes. */
 export type ServedMethod = Method & {
@@ -18,16 +23,10 @@ export type ServedMethod = Method & {
   readonly encode: (message: Message) => Uint8Array;
 };
 
-function prefixed(body: Uint8Array): Uint8Array {
-  const frame = Buffer.allocUnsafe(PREFIX_BYTES + body.length);
-  frame[0] = 0;
-  frame.writeUInt32BE(body.length, 1);
-  frame.set(body, PREFIX_BYTES);
-  return frame;
-}
-
 function served(service: string, method: Method, counts: MethodCounts): ServedMethod {
   const { input, output, name } = method.descriptor;
+  const decode = messageDecoder(input);
+  const encode = messageEncoder(output, PREFIX_BYTES, SHARED);
   return {
     ...method,
     service,
@@ -38,13 +37,18 @@ function served(service: string, method: Method, counts: MethodCounts): ServedMe
         throw new GrpcError('INVALID_ARGUMENT', errorSpec('KV_TOO_MANY_OPS').message);
       }
       try {
-        return fromBinary(input, body);
+        return decode(body);
       } catch (error) {
         const text = error instanceof Error ? error.message : String(error);
         throw new GrpcError('INTERNAL', `grpc: error unmarshalling request: ${text}`);
       }
     },
-    encode: (message) => prefixed(toBinary(output, message)),
+    encode(message) {
+      const frame = encode(message);
+      frame[0] = 0; // not compressed
+      frame.writeUInt32BE(frame.length - PREFIX_BYTES, 1);
+      return frame;
+    },
   };
 }
 

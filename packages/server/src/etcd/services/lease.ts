@@ -25,6 +25,8 @@ import {
   service,
 } from '../service.ts';
 
+/** A copy of it costs a fraction of making one. */
+const RENEWED = create(LeaseKeepAliveResponseSchema);
 /** Keep-alives of one stream that are being answered; the next one waits. */
 const KEEP_ALIVES_MAX = 1024;
 
@@ -107,7 +109,7 @@ class LeaseCalls {
     return this.run({ metadata, signal, deadlineMs: undefined }, async (deadlineMs) => {
       const { revision, ttlSeconds } = await this.host.leases.keepAlive(leaseId(ID), deadlineMs);
       const header = this.header(revision);
-      return create(LeaseKeepAliveResponseSchema, { header, ID, TTL: BigInt(ttlSeconds) });
+      return { ...RENEWED, header, ID, TTL: BigInt(ttlSeconds) };
     });
   }
 }
