@@ -102,10 +102,10 @@ describe('a meta group whose log is damaged', () => {
     // The leader goes on, whether it reads its own record back or not.
     await cluster.breakLog(META, leader);
     await zone(leader, 'm1', 'last');
-    const { host } = cluster.member(halted);
-    const leaderHeard = (): bigint | undefined => host.replica(META_SHARD)?.status().raft.leader;
-    await cluster.until(() => isHalted(halted) && leaderHeard() !== undefined);
-    const left = host.metaGroup.serve({ step: 'leave', generation: 1 });
+    // It knows its leader still, unless the machine is slow: with two halted replicas a leader
+    // resigns within an election timeout, and is not heard again.
+    await cluster.until(() => isHalted(halted));
+    const left = cluster.member(halted).host.metaGroup.serve({ step: 'leave', generation: 1 });
     await cluster.stop(leader);
     expect(await left).toMatchObject({ generation: 1 });
   }, 60_000);
