@@ -37,6 +37,7 @@ export interface Limits {
   readonly connectionSendBufferBytesMax: number;
   readonly connectionUnreadBytesMax: number;
   readonly connectionUnreadMsMax: number;
+  readonly clientBytesMax: number;
   readonly quotaBytes: number;
   readonly sessionsPerShardMax: number;
   readonly sessionResultBytesMax: number;
@@ -96,6 +97,7 @@ export const DEFAULT_LIMITS: Limits = {
   connectionSendBufferBytesMax: 32 * MIB,
   connectionUnreadBytesMax: 256 * MIB,
   connectionUnreadMsMax: 10_000,
+  clientBytesMax: 512 * MIB,
   quotaBytes: 8 * 1024 * MIB,
   sessionsPerShardMax: 10_000,
   sessionResultBytesMax: 64 * KIB,

@@ -4,6 +4,7 @@ import type { Replica, ReplicaPort, SlotMover } from '@kvorum/replica';
 import type { ShardMap } from '@kvorum/shard';
 import type { HandOvers, MemberInfo, MoveInfo } from '@kvorum/wire';
 import type { MemberAuth } from './auth/member-auth.ts';
+import type { ClientMemory } from './client-memory.ts';
 import type { Logger } from './logger.ts';
 import type { MapEditor } from './member/map-editor.ts';
 import type { MemberAdmin } from './member/member-admin.ts';
@@ -34,6 +35,8 @@ export interface Host {
   readonly limits: Limits;
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
+  /** What clients make this member hold. */
+  readonly clientMemory: ClientMemory;
   readonly router: Router;
   /** Of the whole cluster. */
   readonly leases: Leases;

@@ -346,7 +346,7 @@ export function createMetrics(member: MemberFacts): MemberMetrics {
     }),
     refusedConnections: new Counter({
       name: 'kv_client_connections_refused_total',
-      help: 'Client connections refused.',
+      help: 'Client connections refused, or (reason memory) cut.',
       labelNames: ['reason'],
       registers: [registry],
     }),

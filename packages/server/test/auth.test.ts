@@ -7,6 +7,7 @@ import {
   Lease,
   Maintenance,
   Watch,
+  WatchRequestSchema,
   type WatchResponse,
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import { Health } from '@kvorum/wire/gen/grpc/health/v1/health_pb';
@@ -221,7 +222,7 @@ describe('watches', () => {
     const done = method.handle(requests, outgoing, call);
     done.catch(() => undefined);
     const answers = (await outgoing.first(wanted.length)) as readonly WatchResponse[];
-    return { answers, done, end: () => over.abort() };
+    return { answers, done, requests, outgoing, end: () => over.abort() };
   }
 
   it('one key gives no right to later ones (GHSA-xg4h-6gfc-h4m8), and answers keep their order', async () => {
@@ -259,6 +260,28 @@ describe('watches', () => {
     const { done } = await watch(await logIn('leaver'), watchOf(key));
     await calls.call('Auth/UserRevokeRole', { name: 'leaver', role: 'app' }, tokens.root);
     await expect(done).rejects.toMatchObject({ code: 'KV_PERMISSION_DENIED' });
+  });
+
+  it('one that was cancelled is not asked about any more, nor kept', async () => {
+    const extra = { key: utf8('extra'), permType: 0, rangeEnd: new Uint8Array(0) };
+    await calls.call('Auth/UserAdd', { name: 'changer', password: 'pw-changer' }, tokens.root);
+    await calls.call('Auth/RoleAdd', { name: 'extra' }, tokens.root);
+    await calls.call('Auth/RoleGrantPermission', { name: 'extra', perm: extra }, tokens.root);
+    for (const role of ['app', 'extra']) {
+      await calls.call('Auth/UserGrantRole', { user: 'changer', role }, tokens.root);
+    }
+    const token = await logIn('changer');
+    const opened = await watch(token, watchOf(key), watchOf(utf8('extra')));
+    const [, { watchId } = { watchId: 0n }] = opened.answers;
+    const requestUnion = { case: 'cancelRequest', value: { watchId } } as const;
+    opened.requests.push(create(WatchRequestSchema, { requestUnion }));
+    await opened.outgoing.first(3);
+    const revoked = { name: 'changer', role: 'extra' };
+    await calls.call('Auth/UserRevokeRole', revoked, tokens.root);
+    opened.requests.push(create(WatchRequestSchema, watchOf(key)));
+    const answers = opened.outgoing.first(4);
+    expect((await Promise.race([answers, opened.done]))?.length).toBe(4);
+    opened.end();
   });
 });
 

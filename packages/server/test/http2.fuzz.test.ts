@@ -12,6 +12,7 @@ import { Registry } from 'prom-client';
 import { afterAll, describe, expect } from 'vitest';
 import { BYTES, fuzz, mutationSeeds, SEED, tried, triedThrowing } from '../../../test/fuzz/fuzz.ts';
 import { mutateBytes } from '../../../test/fuzz/mutate.ts';
+import { ClientMemory } from '../src/client-memory.ts';
 import { GrpcServer } from '../src/etcd/grpc/grpc-server.ts';
 import { MessageReader } from '../src/etcd/grpc/message-reader.ts';
 import { GrpcError } from '../src/etcd/grpc-error.ts';
@@ -172,8 +173,10 @@ describe('gRPC', () => {
       }
     },
   );
+  const clientMemory = new ClientMemory(DEFAULT_LIMITS.clientBytesMax, () => undefined);
   const server = new GrpcServer(
     {
+      clientMemory,
       clock: systemClock,
       limits: DEFAULT_LIMITS,
       logger: pino({ level: 'silent' }),
@@ -202,6 +205,7 @@ describe('gRPC', () => {
       }
       await new Promise((resolve) => setImmediate(resolve));
       expect(server.idle).toBe(true);
+      expect(clientMemory.bytes).toBe(0);
     }),
   );
 });

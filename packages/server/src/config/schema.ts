@@ -157,6 +157,8 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   connectionUnreadBytesMax: 'Bytes a client may leave unread at all, however shortly.',
   connectionUnreadMsMax:
     'How long a client may leave more than connectionSendBufferBytesMax unread, milliseconds.',
+  clientBytesMax:
+    'Bytes that the requests, watches and unread answers of all clients may take; above it the client that takes most is cut.',
   quotaBytes: 'Most bytes on disk of a member; writes are refused above.',
   sessionsPerShardMax: 'Client sessions remembered per shard.',
   sessionResultBytesMax: 'Bytes of remembered results per client session.',

@@ -9,6 +9,8 @@ export interface Call {
   readonly deadlineMs: number | undefined;
   /** Aborts when the caller cancels, goes away or its deadline passes; nobody reads an answer then. */
   readonly signal: AbortSignal;
+  /** Told of the memory that the call takes for long, bytes more or less: keys of watches. */
+  holds?(change: number): void;
   /** Who calls, as guard.ts has found out; absent while authorization is not enabled. */
   readonly user?: string;
 }

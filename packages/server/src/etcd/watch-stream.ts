@@ -27,6 +27,13 @@ const ANSWER_BYTES = 64;
 
 type Answer = Partial<Omit<WatchResponse, '$typeName' | '$unknown' | 'header'>>;
 
+/** Between two questions for progress, for each watch that has to be asked; what comes meanwhile is asked together. */
+const PROGRESS_MS = 0.05;
+/** Requests without an answer, beyond which no more are read: more than a stream may have watches. */
+const PROMISED_MAX = 16_384;
+/** About what a watch takes beside its key and range end. */
+const WATCH_BYTES = 1024;
+
 /** A copy of it costs a fraction of making one: there is one for each watch and event. */
 const EMPTY: WatchResponse = create(WatchResponseSchema);
 
@@ -36,7 +43,11 @@ interface OpenWatch {
   readonly fragment: boolean;
   readonly progressNotify: boolean;
   readonly shards: readonly string[];
+  /** What it takes for as long as it stands. */
+  readonly heldBytes: number;
   multi: MultiWatch | undefined;
+  /** While it is not announced. */
+  promised: Promised | undefined;
   announced: boolean;
   /** It was refused events. */
   waits: boolean;
@@ -66,6 +77,7 @@ export class WatchStream {
   readonly #watches = new Map<bigint, OpenWatch>();
   readonly #promised: Promised[] = [];
   readonly #failed: (error: unknown) => void;
+  readonly #holds: (change: number) => void;
   #nextId = 0n;
   /** Sent since the reader fell behind; `limits.watchBufferBytesMax` of it and one batch at most. */
   #pendingBytes = 0;
@@ -74,14 +86,29 @@ export class WatchStream {
   /** Watches that have not reported yet since the client asked for progress. */
   #asked = new Set<OpenWatch>();
   #askedRevision = Number.POSITIVE_INFINITY;
+  /** How often the client asked, and asks again. */
+  #askedTimes = 0;
+  #progressWanted = 0;
+  #mayAskMs = Number.NEGATIVE_INFINITY;
+  #stopAsking: (() => void) | undefined;
   #roomComes: Promise<void> = Promise.resolve();
+  #onAnswered: () => void = () => undefined;
 
-  /** @param failed - called once, when the stream as a whole cannot go on; its clients open it anew where they stood. */
-  constructor(host: Host, outgoing: Outgoing<WatchResponse>, failed: (error: unknown) => void) {
+  /**
+   * @param failed - called once, when the stream as a whole cannot go on; its clients open it anew where they stood.
+   * @param holds - told of the memory that watches take, bytes more or less.
+   */
+  constructor(
+    host: Host,
+    outgoing: Outgoing<WatchResponse>,
+    failed: (error: unknown) => void,
+    holds: (change: number) => void = () => undefined,
+  ) {
     this.#host = host;
     this.#outgoing = outgoing;
     this.#headers = headersOf(host);
     this.#failed = failed;
+    this.#holds = holds;
   }
 
   /** The shards of all open watches. */
@@ -104,12 +131,28 @@ export class WatchStream {
       default:
     }
     if (this.#isFull) await this.#roomComes;
+    // Answers that wait for a shard without a leader, or for its member: who asks on and on waits with them.
+    while (this.#promised.length >= PROMISED_MAX && !this.#isOver) await this.#answerComes();
+  }
+
+  #answerComes(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onAnswered = resolve;
+    });
   }
 
   close(): void {
     this.#isOver = true;
-    for (const { multi } of this.#watches.values()) multi?.close();
-    this.#watches.clear();
+    this.#stopAsking?.();
+    this.#onAnswered();
+    for (const watch of this.#watches.values()) {
+      watch.multi?.close();
+      this.#forget(watch);
+    }
+  }
+
+  #forget(watch: OpenWatch): void {
+    if (this.#watches.delete(watch.id)) this.#holds(-watch.heldBytes);
   }
 
   #create(message: WatchCreateRequest): void {
@@ -126,13 +169,17 @@ export class WatchStream {
       fragment: message.fragment,
       progressNotify: message.progressNotify,
       shards: shardsOfRange(this.#host.map(), request.key, request.rangeEnd),
+      heldBytes: request.key.length + (request.rangeEnd?.length ?? 0) + WATCH_BYTES,
       multi: undefined,
+      promised: undefined,
       announced: false,
       waits: false,
       ended: false,
     };
     const promised: Promised = { watch, answers: undefined };
+    watch.promised = promised;
     this.#watches.set(watch.id, watch);
+    this.#holds(watch.heldBytes);
     this.#promised.push(promised);
     try {
       watch.multi = new MultiWatch(this.#host, request, undefined, {
@@ -180,10 +227,12 @@ export class WatchStream {
       this.#promised.shift();
       for (const [answer, revision] of next.answers) this.#send(answer, revision);
       const { watch } = next;
+      if (watch !== undefined) watch.promised = undefined;
       if (watch === undefined || watch.ended) continue;
       watch.announced = true;
       if (watch.waits && !this.#isFull) this.#resume(watch);
     }
+    if (this.#promised.length < PROMISED_MAX) this.#onAnswered();
   }
 
   get #isFull(): boolean {
@@ -202,8 +251,21 @@ export class WatchStream {
   }
 
   #requestProgress(): void {
+    this.#progressWanted += 1;
+    if (this.#stopAsking !== undefined) return;
+    const { clock } = this.#host;
+    const waitMs = this.#mayAskMs - clock.nowMs();
+    if (waitMs <= 0) this.#askAll();
+    else this.#stopAsking = clock.setTimer(waitMs, () => this.#askAll());
+  }
+
+  #askAll(): void {
+    this.#stopAsking = undefined;
+    this.#mayAskMs = this.#host.clock.nowMs() + this.#watches.size * PROGRESS_MS;
     const open = [...this.#watches.values()].filter(({ ended }) => !ended);
     this.#asked = new Set(open);
+    this.#askedTimes = this.#progressWanted;
+    this.#progressWanted = 0;
     this.#askedRevision = Number.POSITIVE_INFINITY;
     for (const { multi } of open) multi?.progress();
   }
@@ -217,7 +279,10 @@ export class WatchStream {
   #reported(watch: OpenWatch, revision: number): void {
     this.#asked.delete(watch);
     this.#askedRevision = Math.min(this.#askedRevision, revision);
-    if (this.#asked.size === 0) this.#send({ watchId: NO_ID }, this.#askedRevision);
+    if (this.#asked.size > 0) return;
+    for (let i = 0; i < this.#askedTimes; i += 1) {
+      this.#send({ watchId: NO_ID }, this.#askedRevision);
+    }
   }
 
   /** While a watch had not caught up there was nothing to report: the client asks again. */
@@ -228,12 +293,13 @@ export class WatchStream {
   #cancel(id: bigint): void {
     const watch = this.#watches.get(id);
     if (watch === undefined) return;
-    this.#watches.delete(id);
+    this.#forget(watch);
     watch.multi?.close();
+    watch.multi = undefined;
     watch.ended = true;
     this.#unasked(watch);
     const answer: Answer = { watchId: id, canceled: true };
-    const promised = this.#promised.find((one) => one.watch === watch);
+    const { promised } = watch;
     const now = this.#revisionNow(watch);
     if (promised === undefined) {
       this.#send(answer, now);
@@ -256,7 +322,7 @@ export class WatchStream {
     this.#unasked(watch);
     const { compactRevision } = error.details;
     const isCompacted = error.code === 'KV_COMPACTED' && compactRevision !== undefined;
-    if (!isCompacted) this.#watches.delete(watch.id);
+    if (!isCompacted) this.#forget(watch);
     const last: Answer = isCompacted
       ? { watchId: watch.id, canceled: true, compactRevision: BigInt(compactRevision) }
       : { watchId: watch.id, canceled: true, cancelReason: reasonOf(error) };

@@ -18,6 +18,7 @@ import { limitConnections } from './connection-limits.ts';
 import { type DevControl, devRoutes } from './dev-routes.ts';
 import { errorBody, errorHandler, sendError } from './error-reply.ts';
 import { healthRoutes } from './health-routes.ts';
+import { countMemory } from './http-memory.ts';
 import { type QuerySchema, typedQuery } from './query.ts';
 import { guardRoutes } from './rest-access.ts';
 import { restKvRoutes } from './rest-kv.ts';
@@ -170,6 +171,7 @@ export async function startClientServer(
   });
   // After the count: a request that waits to be let through is one that was taken.
   guardRoutes(app, host);
+  countMemory(app, host);
   const services = etcdServices(host);
   const gateway = new Gateway(host, services);
   await gatewayRoutes(app, gateway);

@@ -7,8 +7,13 @@ import { dataShardOf } from '../router/place.ts';
 import { plainEvent } from '../router/plain-event.ts';
 import { parseWatchRequest } from './watch-request.ts';
 
+/** About what a watch takes beside its key and range end. */
+const WATCH_BYTES = 1024;
+
 interface OpenWatch {
   readonly needs: Needs;
+  /** What it takes for as long as it stands. */
+  readonly heldBytes: number;
   handle: WatchHandle | undefined;
   paused: boolean;
 }
@@ -19,6 +24,8 @@ export interface WatchConnection {
   /** Whether the client reads what it is sent; when false a later drain calls {@link SessionWatches.resume}. */
   readonly hasRoom: () => boolean;
   readonly protocolError: (error: KvError) => void;
+  /** Told of the memory that watches take, bytes more or less. */
+  readonly holds: (change: number) => void;
   /** Why its user may not do this. */
   readonly forbidden: (needs: Needs) => KvError | undefined;
 }
@@ -56,8 +63,10 @@ export class SessionWatches {
       this.#cancelled(watchId, refusal ?? new KvError('KV_WRONG_SHARD'));
       return;
     }
-    const watch: OpenWatch = { needs, handle: undefined, paused: false };
+    const heldBytes = key.length + (rangeEnd?.length ?? 0) + WATCH_BYTES;
+    const watch: OpenWatch = { needs, heldBytes, handle: undefined, paused: false };
     this.#open.set(watchId, watch);
+    this.#connection.holds(heldBytes);
     watch.handle = this.#host.watches.watch(known, request.value, this.#sink(watchId, watch));
     if (this.#open.get(watchId) !== watch) watch.handle.cancel();
   }
@@ -99,7 +108,7 @@ export class SessionWatches {
         return true;
       },
       cancelled: (error) => {
-        this.#open.delete(watchId);
+        this.#forget(watchId);
         this.#cancelled(watchId, error);
       },
     };
@@ -111,9 +120,13 @@ export class SessionWatches {
   }
 
   cancel(watchId: number): void {
+    this.#forget(watchId)?.handle?.cancel();
+  }
+
+  #forget(watchId: number): OpenWatch | undefined {
     const watch = this.#open.get(watchId);
-    this.#open.delete(watchId);
-    watch?.handle?.cancel();
+    if (this.#open.delete(watchId)) this.#connection.holds(-(watch?.heldBytes ?? 0));
+    return watch;
   }
 
   /** Ends those that are not allowed any more. */

@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
 import {
   err,
   isKvError,
@@ -22,9 +22,11 @@ import {
   type Welcome,
 } from '@kvorum/wire';
 import type { RawData, WebSocket } from 'ws';
+import type { MemoryHolder } from '../client-memory.ts';
 import type { Host } from '../host.ts';
 import { isReadOnly, requestBytes } from '../router/request-facts.ts';
 import { handleControl } from './control.ts';
+import { countPartialMessages } from './http-memory.ts';
 import {
   codeOf,
   errorItem,
@@ -86,10 +88,15 @@ export class Session {
   #cancelUnread: (() => void) | undefined;
   #stopTopology: () => void = () => {};
   readonly #stopAuth: () => void;
+  readonly #memory: MemoryHolder;
+  /** Of answers, as the memory of clients knows it. */
+  #unreadBytes = 0;
 
-  constructor(host: Host, ws: WebSocket, socket: Duplex) {
+  constructor(host: Host, ws: WebSocket, socket: Socket) {
     this.#host = host;
     this.#ws = ws;
+    this.#memory = host.clientMemory.holder(socket.remoteAddress, () => this.#cut());
+    countPartialMessages(ws, socket, this.#memory);
     const { watchBufferBytesMax, connectionSendBufferBytesMax } = host.limits;
     const wanted = Math.min(watchBufferBytesMax, connectionSendBufferBytesMax / 2);
     this.#watchBytesMax = Math.max(wanted, DRAIN_BYTES_MIN);
@@ -99,6 +106,7 @@ export class Session {
       hasRoom: () => this.#ws.bufferedAmount < this.#watchBytesMax,
       protocolError: (error) => this.#protocolError(error),
       forbidden: (needs) => this.#user.forbidden(needs),
+      holds: (change) => this.#memory.add(change),
     });
     this.#user = new SessionUser(host.auth);
     this.#stopAuth = host.auth.source.onChange(() => this.#onAuthChange());
@@ -444,6 +452,7 @@ export class Session {
     }
     for (const bytes of frames) this.#ws.send(bytes, { binary: true });
     const buffered = this.#ws.bufferedAmount;
+    this.#accountUnread(buffered);
     if (buffered > limit && this.#cancelUnread === undefined) {
       this.#cancelUnread = this.#host.clock.setTimer(limits.connectionUnreadMsMax, () => {
         this.#cancelUnread = undefined;
@@ -456,16 +465,26 @@ export class Session {
     }
   }
 
+  #accountUnread(bytes: number): void {
+    this.#memory.add(bytes - this.#unreadBytes);
+    this.#unreadBytes = bytes;
+  }
+
   #cutUnread(): void {
     const limit = this.#host.limits.connectionSendBufferBytesMax;
     const buffered = this.#ws.bufferedAmount;
     this.#host.logger.warn({ buffered, limit }, 'client does not read its answers; disconnected');
-    this.#ws.close(CLOSE_OVERLOAD, 'answers are not read');
+    this.#cut();
+  }
+
+  #cut(): void {
+    this.#ws.close(CLOSE_OVERLOAD, 'this member holds too much for this connection');
     this.#ws.terminate();
   }
 
   #onDrain(): void {
     if (this.#closed) return;
+    this.#accountUnread(this.#ws.bufferedAmount);
     this.#cancelUnread?.();
     this.#cancelUnread = undefined;
     if (this.#pausedReading) {
@@ -481,6 +500,7 @@ export class Session {
 
   #onClose(): void {
     this.#closed = true;
+    this.#memory.close();
     this.#cancelHello();
     this.#cancelUnread?.();
     this.#stopTopology();

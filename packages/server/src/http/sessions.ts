@@ -61,7 +61,7 @@ export class Sessions {
       else if (upgrade !== undefined) upgrade(request, socket, head);
       else
         wss.handleUpgrade(request, socket, head, (ws) =>
-          this.#add(new Session(host, ws, socket), ws),
+          this.#add(new Session(host, ws, request.socket), ws),
         );
     });
     this.#keepAlive = setInterval(() => {

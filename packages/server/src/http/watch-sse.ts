@@ -2,10 +2,12 @@ import type { ServerResponse } from 'node:http';
 import { needsOfWatch } from '@kvorum/auth';
 import { fromBase64, KvError, type WatchRequest } from '@kvorum/base';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { MemoryHolder } from '../client-memory.ts';
 import type { Host } from '../host.ts';
 import { MultiWatch } from '../router/multi-watch.ts';
 import { decodeResumeToken, type WatchPosition } from '../router/resume-token.ts';
 import { errorBody } from './error-reply.ts';
+import { holderOf } from './http-memory.ts';
 import { eventToJson, rangeFromJson } from './json-forms.ts';
 import { checkAllowed, whenForbidden } from './rest-access.ts';
 import { WATCH_QUERY } from './rest-schemas.ts';
@@ -68,10 +70,12 @@ function resumePosition(http: FastifyRequest, query: WatchQuery): WatchPosition 
 class EventStream {
   readonly #out: ServerResponse;
   readonly #bytesMax: number;
+  readonly #memory: MemoryHolder;
   #stalledSince: number | undefined;
 
-  constructor(out: ServerResponse, bytesMax: number) {
+  constructor(out: ServerResponse, bytesMax: number, memory: MemoryHolder) {
     this.#out = out;
+    this.#memory = memory;
     this.#bytesMax = Math.max(bytesMax, DRAIN_BYTES_MIN);
     out.writeHead(200, {
       'content-type': 'text/event-stream; charset=utf-8',
@@ -88,6 +92,11 @@ class EventStream {
   send(event: string, data: unknown, id: string | undefined): void {
     const idLine = id === undefined ? '' : `id: ${id}\n`;
     this.#out.write(`event: ${event}\n${idLine}data: ${JSON.stringify(data)}\n\n`);
+    this.account();
+  }
+
+  account(): void {
+    this.#memory.set(this.#out.writableLength);
   }
 
   /** Returns false when the reader has been stalled for too long. */
@@ -135,7 +144,8 @@ function serve(host: Host, asked: Asked, out: ServerResponse, open: Set<() => vo
     },
     cancelled: (error) => end(error),
   });
-  stream = new EventStream(out, host.limits.watchBufferBytesMax);
+  const memory = holderOf(host, http.raw);
+  stream = new EventStream(out, host.limits.watchBufferBytesMax, memory);
   for (const action of early) action();
   const timer = setInterval(() => {
     if (stream?.heartbeat(host.clock.nowMs()) === false) out.destroy();
@@ -150,10 +160,14 @@ function serve(host: Host, asked: Asked, out: ServerResponse, open: Set<() => vo
     watch.close();
     end(error);
   });
-  out.on('drain', () => watch.resume());
+  out.on('drain', () => {
+    stream?.account();
+    watch.resume();
+  });
   out.on('close', () => {
     clearInterval(timer);
     open.delete(stop);
+    memory.close();
     unguard();
     watch.close();
   });

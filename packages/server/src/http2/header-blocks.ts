@@ -11,6 +11,8 @@ export interface HeaderBlock {
   readonly endStream: boolean;
   /** Undefined: they are longer than the maximum. */
   readonly headers: HeaderList | undefined;
+  /** What they take; nothing when they are too long. */
+  readonly bytes: number;
 }
 
 interface Open {
@@ -42,7 +44,7 @@ export class HeaderBlocks {
     const piece = unpadded(frame, (flags & FLAG.priority) === 0 ? 0 : PRIORITY_BYTES);
     const endStream = (flags & FLAG.endStream) !== 0;
     if ((flags & FLAG.endHeaders) !== 0) {
-      return { id, endStream, headers: this.#decoder.decode(piece) };
+      return this.#decode({ id, endStream }, piece);
     }
     const pieces = [Buffer.from(piece)];
     this.#open = { id, endStream, pieces, bytes: piece.length, sinceMs: nowMs };
@@ -60,7 +62,11 @@ export class HeaderBlocks {
     }
     if ((flags & FLAG.endHeaders) === 0) return undefined;
     this.#open = undefined;
-    const headers = this.#decoder.decode(Buffer.concat(open.pieces));
-    return { id, endStream: open.endStream, headers };
+    return this.#decode({ id, endStream: open.endStream }, Buffer.concat(open.pieces));
+  }
+
+  #decode(of: Pick<HeaderBlock, 'id' | 'endStream'>, block: Buffer): HeaderBlock {
+    const headers = this.#decoder.decode(block);
+    return { ...of, headers, bytes: headers === undefined ? 0 : this.#decoder.listBytes };
   }
 }

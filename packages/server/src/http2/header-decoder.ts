@@ -39,9 +39,14 @@ export class HeaderDecoder {
   /** Blocks that leave the table as it is, as text → their lists, for as long as it stays so. */
   readonly #known = new Map<string, HeaderList>();
 
-  /** @param listBytesMax - of one decoded list; names, values and 32 bytes for each, as HTTP/2 counts. */
+  /** @param listBytesMax - of one decoded list, as HTTP/2 counts. */
   constructor(listBytesMax: number) {
     this.#listBytesMax = listBytesMax;
+  }
+
+  /** What the last list takes beside what is kept anyway; names, values and 32 bytes for each. */
+  get listBytes(): number {
+    return this.#listBytes;
   }
 
   /** Undefined: the list is longer than the maximum. The same block may yield the same list. Errors: CompressionError. */
@@ -49,7 +54,10 @@ export class HeaderDecoder {
     if (block.length > KNOWN_BYTES_MAX) return this.#decode(block);
     const text = block.toString('latin1');
     const known = this.#known.get(text);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.#listBytes = 0;
+      return known;
+    }
     this.#isChanged = false;
     const list = this.#decode(block);
     if (list !== undefined && !this.#isChanged && this.#known.size < KNOWN_MAX) {

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
-import type { Clock } from '@kvorum/ports';
+import type { MemoryHolder } from '../client-memory.ts';
+import type { ConnectionOptions } from './connection-options.ts';
 import {
   ConnectionError,
   DEFAULT_WINDOW,
@@ -19,14 +20,11 @@ import { type HeaderBlock, HeaderBlocks } from './header-blocks.ts';
 import { CompressionError } from './header-decoder.ts';
 import { HeaderEncoder } from './header-encoder.ts';
 import { type Header, Http2Stream, type StreamOwner } from './http2-stream.ts';
+import { CONNECTION_WINDOW, STREAM_WINDOW, sendOpening } from './opening.ts';
 import { Output } from './output.ts';
 import { PingGuard } from './ping-guard.ts';
 import { TokenBucket } from './token-bucket.ts';
 
-/** Of one stream: as much of a request as may be on its way to a handler that does not take it. */
-const STREAM_WINDOW = 262_144;
-/** Of the connection: it is credited as it arrives, so it bounds nothing but what lies in one turn. */
-const CONNECTION_WINDOW = 4_194_304;
 /** Frames that bring nothing, and streams that end in a reset: rapid reset (CVE-2023-44487), settings floods and the like. */
 const NUISANCE_BURST = 1000;
 const NUISANCES_PER_SECOND = 100;
@@ -35,22 +33,9 @@ const START_TIMEOUT_MS = 10_000;
 const PING_AFTER_MS = 30_000;
 const PONG_TIMEOUT_MS = 20_000;
 const LINGER_MS = 1000;
-
-export interface ConnectionOptions {
-  readonly clock: Clock;
-  readonly streamsMax: number;
-  readonly headerListBytesMax: number;
-  /** Headers that most answers have. */
-  readonly commonHeaders: readonly Header[];
-  /** Answers that the peer has not read, bytes: with more of them for longer than `unreadMsMax` it is cut. */
-  readonly sendBufferBytesMax: number;
-  readonly unreadMsMax: number;
-  /** With so many it is cut at once. */
-  readonly unreadBytesMax: number;
-  /** Gives the stream its receiver; may answer at once. */
-  readonly onStream: (stream: Http2Stream, connection: Http2Connection) => void;
-  readonly onClose: (connection: Http2Connection, reason: string) => void;
-}
+/** About what a connection and a stream take beside what they are sent. */
+const CONNECTION_BYTES = 4096;
+const STREAM_BYTES = 1024;
 
 /** One HTTP/2 connection of a client (RFC 9113), without push and priorities. */
 export class Http2Connection implements StreamOwner {
@@ -65,6 +50,9 @@ export class Http2Connection implements StreamOwner {
   readonly #blocked = new Set<Http2Stream>();
   readonly #pings = new PingGuard();
   readonly #nuisances: TokenBucket;
+  readonly #memory: Pick<MemoryHolder, 'set' | 'close'>;
+  /** Of requests: headers, and what their readers keep. */
+  #heldBytes = CONNECTION_BYTES;
   readonly #startedMs: number;
   #lastId = 0;
   #settled = false;
@@ -90,7 +78,8 @@ export class Http2Connection implements StreamOwner {
     this.#startedMs = options.clock.nowMs();
     this.#heardMs = this.#startedMs;
     this.#nuisances = new TokenBucket(NUISANCE_BURST, NUISANCES_PER_SECOND, this.#startedMs);
-    this.#sendSettings();
+    this.#memory = options.hold(() => this.#cut(ERROR.enhanceYourCalm, 'too much is held for it'));
+    sendOpening(this.#output, options);
     socket.on('data', (chunk: Buffer) => this.#onChunk(chunk));
     socket.on('drain', () => this.#onWindow());
     socket.on('error', (error) => {
@@ -107,6 +96,20 @@ export class Http2Connection implements StreamOwner {
   /** Of answers that the peer has not taken. */
   get queuedBytes(): number {
     return this.#queuedBytes + this.#socket.writableLength;
+  }
+
+  /** Of requests that have not arrived whole, or wait. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  holds(change: number): void {
+    this.#heldBytes += change;
+    this.#account();
+  }
+
+  #account(): void {
+    this.#memory.set(this.#heldBytes + this.queuedBytes);
   }
 
   /** No new streams; those that are open go on. The connection ends with the last one. */
@@ -133,6 +136,7 @@ export class Http2Connection implements StreamOwner {
     else this.#unreadSinceMs ??= nowMs;
     if (nowMs - (this.#unreadSinceMs ?? nowMs) > unreadMsMax)
       this.#cut(ERROR.enhanceYourCalm, 'answers are not read');
+    this.#account();
     const silentMs = nowMs - this.#heardMs;
     if (silentMs > PING_AFTER_MS + PONG_TIMEOUT_MS) this.#cut(ERROR.none, 'silent');
     else if (silentMs > PING_AFTER_MS && !this.#pinged) {
@@ -183,23 +187,6 @@ export class Http2Connection implements StreamOwner {
     this.#flushSoon();
   }
 
-  #sendSettings(): void {
-    const { streamsMax, headerListBytesMax } = this.#options;
-    const settings = [
-      [SETTING.maxConcurrentStreams, streamsMax],
-      [SETTING.initialWindowSize, STREAM_WINDOW],
-      [SETTING.maxHeaderListSize, headerListBytesMax],
-    ] as const;
-    this.#output.head(FRAME.settings, 0, 0, settings.length * 6);
-    for (const [id, value] of settings) {
-      this.#output.uint16(id);
-      this.#output.uint32(value);
-    }
-    this.#output.head(FRAME.windowUpdate, 0, 0, 4);
-    this.#output.uint32(CONNECTION_WINDOW - DEFAULT_WINDOW);
-    this.#output.flush();
-  }
-
   #sendGoAway(code: number, text: string): void {
     const bytes = Buffer.from(text);
     this.#output.head(FRAME.goAway, 0, 0, 8 + bytes.length);
@@ -235,15 +222,19 @@ export class Http2Connection implements StreamOwner {
   }
 
   #forget(stream: Http2Stream): void {
+    if (stream.closed) return;
     stream.closed = true;
+    this.#heldBytes -= STREAM_BYTES + stream.headerBytes;
     this.#queuedBytes -= stream.queuedBytes;
     this.#streams.delete(stream.id);
     this.#blocked.delete(stream);
+    this.#account();
     this.#endIfDone();
   }
 
   queued(bytes: number): void {
     this.#queuedBytes += bytes;
+    this.#account();
     if (this.queuedBytes > this.#options.unreadBytesMax) {
       this.#cut(ERROR.enhanceYourCalm, 'answers are not read');
     }
@@ -282,6 +273,7 @@ export class Http2Connection implements StreamOwner {
   #onClose(): void {
     this.#closed = true;
     for (const stream of this.#streams.values()) this.#abandon(stream);
+    this.#memory.close();
     this.#options.onClose(this, this.#reason);
   }
 
@@ -386,15 +378,18 @@ export class Http2Connection implements StreamOwner {
     else this.sendCredit(stream);
   }
 
-  #onBlock({ id, endStream, headers }: HeaderBlock): void {
+  #onBlock({ id, endStream, headers, bytes }: HeaderBlock): void {
     const known = this.#streams.get(id);
     if (known !== undefined) this.#onTrailers(known, endStream);
     else if (id <= this.#lastId) this.#nuisance(); // of a stream that is closed
     if (id <= this.#lastId) return;
     this.#lastId = id;
-    const start = { id, headers, remoteEnded: endStream, sendWindow: this.#peerStreamWindow };
+    const window = { remoteEnded: endStream, sendWindow: this.#peerStreamWindow };
+    const start = { id, headers, headerBytes: bytes, ...window };
     const stream = new Http2Stream(this, start);
     this.#streams.set(id, stream);
+    this.holds(STREAM_BYTES + bytes);
+    if (this.#closed) return;
     if (this.#goingAway || this.#streams.size > this.#options.streamsMax) {
       this.#refuse(stream, ERROR.refusedStream);
       return;
@@ -448,8 +443,10 @@ export class Http2Connection implements StreamOwner {
 
   /** More may be sent: every stream that waits gets its part. */
   #onWindow(): void {
-    for (const stream of [...this.#blocked]) {
-      if (this.#sendWindow <= 0 || this.#socket.writableNeedDrain) return;
+    let left = this.#blocked.size; // one that still waits is put behind the others, and not looked at again
+    for (const stream of this.#blocked) {
+      if (left === 0 || this.#sendWindow <= 0 || this.#socket.writableNeedDrain) return;
+      left -= 1;
       // Behind the others for the next time.
       this.#blocked.delete(stream);
       this.#goOn(stream);

@@ -21,6 +21,10 @@ export interface StreamOwner {
   sendQueued(stream: Http2Stream): void;
   sendReset(stream: Http2Stream, code: number): void;
   sendCredit(stream: Http2Stream): void;
+  /** Of all its requests. */
+  readonly heldBytes: number;
+  /** So many bytes more, or less, are held for requests. */
+  holds(change: number): void;
   /** So many bytes more are queued on a stream. */
   queued(bytes: number): void;
 }
@@ -30,6 +34,8 @@ export class Http2Stream {
   readonly id: number;
   /** Undefined: they were longer than the maximum. */
   readonly headers: HeaderList | undefined;
+  /** What they take. */
+  readonly headerBytes: number;
   receiver: StreamReceiver | undefined;
   /** The request is complete. */
   remoteEnded: boolean;
@@ -53,6 +59,7 @@ export class Http2Stream {
     start: {
       readonly id: number;
       readonly headers: HeaderList | undefined;
+      readonly headerBytes: number;
       readonly remoteEnded: boolean;
       readonly sendWindow: number;
     },
@@ -60,6 +67,7 @@ export class Http2Stream {
     this.#owner = owner;
     this.id = start.id;
     this.headers = start.headers;
+    this.headerBytes = start.headerBytes;
     this.remoteEnded = start.remoteEnded;
     this.sendWindow = start.sendWindow;
   }
@@ -90,6 +98,16 @@ export class Http2Stream {
 
   reset(code: number): void {
     if (!this.closed) this.#owner.sendReset(this, code);
+  }
+
+  /** What is held for all requests of the connection. */
+  get connectionBytes(): number {
+    return this.#owner.heldBytes;
+  }
+
+  /** Who reads the request keeps so many bytes more, or less, of it. */
+  holds(change: number): void {
+    this.#owner.holds(change);
   }
 
   /** The peer may send what the window still allows, and no more until {@link release}. */

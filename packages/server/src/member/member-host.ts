@@ -13,6 +13,7 @@ import { type ShardMap, shardEntryOf, wrongDisk } from '@kvorum/shard';
 import { type HandOvers, type MemberInfo, type MoveInfo, plainError } from '@kvorum/wire';
 import { keysOfLeases } from '../auth/lease-keys.ts';
 import { type AuthSetup, MemberAuth } from '../auth/member-auth.ts';
+import { ClientMemory } from '../client-memory.ts';
 import type { Host, ReadinessCheck } from '../host.ts';
 import type { Logger } from '../logger.ts';
 import type { MemberMetrics } from '../metrics.ts';
@@ -76,6 +77,7 @@ export class MemberHost implements Host {
   readonly limits: Limits;
   readonly logger: Logger;
   readonly metrics: MemberMetrics;
+  readonly clientMemory: ClientMemory;
   readonly router: Router;
   readonly leases: Leases;
   readonly watches: ShardWatches;
@@ -116,6 +118,10 @@ export class MemberHost implements Host {
     this.limits = parts.limits;
     this.logger = parts.logger;
     this.metrics = parts.metrics;
+    this.clientMemory = new ClientMemory(parts.limits.clientBytesMax, (holder) => {
+      parts.metrics.refusedConnections.inc({ reason: 'memory' });
+      parts.logger.warn(holder, 'a client holds most of the memory for clients; disconnected');
+    });
     this.#isFresh = parts.isFresh;
     this.metaGroup = parts.metaGroup;
     this.held = new HeldShards(parts.clock, parts.limits.transferHoldMs);

@@ -13,12 +13,14 @@ import {
 } from '../../src/http2/frames.ts';
 import { type GrpcApp, putAndWatch, startGrpc } from '../support/grpc-app.ts';
 import { frame as message } from '../support/grpc-client.ts';
-import { literal, rawFrame, requestBlock, uint32 } from '../support/raw-http2.ts';
+import { literal, type RawHttp2, rawFrame, requestBlock, uint32 } from '../support/raw-http2.ts';
 
 const PUT = '/etcdserverpb.KV/Put';
+const WATCH = '/etcdserverpb.Watch/Watch';
 const limits = {
   connectionSendBufferBytesMax: 100_000,
   connectionUnreadBytesMax: 1_000_000,
+  clientBytesMax: 2_800_000,
 };
 
 let refusal: string | undefined;
@@ -126,7 +128,10 @@ it('requests that never arrive whole hold so much memory and no more', async () 
   }
   const refused = await client.seen(({ type }) => type === FRAME.headers);
   expect(refused?.payload.toString('latin1')).toContain('too many requests');
-  expect(refused?.id).toBe(2 * Math.floor(limits.connectionUnreadBytesMax / piece.length) + 1);
+  expect(refused?.id).toBeGreaterThan(limits.connectionUnreadBytesMax / piece.length);
+  expect(refused?.id).toBeLessThanOrEqual(
+    2 * Math.floor(limits.connectionUnreadBytesMax / piece.length) + 1,
+  );
   client.socket.destroy();
   await expect.poll(() => app.grpc.idle).toBe(true);
   expect(await app.plain().unary(PUT, request(100_000))).toMatchObject({ status: 0 });
@@ -138,4 +143,50 @@ it('a value with the end of a line in it is no header', async () => {
   client.write(rawFrame(FRAME.headers, FLAG.endHeaders, 1, block));
   const reset = await client.seen(({ type }) => type === FRAME.resetStream);
   expect(reset?.payload).toEqual(uint32(ERROR.protocol));
+});
+
+it('streams that are opened and left are bounded by what they hold, headers among it', async () => {
+  const client = app.raw();
+  const block = requestBlock(WATCH, [literal('x', 'y'.repeat(15_000))]);
+  for (let id = 1; id <= 201; id += 2) {
+    client.write(rawFrame(FRAME.headers, FLAG.endHeaders, id, block));
+  }
+  const refused = await client.seen(({ type }) => type === FRAME.headers);
+  expect(refused?.payload.toString('latin1')).toContain('too many requests');
+  expect(app.memory.bytes).toBeLessThan(limits.connectionUnreadBytesMax + 20_000);
+  client.socket.destroy();
+  await expect.poll(() => app.memory.bytes).toBe(0);
+});
+
+it('requests that no handler takes are bounded by the memory they hold', async () => {
+  const client = app.raw();
+  const nothing = Buffer.concat(Array.from({ length: 500 }, () => Buffer.alloc(5)));
+  client.write(rawFrame(FRAME.headers, FLAG.endHeaders, 1, requestBlock(WATCH)));
+  for (let i = 0; i < 10; i += 1) client.write(rawFrame(FRAME.data, 0, 1, nothing));
+  const refused = await client.seen(({ type }) => type === FRAME.headers);
+  expect(refused?.payload.toString('latin1')).toContain('too many requests');
+  await expect.poll(() => app.memory.bytes).toBeLessThan(10_000);
+});
+
+it('when all together hold too much, who holds most is cut and the others go on', async () => {
+  const small = app.plain();
+  expect(await small.unary(PUT, request())).toMatchObject({ status: 0 });
+  const clients = Array.from({ length: 4 }, () => app.raw());
+  const [greedy] = clients;
+  const piece = Buffer.alloc(FRAME_BYTES_MAX);
+  const prefix = Buffer.from([0, 0, 0x10, 0, 0]);
+  const open = (client: RawHttp2, id: number): void =>
+    client.write(
+      rawFrame(FRAME.headers, FLAG.endHeaders, id, requestBlock(PUT)),
+      rawFrame(FRAME.data, 0, id, prefix),
+      rawFrame(FRAME.data, 0, id, piece),
+    );
+  for (const client of clients) {
+    for (let at = 0; at < (client === greedy ? 45 : 40); at += 1) open(client, 2 * at + 1);
+  }
+  expect((await greedy?.goAway())?.text).toContain('too much');
+  expect(await small.unary(PUT, request())).toMatchObject({ status: 0 });
+  expect(
+    clients.filter((client) => client.frames.some(({ type }) => type === FRAME.goAway)),
+  ).toEqual([greedy]);
 });

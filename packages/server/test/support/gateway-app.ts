@@ -8,6 +8,7 @@ import {
   systemClock,
 } from '@kvorum/server';
 import { fastify } from 'fastify';
+import { ClientMemory } from '../../src/client-memory.ts';
 import { Gateway } from '../../src/etcd/gateway/gateway.ts';
 import { gatewayRoutes } from '../../src/etcd/gateway/routes.ts';
 import type { Service } from '../../src/etcd/service.ts';
@@ -34,6 +35,7 @@ export async function startGateway(
   const gateway = new Gateway(
     {
       clock: systemClock,
+      clientMemory: new ClientMemory(DEFAULT_LIMITS.clientBytesMax, () => undefined),
       limits: { ...DEFAULT_LIMITS, requestBytesMax: 100_000 },
       logger: createLogger(config, { write: (line: string) => log.push(line) }),
       metrics,

@@ -5,6 +5,7 @@ import { systemClock } from '@kvorum/server';
 import { KV, Watch } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
+import { ClientMemory } from '../../src/client-memory.ts';
 import { GrpcServer } from '../../src/etcd/grpc/grpc-server.ts';
 import { GrpcError } from '../../src/etcd/grpc-error.ts';
 import { type Service, type ServiceHandlers, service } from '../../src/etcd/service.ts';
@@ -26,6 +27,7 @@ export interface GrpcApp {
   readonly grpc: GrpcServer;
   readonly port: number;
   readonly registry: Registry;
+  readonly memory: ClientMemory;
   /** Sockets that are open. */
   connections(): Promise<number>;
   raw(): RawHttp2;
@@ -42,9 +44,12 @@ export async function startGrpc(
   limits: Partial<Limits>,
 ): Promise<GrpcApp> {
   const registry = new Registry();
+  const { clientBytesMax } = { ...DEFAULT_LIMITS, ...limits };
+  const memory = new ClientMemory(clientBytesMax, () => undefined);
   const grpc = new GrpcServer(
     {
       clock: { ...systemClock, nowMs, wallMs: nowMs },
+      clientMemory: memory,
       limits: { ...DEFAULT_LIMITS, ...limits },
       logger: pino({ level: 'silent' }),
       metrics: { grpc: new GrpcCounts(registry) },
@@ -61,7 +66,7 @@ export async function startGrpc(
     return client;
   };
   return {
-    ...{ grpc, port, registry, closing },
+    ...{ grpc, port, registry, memory, closing },
     connections: () =>
       new Promise((resolve) => server.getConnections((_error, count) => resolve(count))),
     raw() {

@@ -12,6 +12,11 @@ export class ByteBuffer {
     this.#bytesMax = bytesMax;
   }
 
+  /** Memory that it takes. */
+  get heldBytes(): number {
+    return this.#bytes.length;
+  }
+
   add(piece: Uint8Array): void {
     const length = this.#length + piece.length;
     // In gRPC's words, as etcd has them.

@@ -23,6 +23,8 @@ export interface Caller {
   readonly full: boolean;
   /** Calls back when there is room again; returns how to stop that. */
   onRoom(listener: () => void): () => void;
+  /** So many bytes more, or less, are held for it. */
+  holds(change: number): void;
   /** Stops the flow of requests, and lets it go on. */
   pause(): void;
   resume(): void;
@@ -68,7 +70,10 @@ export class GatewayCall implements Call, Outgoing<Message> {
     this.#caller = caller;
     this.metadata = metadataOf(caller.headers);
     if (method.kind === 'bidi_streaming') {
-      this.#requests = new RequestQueue(() => caller.resume());
+      this.#requests = new RequestQueue(
+        () => caller.resume(),
+        (change) => this.holds(change),
+      );
     }
     const timeoutMs = deadlineOf(caller.headers);
     if (timeoutMs === undefined) return;
@@ -81,6 +86,10 @@ export class GatewayCall implements Call, Outgoing<Message> {
 
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  holds(change: number): void {
+    this.#caller.holds(change);
   }
 
   /** The handler of many requests does not wait for the first. */
@@ -100,7 +109,7 @@ export class GatewayCall implements Call, Outgoing<Message> {
     try {
       const message = messageFromJson(method.descriptor.input, body);
       if (method.kind === 'bidi_streaming') {
-        const waiting = this.#requests?.push(message) ?? 0;
+        const waiting = this.#requests?.push(message, body.length) ?? 0;
         if (waiting >= QUEUED_REQUESTS_MAX) this.#caller.pause();
       } else if (method.kind === 'unary') {
         this.#answer(method.handle(message, this));

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { InvariantError, type KvError } from '@kvorum/base';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Host } from '../../host.ts';
+import { countPartialMessages, holderOf } from '../../http/http-memory.ts';
 import { isForeignPage, type Upgrade } from '../../http/sessions.ts';
 import { type GrpcStatus, statusOf } from '../errors.ts';
 import { GRPC_STATUS, GrpcError } from '../grpc-error.ts';
@@ -23,7 +24,10 @@ const STATUS_NAMES: ReadonlyMap<number, string> = new Map(
 );
 const FOREIGN = 'a page of another site may not call this member';
 
-export type GatewayHost = Pick<Host, 'clock' | 'limits' | 'logger' | 'metrics' | 'refusal'>;
+export type GatewayHost = Pick<
+  Host,
+  'clock' | 'limits' | 'logger' | 'metrics' | 'refusal' | 'clientMemory'
+>;
 
 /** etcd's JSON gateway: every method of the services that has a path, over POST and over WebSockets. */
 export class Gateway {
@@ -78,7 +82,8 @@ export class Gateway {
 
   /** Answers a POST of HTTP/1. */
   serve(method: Method, request: IncomingMessage, response: ServerResponse): void {
-    const caller = new HttpCaller(request, response, method.kind === 'bidi_streaming');
+    const memory = holderOf(this.#host, request);
+    const caller = new HttpCaller(request, response, memory, method.kind === 'bidi_streaming');
     const call = this.#call(method, request, caller);
     if (call === undefined) return;
     response.on('close', () => call.gone());
@@ -95,7 +100,12 @@ export class Gateway {
 
   #upgrade(method: Method, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.#webSockets.handleUpgrade(request, socket, head, (ws) => {
-      const call = this.#call(method, request, new SocketCaller(request, ws));
+      const memory = this.#host.clientMemory.holder(request.socket.remoteAddress, () =>
+        ws.terminate(),
+      );
+      countPartialMessages(ws, socket, memory);
+      ws.on('close', () => memory.close());
+      const call = this.#call(method, request, new SocketCaller(request, ws, memory));
       this.#sockets.set(ws, { answers: true });
       ws.on('pong', () => this.#sockets.set(ws, { answers: true }));
       ws.on('error', () => ws.terminate());

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { MemoryHolder } from '../../client-memory.ts';
 import { discardBody } from '../../http/refused-body.ts';
 import type { GrpcStatus } from '../errors.ts';
 import { ByteBuffer } from './byte-buffer.ts';
@@ -16,11 +17,29 @@ export class HttpCaller implements Caller {
   readonly #response: ServerResponse;
   /** The body may stay open as long as the call lasts: its end is not waited for. */
   readonly #bodyIsOpen: boolean;
+  readonly #memory: MemoryHolder;
+  /** Of answers, since the caller fell behind. */
+  #unreadBytes = 0;
 
-  constructor(request: IncomingMessage, response: ServerResponse, bodyIsOpen: boolean) {
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    memory: MemoryHolder,
+    bodyIsOpen: boolean,
+  ) {
     this.#request = request;
     this.#response = response;
     this.#bodyIsOpen = bodyIsOpen;
+    this.#memory = memory;
+    response.on('close', () => memory.close());
+    response.on('drain', () => {
+      this.holds(-this.#unreadBytes);
+      this.#unreadBytes = 0;
+    });
+  }
+
+  holds(change: number): void {
+    this.#memory.add(change);
   }
 
   get headers(): IncomingHttpHeaders {
@@ -37,7 +56,12 @@ export class HttpCaller implements Caller {
       response.socket?.setKeepAlive(true, KEEP_ALIVE_MS);
       response.writeHead(200, { 'content-type': JSON_TYPE, 'x-accel-buffering': 'no' });
     }
-    return response.write(`${text}\n`);
+    const hasRoom = response.write(`${text}\n`);
+    if (!hasRoom) {
+      this.#unreadBytes += text.length;
+      this.holds(text.length);
+    }
+    return hasRoom;
   }
 
   onRoom(listener: () => void): () => void {
@@ -55,6 +79,7 @@ export class HttpCaller implements Caller {
 
   end(status: GrpcStatus, text = ''): void {
     const response = this.#response;
+    this.holds(text.length);
     if (response.headersSent) {
       response.end(text === '' ? '' : `${text}\n`);
       return;
@@ -86,8 +111,10 @@ export function feedFromBody(call: GatewayCall, body: IncomingMessage, bytesMax:
   body.on('data', (chunk: Buffer) => {
     if (call.signal.aborted) return;
     try {
+      const before = splitter.heldBytes;
       if (bidirectional) for (const object of splitter.push(chunk)) call.request(object);
       else whole.add(chunk);
+      call.holds(bidirectional ? splitter.heldBytes - before : chunk.length);
     } catch (error) {
       call.fail(error);
     }

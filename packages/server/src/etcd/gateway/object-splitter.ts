@@ -27,6 +27,11 @@ export class ObjectSplitter {
     return this.#depth > 0;
   }
 
+  /** Memory that the object in the making takes. */
+  get heldBytes(): number {
+    return this.#held.heldBytes;
+  }
+
   /** Of a stream that ends inside an object. */
   unfinished(): GrpcError {
     return new GrpcError('INVALID_ARGUMENT', 'the last JSON object has no end');

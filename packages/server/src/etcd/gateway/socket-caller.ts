@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
+import type { MemoryHolder } from '../../client-memory.ts';
 import type { GrpcStatus } from '../errors.ts';
 import type { Caller } from './gateway-call.ts';
 
@@ -20,9 +21,16 @@ export class SocketCaller implements Caller {
   readonly #ws: WebSocket;
   readonly #waiting = new Set<() => void>();
 
-  constructor(request: IncomingMessage, ws: WebSocket) {
+  readonly #memory: MemoryHolder;
+
+  constructor(request: IncomingMessage, ws: WebSocket, memory: MemoryHolder) {
     this.headers = headersOf(request);
     this.#ws = ws;
+    this.#memory = memory;
+  }
+
+  holds(change: number): void {
+    this.#memory.add(change);
   }
 
   get full(): boolean {
@@ -30,7 +38,9 @@ export class SocketCaller implements Caller {
   }
 
   send(text: string): boolean {
+    this.holds(text.length);
     this.#ws.send(text, () => {
+      this.holds(-text.length);
       if (this.full) return;
       for (const listener of [...this.#waiting]) listener();
     });

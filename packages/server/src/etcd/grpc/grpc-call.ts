@@ -29,9 +29,8 @@ export interface CallEnvironment {
   readonly clock: Clock;
   /** Of one message. */
   readonly receiveBytesMax: number;
-  /** Memory of all messages that have not arrived whole. */
-  readonly unfinished: { bytes: number };
-  readonly unfinishedBytesMax: number;
+  /** Of all requests of one connection. */
+  readonly heldBytesMax: number;
   /** The status of what is no refusal but a bug. */
   bug(error: unknown, method: ServedMethod): GrpcStatus;
   readonly counts: GrpcCounts;
@@ -68,6 +67,8 @@ export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
   #drained: (() => void)[] = [];
   /** Of the message that has not arrived whole. */
   #heldBytes = 0;
+  /** Of the one that is being answered. */
+  #requestBytes = 0;
   /** Its status is sent, or nobody is there to read it. */
   #over = false;
 
@@ -113,7 +114,8 @@ export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
   start(): void {
     const { kind, handle } = this.method;
     if (kind !== 'bidi_streaming') return;
-    this.#requests = new RequestQueue<Message>(() => this.#stream.release());
+    const room = (): void => this.#stream.release();
+    this.#requests = new RequestQueue<Message>(room, (change) => this.holds(change));
     this.#handle(handle(this.#requests, this, this));
   }
 
@@ -169,21 +171,31 @@ export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
     for (const resolve of this.#drained.splice(0)) resolve();
   }
 
+  /** Of what the handler keeps as well; its connection ends with too much of it. */
+  holds(change: number): void {
+    this.#stream.holds(change);
+  }
+
   /** Errors: KV_TOO_MANY_REQUESTS. */
   #holds(bytes: number): void {
-    const { unfinished, unfinishedBytesMax } = this.#environment;
-    if (bytes > 0 && this.#over) return;
-    unfinished.bytes += bytes - this.#heldBytes;
+    if (bytes === this.#heldBytes || (bytes > 0 && this.#over)) return;
+    const change = bytes - this.#heldBytes;
     this.#heldBytes = bytes;
-    if (bytes > 0 && unfinished.bytes > unfinishedBytesMax) {
-      throw new KvError('KV_TOO_MANY_REQUESTS');
-    }
+    this.holds(change);
+    if (change > 0) this.#checkRoom();
+  }
+
+  /** Errors: KV_TOO_MANY_REQUESTS. */
+  #checkRoom(): void {
+    const { heldBytesMax } = this.#environment;
+    if (this.#stream.connectionBytes > heldBytesMax) throw new KvError('KV_TOO_MANY_REQUESTS');
   }
 
   /** What runs for the call is told to stop. */
   #leave(code: number): void {
     this.#over = true;
     this.#holds(0);
+    if (this.#requestBytes > 0) this.holds(-this.#requestBytes);
     this.#cancelDeadline?.();
     this.#requests?.drop();
     this.#environment.ended(this, code);
@@ -194,8 +206,11 @@ export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
   #onMessage(body: Uint8Array): void {
     const { method } = this;
     if (method.kind === 'bidi_streaming') {
-      const waiting = this.#requests?.push(method.decode(body)) ?? 0;
-      if (waiting > 0) this.#stream.hold();
+      const waiting = this.#requests?.push(method.decode(body), body.length) ?? 0;
+      if (waiting > 0) {
+        this.#stream.hold();
+        this.#checkRoom();
+      }
       if (waiting > QUEUED_REQUESTS_MAX) {
         throw new GrpcError('RESOURCE_EXHAUSTED', 'too many requests wait on this stream');
       }
@@ -203,6 +218,8 @@ export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
     }
     if (this.#handling) return;
     const request = method.decode(body);
+    this.#requestBytes = body.length;
+    this.holds(body.length);
     if (method.kind === 'unary') this.#answer(method.handle(request, this));
     else this.#handle(method.handle(request, this, this));
   }

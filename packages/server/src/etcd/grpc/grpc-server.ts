@@ -1,8 +1,9 @@
 import type { Duplex } from 'node:stream';
 import { InvariantError, KvError } from '@kvorum/base';
 import type { Host } from '../../host.ts';
+import type { ConnectionOptions } from '../../http2/connection-options.ts';
 import { ERROR } from '../../http2/frames.ts';
-import { type ConnectionOptions, Http2Connection } from '../../http2/http2-connection.ts';
+import { Http2Connection } from '../../http2/http2-connection.ts';
 import type { Http2Stream } from '../../http2/http2-stream.ts';
 import { type GrpcStatus, statusOf } from '../errors.ts';
 import { GRPC_STATUS } from '../grpc-error.ts';
@@ -21,7 +22,7 @@ const HEADER_LIST_BYTES_MAX = 16_384;
 const REQUEST_TIMEOUT_MS = 30_000;
 const CHECK_MS = 2000;
 
-export type GrpcHost = Pick<Host, 'clock' | 'limits' | 'logger'> & {
+export type GrpcHost = Pick<Host, 'clock' | 'limits' | 'logger' | 'clientMemory'> & {
   readonly metrics: Pick<Host['metrics'], 'grpc'>;
 };
 
@@ -33,7 +34,7 @@ export class GrpcServer {
   readonly #connections = new Set<Http2Connection>();
   readonly #calls = new Set<GrpcCall>();
   readonly #environment: CallEnvironment;
-  readonly #options: ConnectionOptions;
+  readonly #options: (address: string | undefined) => ConnectionOptions;
   readonly #checks: NodeJS.Timeout;
   #stopped = false;
 
@@ -45,8 +46,7 @@ export class GrpcServer {
     this.#environment = {
       clock,
       receiveBytesMax: limits.requestBytesMax + OVERHEAD_BYTES,
-      unfinished: { bytes: 0 },
-      unfinishedBytesMax: limits.connectionUnreadBytesMax,
+      heldBytesMax: limits.connectionUnreadBytesMax,
       bug: (error, method) => this.#bug(error, method),
       counts: host.metrics.grpc,
       ended: (call, code) => {
@@ -54,7 +54,7 @@ export class GrpcServer {
         call.method.counts.ended(code);
       },
     };
-    this.#options = {
+    this.#options = (address) => ({
       clock,
       streamsMax: limits.connectionInflightMax,
       headerListBytesMax: HEADER_LIST_BYTES_MAX,
@@ -67,14 +67,15 @@ export class GrpcServer {
         this.#connections.delete(connection);
         host.logger.debug({ reason }, 'HTTP/2 connection closed');
       },
-    };
+      hold: (cut) => host.clientMemory.holder(address, cut),
+    });
     this.#checks = setInterval(() => this.check(), CHECK_MS);
     this.#checks.unref();
   }
 
   /** Takes a connection that begins with HTTP/2's preface, of which nothing has been read. */
-  accept(socket: Duplex): void {
-    const connection = new Http2Connection(socket, this.#options);
+  accept(socket: Duplex & { readonly remoteAddress?: string | undefined }): void {
+    const connection = new Http2Connection(socket, this.#options(socket.remoteAddress));
     this.#connections.add(connection);
     if (this.#stopped) connection.goAway();
   }
@@ -132,7 +133,9 @@ export class GrpcServer {
       refuse(stream, 200, unknownMethod(head.path, this.#services));
       return;
     }
-    if (connection.queuedBytes > this.#host.limits.connectionSendBufferBytesMax) {
+    const { connectionSendBufferBytesMax, connectionUnreadBytesMax } = this.#host.limits;
+    const isUnread = connection.queuedBytes > connectionSendBufferBytesMax;
+    if (isUnread || connection.heldBytes > connectionUnreadBytesMax) {
       refuse(stream, 200, this.#statusOf(new KvError('KV_TOO_MANY_REQUESTS')));
       return;
     }

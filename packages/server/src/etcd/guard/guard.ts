@@ -29,12 +29,18 @@ class AllowedCall implements Call {
   readonly deadlineMs: number | undefined;
   readonly signal: AbortSignal;
   readonly user: string;
+  readonly #call: Call;
 
   constructor(call: Call, user: string, signal: AbortSignal) {
+    this.#call = call;
     this.metadata = call.metadata;
     this.deadlineMs = call.deadlineMs;
     this.signal = signal;
     this.user = user;
+  }
+
+  holds(change: number): void {
+    this.#call.holds?.(change);
   }
 }
 

@@ -1,6 +1,6 @@
 import { create, type Message } from '@bufbuild/protobuf';
 import { type Needs, needsOfWatch } from '@kvorum/auth';
-import { isKvError, type KvError } from '@kvorum/base';
+import { isKvError, KvError } from '@kvorum/base';
 import {
   type WatchCreateRequest,
   type WatchRequest,
@@ -21,6 +21,9 @@ export interface StreamCall {
   readonly outgoing: Outgoing<Message>;
   readonly call: Call;
 }
+
+/** Refusals that wait for answers to watches before them. */
+const REFUSED_MAX = 1000;
 
 /** As Go prints the status, which is what etcd sends. */
 const GO_CODES: Readonly<Record<string, string>> = {
@@ -45,20 +48,29 @@ export async function guardedWatch(
   streamCall: StreamCall,
 ): Promise<void> {
   const guard = new WatchGuard(parts, streamCall);
-  const { metadata, deadlineMs, signal: caller } = streamCall.call;
+  const { call } = streamCall;
+  const { metadata, deadlineMs, signal: caller } = call;
+  const holds = (change: number): void => call.holds?.(change);
   await whileAllowed(
     parts.source,
     caller,
     () => guard.refusal(),
-    (signal) => method.handle(guard.requests(), guard, { metadata, deadlineMs, signal }),
+    (signal) => method.handle(guard.requests(), guard, { metadata, deadlineMs, signal, holds }),
   );
+}
+
+interface Watched {
+  readonly who: Identity | undefined;
+  readonly needs: Needs;
 }
 
 class WatchGuard implements Outgoing<Message> {
   readonly #parts: GuardParts;
   readonly #given: StreamCall;
-  /** Of the watches that were let through, by somebody or while authorization was not enabled. */
-  readonly #watched: { readonly who: Identity | undefined; readonly needs: Needs }[] = [];
+  /** Watches that were let through, by somebody or while authorization was not enabled, and stand; by their ids. */
+  readonly #watched = new Map<bigint, Watched>();
+  /** Those of them that are not answered yet, in their order. */
+  readonly #asked: Watched[] = [];
   /** Watches whose creation was passed on, and how many of them are answered. */
   #passed = 0;
   #answered = 0;
@@ -72,7 +84,7 @@ class WatchGuard implements Outgoing<Message> {
 
   /** Why a watch that was let through would not be any more. */
   refusal(): KvError | undefined {
-    for (const { who, needs } of this.#watched) {
+    for (const { who, needs } of [...this.#watched.values(), ...this.#asked]) {
       const refusal = this.#parts.gate.refusal(who, needs);
       if (refusal !== undefined) return refusal;
     }
@@ -85,6 +97,7 @@ class WatchGuard implements Outgoing<Message> {
       if (requestUnion.case === 'createRequest') {
         const refusal = await this.#refusalOf(requestUnion.value);
         if (refusal !== undefined) {
+          if (this.#refused.length >= REFUSED_MAX) throw new KvError('KV_TOO_MANY_REQUESTS');
           this.#refuse(refusal);
           continue;
         }
@@ -101,7 +114,7 @@ class WatchGuard implements Outgoing<Message> {
       if (!source.isOpen) await gate.ready(undefined);
       const who = gate.isEnabled ? callerOf(gate, this.#given.call) : undefined;
       const refusal = gate.isEnabled ? gate.refusal(who, needs) : undefined;
-      if (refusal === undefined) this.#watched.push({ who, needs });
+      if (refusal === undefined) this.#asked.push({ who, needs });
       return refusal;
     } catch (error) {
       if (isKvError(error)) return error;
@@ -131,9 +144,14 @@ class WatchGuard implements Outgoing<Message> {
 
   send(message: Message): boolean {
     const hasRoom = this.#given.outgoing.send(message);
-    if ((message as WatchResponse).created) {
+    const { created, canceled, watchId } = message as WatchResponse;
+    if (created) {
       this.#answered += 1;
+      const watched = this.#asked.shift();
+      if (watched !== undefined && !canceled) this.#watched.set(watchId, watched);
       this.#sendRefusals();
+    } else if (canceled) {
+      this.#watched.delete(watchId);
     }
     return hasRoom;
   }

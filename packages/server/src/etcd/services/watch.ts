@@ -23,7 +23,8 @@ export function watchHandlers(host: Host): ServiceHandlers<typeof Watch.method> 
       let stream: WatchStream | undefined;
       try {
         await new Promise<void>((_resolve, reject) => {
-          const opened = new WatchStream(host, outgoing, reject);
+          const holds = (change: number): void => call.holds?.(change);
+          const opened = new WatchStream(host, outgoing, reject, holds);
           stream = opened;
           const cancelled = (): void =>
             reject(new GrpcError('CANCELLED', 'etcdserver: watch canceled'));
