@@ -1,5 +1,6 @@
 export { DevCluster, type DevOptions } from './cli/dev-cluster.ts';
 export { EXIT, errorLine } from './cli/exit.ts';
+export { LIMIT_TEXT } from './config/limit-texts.ts';
 export { type ConfigInput, type LoadedConfig, loadConfig } from './config/load.ts';
 export { printConfig } from './config/print.ts';
 export {
@@ -8,7 +9,6 @@ export {
   environmentName,
   flagName,
   type KvdConfig,
-  LIMIT_TEXT,
   schemaText,
 } from './config/schema.ts';
 export type { Host, ReadinessCheck } from './host.ts';

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { WebSocket } from 'ws';
@@ -51,15 +52,36 @@ export function countMemory(app: FastifyInstance, host: Host): void {
   });
 }
 
-/** Counts what a WebSocket is sent of messages that are not complete. To be called before it is read. */
-export function countPartialMessages(ws: WebSocket, socket: Duplex, holder: MemoryHolder): void {
-  let bytes = 0;
-  socket.prependListener('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-    holder.add(chunk.length);
-  });
-  ws.prependListener('message', () => {
-    holder.add(-bytes);
-    bytes = 0;
-  });
+/** What a WebSocket makes this member hold: messages that are not complete, answers that are not read, and what `add` is told. */
+export class SocketMemory {
+  readonly #ws: WebSocket;
+  readonly #holder: MemoryHolder;
+  #unreadBytes = 0;
+
+  /** To be made before the WebSocket is read. `cut` ends it. */
+  constructor(host: Pick<Host, 'clientMemory'>, ws: WebSocket, socket: Socket, cut: () => void) {
+    this.#ws = ws;
+    this.#holder = host.clientMemory.holder(socket.remoteAddress, cut);
+    let bytes = 0;
+    socket.prependListener('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      this.add(chunk.length);
+    });
+    ws.prependListener('message', () => {
+      this.add(-bytes);
+      bytes = 0;
+    });
+    ws.on('close', () => this.#holder.close());
+  }
+
+  add(change: number): void {
+    this.#holder.add(change);
+  }
+
+  /** To be called when something was sent, and when it was read. */
+  countUnread(): void {
+    const { bufferedAmount } = this.#ws;
+    this.add(bufferedAmount - this.#unreadBytes);
+    this.#unreadBytes = bufferedAmount;
+  }
 }

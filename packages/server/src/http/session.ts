@@ -22,11 +22,10 @@ import {
   type Welcome,
 } from '@kvorum/wire';
 import type { RawData, WebSocket } from 'ws';
-import type { MemoryHolder } from '../client-memory.ts';
 import type { Host } from '../host.ts';
 import { isReadOnly, requestBytes } from '../router/request-facts.ts';
 import { handleControl } from './control.ts';
-import { countPartialMessages } from './http-memory.ts';
+import { SocketMemory } from './http-memory.ts';
 import {
   codeOf,
   errorItem,
@@ -88,15 +87,12 @@ export class Session {
   #cancelUnread: (() => void) | undefined;
   #stopTopology: () => void = () => {};
   readonly #stopAuth: () => void;
-  readonly #memory: MemoryHolder;
-  /** Of answers, as the memory of clients knows it. */
-  #unreadBytes = 0;
+  readonly #memory: SocketMemory;
 
   constructor(host: Host, ws: WebSocket, socket: Socket) {
     this.#host = host;
     this.#ws = ws;
-    this.#memory = host.clientMemory.holder(socket.remoteAddress, () => this.#cut());
-    countPartialMessages(ws, socket, this.#memory);
+    this.#memory = new SocketMemory(host, ws, socket, () => this.#cut());
     const { watchBufferBytesMax, connectionSendBufferBytesMax } = host.limits;
     const wanted = Math.min(watchBufferBytesMax, connectionSendBufferBytesMax / 2);
     this.#watchBytesMax = Math.max(wanted, DRAIN_BYTES_MIN);
@@ -452,7 +448,7 @@ export class Session {
     }
     for (const bytes of frames) this.#ws.send(bytes, { binary: true });
     const buffered = this.#ws.bufferedAmount;
-    this.#accountUnread(buffered);
+    this.#memory.countUnread();
     if (buffered > limit && this.#cancelUnread === undefined) {
       this.#cancelUnread = this.#host.clock.setTimer(limits.connectionUnreadMsMax, () => {
         this.#cancelUnread = undefined;
@@ -463,11 +459,6 @@ export class Session {
       this.#pausedReading = true;
       this.#ws.pause();
     }
-  }
-
-  #accountUnread(bytes: number): void {
-    this.#memory.add(bytes - this.#unreadBytes);
-    this.#unreadBytes = bytes;
   }
 
   #cutUnread(): void {
@@ -484,7 +475,7 @@ export class Session {
 
   #onDrain(): void {
     if (this.#closed) return;
-    this.#accountUnread(this.#ws.bufferedAmount);
+    this.#memory.countUnread();
     this.#cancelUnread?.();
     this.#cancelUnread = undefined;
     if (this.#pausedReading) {
@@ -500,7 +491,6 @@ export class Session {
 
   #onClose(): void {
     this.#closed = true;
-    this.#memory.close();
     this.#cancelHello();
     this.#cancelUnread?.();
     this.#stopTopology();

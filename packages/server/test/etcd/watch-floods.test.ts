@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { utf8 } from '@kvorum/base';
+import { revision, utf8 } from '@kvorum/base';
 import {
   type WatchRequest,
   WatchRequestSchema,
@@ -33,10 +33,10 @@ function putShardsAway(stands: boolean): () => number {
   let asked = 0;
   const watch = vi.spyOn(member.member.host.watches, 'watch');
   watch.mockImplementation((_shard, _request, sink) => {
-    if (stands) queueMicrotask(() => sink.created(1));
+    if (stands) queueMicrotask(() => sink.created(revision(1)));
     const progress = (): void => {
       asked += 1;
-      queueMicrotask(() => sink.events([], 1, 0));
+      queueMicrotask(() => sink.events([], revision(1), 0));
     };
     return { resume: () => undefined, cancel: () => undefined, progress };
   });

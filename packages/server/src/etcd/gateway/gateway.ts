@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { InvariantError, type KvError } from '@kvorum/base';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Host } from '../../host.ts';
-import { countPartialMessages, holderOf } from '../../http/http-memory.ts';
+import { holderOf, SocketMemory } from '../../http/http-memory.ts';
 import { isForeignPage, type Upgrade } from '../../http/sessions.ts';
 import { type GrpcStatus, statusOf } from '../errors.ts';
 import { GRPC_STATUS, GrpcError } from '../grpc-error.ts';
@@ -100,11 +100,7 @@ export class Gateway {
 
   #upgrade(method: Method, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.#webSockets.handleUpgrade(request, socket, head, (ws) => {
-      const memory = this.#host.clientMemory.holder(request.socket.remoteAddress, () =>
-        ws.terminate(),
-      );
-      countPartialMessages(ws, socket, memory);
-      ws.on('close', () => memory.close());
+      const memory = new SocketMemory(this.#host, ws, request.socket, () => ws.terminate());
       const call = this.#call(method, request, new SocketCaller(request, ws, memory));
       this.#sockets.set(ws, { answers: true });
       ws.on('pong', () => this.#sockets.set(ws, { answers: true }));

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
-import type { MemoryHolder } from '../../client-memory.ts';
+import type { SocketMemory } from '../../http/http-memory.ts';
 import type { GrpcStatus } from '../errors.ts';
 import type { Caller } from './gateway-call.ts';
 
@@ -21,9 +21,9 @@ export class SocketCaller implements Caller {
   readonly #ws: WebSocket;
   readonly #waiting = new Set<() => void>();
 
-  readonly #memory: MemoryHolder;
+  readonly #memory: SocketMemory;
 
-  constructor(request: IncomingMessage, ws: WebSocket, memory: MemoryHolder) {
+  constructor(request: IncomingMessage, ws: WebSocket, memory: SocketMemory) {
     this.headers = headersOf(request);
     this.#ws = ws;
     this.#memory = memory;
@@ -38,12 +38,12 @@ export class SocketCaller implements Caller {
   }
 
   send(text: string): boolean {
-    this.holds(text.length);
     this.#ws.send(text, () => {
-      this.holds(-text.length);
+      this.#memory.countUnread();
       if (this.full) return;
       for (const listener of [...this.#waiting]) listener();
     });
+    this.#memory.countUnread();
     return !this.full;
   }
 
