@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { connect, type KvorumClient } from '@kvorum/client';
 import type { Rng } from '@kvorum/ports';
 import { HISTORY_VERSION, HistoryWriter } from '@kvorum/simulator';
+import { seededRng } from '@kvorum/testkit';
 import { KafkaTopics } from '../e2e/kafka-topics.ts';
 import type { ProcessCluster } from '../e2e/process-cluster.ts';
 import { replicaDifferences } from '../e2e/replica-hashes.ts';
@@ -14,6 +15,8 @@ import type { Episode, Plan } from './plan.ts';
 import { type Answer, nowMs, Recorder } from './recorder.ts';
 import { untilRecovered } from './recovery.ts';
 import type { EpisodeReport } from './report.ts';
+import { AUTH_CONFIG, enableAccess } from './rights.ts';
+import { SideLoad } from './side-load.ts';
 import { recordLogs } from './topic-log.ts';
 import { longestGaps } from './unavailability.ts';
 import { drawWeakTopic } from './weak-topic.ts';
@@ -79,21 +82,40 @@ export class Leg {
     const history = new HistoryWriter(this.historyPath, { ...header, tick: 'us', run });
     const recorder = new Recorder(history);
     this.#recorder = recorder;
-    const members = await startMembers(ground, this.#topicPrefix, changes ? CHANGING_CONFIG : {});
+    const config = changes ? CHANGING_CONFIG : AUTH_CONFIG;
+    const members = await startMembers(ground, this.#topicPrefix, config);
     const topics = await KafkaTopics.connect(ground.kafka.brokers);
     const { endpoints } = members;
-    const client = await connect({ endpoints, name: 'probe' });
+    // The operator's commands of a cluster that changes know of no users.
+    const access = changes ? undefined : await enableAccess(endpoints);
+    const token = access?.load;
+    const client = await connect({
+      ...{ endpoints, name: 'probe' },
+      ...(access === undefined ? {} : { auth: { token: access.root } }),
+    });
     const timelines = changes ? 'directories' : 'shards';
-    const load = new Load({ endpoints, rng, recorder, opsPerSecond, timelines });
+    const load = new Load({ endpoints, rng, recorder, opsPerSecond, timelines, token });
     this.#load = load;
-    const world = new World({ ground, members, topics, topicPrefix: this.#topicPrefix, signal });
+    const world = new World({
+      ...{ ground, members, topics, topicPrefix: this.#topicPrefix, signal },
+      token: access?.root,
+    });
+    const { seed: runSeed } = this.#options;
+    const side = new SideLoad({
+      ...{ endpoints, recorder, timelines, access, client },
+      rng: seededRng(runSeed * 1000 + number + 500),
+    });
     const watch = setInterval(() => this.#watch(world), WATCH_MS);
     try {
       await load.start();
+      await side.start(load.shards);
       await this.#episodes(world, load, client);
-      if (!this.#hopeless) await this.#finish(world, load, client);
+      if (!this.#hopeless) {
+        await this.#finish(world, { load, side, client });
+      }
     } finally {
       clearInterval(watch);
+      side.abandon();
       ground.links.heal();
       await load.close();
       await client.close();
@@ -188,8 +210,14 @@ export class Leg {
     if (recorder !== undefined) recorder.answers.length = 0;
   }
 
-  async #finish(world: World, load: Load, client: KvorumClient): Promise<void> {
+  async #finish(
+    world: World,
+    { load, side, client }: { load: Load; side: SideLoad; client: KvorumClient },
+  ): Promise<void> {
     const { ground, say } = this.#options;
+    say('leases, locks and rights come to their end');
+    for (const problem of await side.stop()) this.#violation(problem);
+    this.besides.push(side.text);
     say('the load ends; watchers catch up');
     for (const problem of await load.stop()) this.#violation(problem);
     for (const problem of await replicaDifferences(client, world.members.endpoints)) {

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { KvRequest } from '@kvorum/base';
 import { connect, type KvorumClient } from '@kvorum/client';
 import type { Rng } from '@kvorum/ports';
+import { type Door, viaMember } from './at-member.ts';
 import { type Group, KeySpace, learn, PREFIX } from './key-space.ts';
 import { pick } from './links.ts';
 import { type Answered, nowMs, type Recorder } from './recorder.ts';
@@ -15,6 +16,8 @@ export interface LoadOptions {
   readonly recorder: Recorder;
   readonly opsPerSecond: number;
   readonly timelines: Timelines;
+  /** Of its user, where authorization is enabled. */
+  readonly token: string | undefined;
 }
 
 /** How a worker writes: how long it waits, and whether a session makes its retries exactly-once. */
@@ -25,12 +28,15 @@ interface Temper {
   readonly session: boolean;
   /** Does nothing but read: writes that wait must not hide how reads do. */
   readonly readsOnly?: boolean;
+  /** Sends everything to any member, which has to see to it wherever it is led. */
+  readonly anywhere?: boolean;
 }
 
 const TEMPERS: readonly Temper[] = [
   { name: 'patient', workers: 10, timeoutMs: 20_000, session: true },
   { name: 'impatient', workers: 3, timeoutMs: 800, session: true },
   { name: 'sessionless', workers: 3, timeoutMs: 4000, session: false },
+  { name: 'anywhere', workers: 4, timeoutMs: 3000, session: false, anywhere: true },
   // One a shard: see #work.
   { name: 'reader', workers: 4, timeoutMs: 1000, session: false, readsOnly: true },
 ];
@@ -119,7 +125,7 @@ export class Load {
   async readOnce(member: number, shard: string, timeoutMs: number): Promise<boolean> {
     const group = await this.#keySpace().pick(shard);
     const process = this.#newProcess('probe');
-    return (await this.#atMember(member, { group, process, timeoutMs })) !== undefined;
+    return (await this.#readAtMember(member, { group, process, timeoutMs })) !== undefined;
   }
 
   /** Ends the load, lets the watchers catch up and ends them. Answers what did not end or was not seen in time. */
@@ -192,7 +198,11 @@ export class Load {
   ): Promise<KvorumClient> {
     const { session = true, only } = options;
     const endpoints = only === undefined ? this.#options.endpoints : [only];
-    const client = await connect({ endpoints, name, session, discover: only === undefined });
+    const { token } = this.#options;
+    const client = await connect({
+      ...{ endpoints, name, session, discover: only === undefined },
+      ...(token === undefined ? {} : { auth: { token } }),
+    });
     this.#clients.push(client);
     return client;
   }
@@ -235,19 +245,15 @@ export class Load {
   /** One operation of the mix. */
   async #operate(process: string, worker: Worker): Promise<Answered | undefined> {
     const { rng, endpoints } = this.#options;
-    const { timeoutMs, readsOnly } = worker.temper;
+    const { timeoutMs, readsOnly, anywhere } = worker.temper;
     const group = await this.#keySpace().pick(worker.shard);
     const chance = rng.integer(readsOnly === true ? FIRST_READ : 0, 100);
+    const member = rng.integer(0, endpoints.length);
     if (chance >= 85) {
-      const member = rng.integer(0, endpoints.length);
-      return this.#atMember(member, { group, process, timeoutMs: MEMBER_READ_MS });
+      return this.#readAtMember(member, { group, process, timeoutMs: MEMBER_READ_MS });
     }
-    return this.#viaClient(worker.client, {
-      group,
-      process,
-      request: this.#draw(chance, group),
-      timeoutMs,
-    });
+    const task = { group, process, request: this.#draw(chance, group), timeoutMs };
+    return anywhere === true ? this.#atMember(member, task) : this.#viaClient(worker.client, task);
   }
 
   /** What `chance` (0 to 84) stands for. */
@@ -270,11 +276,15 @@ export class Load {
     return this.#run(task, undefined, () => requests.viaClient(client, request, timeoutMs));
   }
 
-  #atMember(member: number, from: Omit<Task, 'request'>): Promise<Answered | undefined> {
+  #readAtMember(member: number, from: Omit<Task, 'request'>): Promise<Answered | undefined> {
     const key = pick(this.#options.rng, from.group.keys);
-    const endpoint = this.#options.endpoints[member] ?? '';
-    const task = { ...from, request: requests.read(key) };
-    const send = (): Promise<Answered> => requests.readAtMember(endpoint, key, from.timeoutMs);
+    return this.#atMember(member, { ...from, request: requests.read(key) });
+  }
+
+  #atMember(member: number, task: Task): Promise<Answered | undefined> {
+    const { endpoints, token } = this.#options;
+    const door: Door = { endpoint: endpoints[member] ?? '', token };
+    const send = (): Promise<Answered> => viaMember(door, task.request, task.timeoutMs);
     return this.#run(task, `m${member + 1}`, send);
   }
 

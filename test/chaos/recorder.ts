@@ -46,6 +46,8 @@ export class Recorder {
   readonly answers: Answer[] = [];
   readonly #outcomes = new Map<string, Outcomes>();
   readonly #codes = new Map<string, number>();
+  /** Operations that were refused for the lack of a right, by client. */
+  readonly denied = new Map<string, number>();
   readonly #open = new Map<object, { readonly text: string; readonly untilMs: number }>();
 
   constructor(history: HistoryWriter) {
@@ -85,6 +87,9 @@ export class Recorder {
       operation.finish(microseconds(nowMs()), { outcome, code });
       counts[outcome] += 1;
       this.#codes.set(code, (this.#codes.get(code) ?? 0) + 1);
+      if (code === 'KV_PERMISSION_DENIED') {
+        this.denied.set(client, (this.denied.get(client) ?? 0) + 1);
+      }
       return undefined;
     } finally {
       this.#open.delete(operation);
@@ -138,11 +143,14 @@ function isWrite(request: KvRequest): boolean {
 }
 
 /** For the report. */
-function kindOf({ request, member }: Called): string {
-  if (request.op === 'range') {
-    if (request.serializable === true) return 'read, serializable';
-    return member === undefined ? 'read' : 'read at a chosen member';
-  }
+function kindOf(called: Called): string {
+  const kind = kindOfRequest(called.request);
+  return called.member === undefined ? kind : `${kind} at a chosen member`;
+}
+
+function kindOfRequest(request: KvRequest): string {
+  if (request.op === 'range') return request.serializable === true ? 'read, serializable' : 'read';
+  if (request.op === 'put' && request.lease !== undefined) return 'put on a lease';
   if (request.op === 'delete-range') return 'delete';
   if (request.op !== 'txn') return request.op;
   if (!isWrite(request)) return 'read of two keys in a txn';

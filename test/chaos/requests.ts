@@ -1,4 +1,4 @@
-import { isErrorCode, type KeyValue, KvError, type KvRequest, utf8 } from '@kvorum/base';
+import { type KeyValue, type KvRequest, utf8 } from '@kvorum/base';
 import { compare, type KvorumClient, op, type TxnOpResult, type TxnResult } from '@kvorum/client';
 import type { RecordedKeyValue, RecordedResponse } from '@kvorum/simulator';
 import type { Answered } from './recorder.ts';
@@ -102,54 +102,5 @@ export function recorded(kv: KeyValue): RecordedKeyValue & { readonly modRevisio
     modRevision: kv.modRevision,
     createRevision: kv.createRevision,
     version: kv.version,
-  };
-}
-
-interface JsonRange {
-  readonly revision: number;
-  readonly kvs: readonly {
-    readonly key: string;
-    readonly value: string;
-    readonly modRevision: number;
-    readonly createRevision: number;
-    readonly version: number;
-  }[];
-}
-
-interface JsonError {
-  readonly error: { readonly code: string; readonly message: string };
-}
-
-/** A linearizable read of one key by the member itself, follower or not: over REST, which never asks another member for a read. */
-export async function readAtMember(
-  endpoint: string,
-  key: string,
-  timeoutMs: number,
-): Promise<Answered> {
-  const answer = await fetch(`${endpoint}/v1/kv/range?timeoutMs=${timeoutMs}`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ key }),
-    signal: AbortSignal.timeout(timeoutMs + 1000),
-  }).catch((cause: unknown) => {
-    throw new KvError('KV_UNAVAILABLE', endpoint, { cause });
-  });
-  if (!answer.ok) {
-    const { error } = (await answer.json()) as JsonError;
-    throw new KvError(isErrorCode(error.code) ? error.code : 'KV_UNAVAILABLE', error.message);
-  }
-  const { revision, kvs } = (await answer.json()) as JsonRange;
-  return {
-    revision,
-    response: {
-      op: 'range',
-      kvs: kvs.map(({ key: name, value, ...rest }) => ({
-        key: utf8(name),
-        value: utf8(value),
-        modRevision: rest.modRevision,
-        createRevision: rest.createRevision,
-        version: rest.version,
-      })),
-    },
   };
 }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { logTopic, shardId } from '@kvorum/base';
 import type { KafkaTopics } from '../e2e/kafka-topics.ts';
 import type { ProcessCluster } from '../e2e/process-cluster.ts';
+import { headersOf } from './at-member.ts';
 import type { ChaosGround } from './chaos-cluster.ts';
 import { nowMs } from './recorder.ts';
 
@@ -28,6 +29,7 @@ export class World {
   readonly topics: KafkaTopics;
   readonly #topicPrefix: string;
   readonly #signal: AbortSignal;
+  readonly #token: string | undefined;
   readonly #intents: Intent[];
 
   constructor(from: {
@@ -36,12 +38,15 @@ export class World {
     readonly topics: KafkaTopics;
     readonly topicPrefix: string;
     readonly signal: AbortSignal;
+    /** Of root, where authorization is enabled. */
+    readonly token: string | undefined;
   }) {
     this.ground = from.ground;
     this.members = from.members;
     this.topics = from.topics;
     this.#topicPrefix = from.topicPrefix;
     this.#signal = from.signal;
+    this.#token = from.token;
     this.#intents = Array.from({ length: from.members.size }, () => 'run');
   }
 
@@ -58,7 +63,9 @@ export class World {
   async leaderMember(shard: string): Promise<number> {
     for (const endpoint of this.members.endpoints) {
       const ask = async <T>(path: string): Promise<T> => {
-        const answer = await fetch(`${endpoint}${path}`, { signal: AbortSignal.timeout(1000) });
+        const headers = headersOf({ token: this.#token });
+        const signal = AbortSignal.timeout(1000);
+        const answer = await fetch(`${endpoint}${path}`, { headers, signal });
         return (await answer.json()) as T;
       };
       try {

@@ -1,4 +1,4 @@
-import type { ShardId } from '@kvorum/base';
+import type { LeaseId, ShardId } from '@kvorum/base';
 
 /** One operation of a client. Values are unique over the whole run, so a value names the operation that wrote it. */
 export type Op =
@@ -74,9 +74,27 @@ export interface WatchRecord {
   next: number;
 }
 
+/** One attempt to put a key on a lease; times and shard as in {@link OpRecord}. */
+export interface LeasePut {
+  readonly client: string;
+  readonly shard: ShardId;
+  readonly key: string;
+  readonly value: string;
+  readonly lease: LeaseId;
+  readonly start: number;
+  end: number | undefined;
+  /** Undefined = no answer. */
+  outcome:
+    | { readonly kind: 'ok'; readonly revision: number }
+    | { readonly kind: 'failed' | 'unknown'; readonly code: string }
+    | undefined;
+}
+
 /** Everything the clients of a run did and saw. */
 export class History {
   readonly ops: OpRecord[] = [];
+  /** What the holders of leases did to keys. */
+  readonly leasePuts: LeasePut[] = [];
   readonly watches: WatchRecord[] = [];
   #events = 0;
 
@@ -96,6 +114,17 @@ export class History {
   }
 
   finish(record: OpRecord, outcome: Outcome): void {
+    record.end = this.#next();
+    record.outcome = outcome;
+  }
+
+  beginLeasePut(put: Omit<LeasePut, 'start' | 'end' | 'outcome'>): LeasePut {
+    const record: LeasePut = { ...put, start: this.#next(), end: undefined, outcome: undefined };
+    this.leasePuts.push(record);
+    return record;
+  }
+
+  finishLeasePut(record: LeasePut, outcome: LeasePut['outcome']): void {
     record.end = this.#next();
     record.outcome = outcome;
   }

@@ -173,6 +173,7 @@ class Run {
       world,
       truths: this.#truths,
       problems: this.#problems,
+      history: this.#history,
       holders: swarm.leaseHolders ?? 0,
       driftMax: swarm.driftMax,
       routing: () => routed().routing ?? fixedRouting(world),
@@ -442,11 +443,13 @@ class Run {
     else checker.checkWatch(record);
   }
 
-  /** By the checkers of recorded histories, for the shards whose logs tell their history. */
+  /**
+   * By the checkers of recorded histories, for the shards whose logs tell their history. Where slots move a history is of groups of keys, whose
+   * revisions rise wherever they live: no one log tells it.
+   */
   #crossCheck(): void {
     const { crossCheck, onHistory } = this.#options;
-    // Those checkers know shards whose keys stay.
-    if (this.#moves !== undefined || (crossCheck !== true && onHistory === undefined)) return;
+    if (crossCheck !== true && onHistory === undefined) return;
     const shards = this.#world.shards.filter(
       (shard) => shard !== this.#recovered && this.#truths.get(shard)?.frozen === false,
     );
@@ -454,15 +457,21 @@ class Run {
       const { entries, end } = this.#world.history(shard);
       return [shard, entries.slice(0, end)] as const;
     });
-    const told = (record: { readonly shard: ShardId }): boolean => shards.includes(record.shard);
+    const moves = this.#moves !== undefined;
+    const told = ({ shard }: { readonly shard: ShardId }): boolean =>
+      moves || shards.includes(shard);
+    const { ops, leasePuts, watches } = this.#history;
     const history = recordSimulation(
-      { ops: this.#history.ops.filter(told), watches: this.#history.watches.filter(told) },
-      new Map(logs),
+      {
+        ops: ops.filter(told),
+        leasePuts: leasePuts.filter(told),
+        watches: watches.filter(told),
+      },
+      new Map(moves ? [] : logs),
       { seed: this.#seed },
     );
     onHistory?.(history);
-    // Nor do they know of keys that go by themselves.
-    if (crossCheck !== true || (this.#swarm.leaseHolders ?? 0) > 0) return;
+    if (crossCheck !== true) return;
     const { findings, unverified } = checkHistory(history);
     for (const { rule, text } of findings) this.#problems.add('cross-check', `${rule}: ${text}`);
     for (const text of unverified) this.#problems.add('cross-check', `not verified: ${text}`);

@@ -14,6 +14,7 @@ export type Rule =
   | 'applied-twice'
   | 'nobody-wrote'
   | 'torn-revision'
+  | 'torn-lease'
   | 'shared-revision'
   | 'future-revision'
   | 'bad-log'

@@ -1,5 +1,5 @@
 import { type KvRequest, prefixEnd, utf8 } from '@kvorum/base';
-import type { History, OpRecord, SeenEvent, WatchRecord } from '../history.ts';
+import type { History, LeasePut, OpRecord, SeenEvent, WatchRecord } from '../history.ts';
 import { listRequest, writeRequest } from '../requests.ts';
 import type { LogPosition } from './log-replay.ts';
 import {
@@ -17,11 +17,12 @@ import {
  * @param run - for people: seed, commit.
  */
 export function recordSimulation(
-  history: Pick<History, 'ops' | 'watches'>,
+  history: Pick<History, 'ops' | 'leasePuts' | 'watches'>,
   logs: ReadonlyMap<string, readonly LogPosition[]>,
   run: Readonly<Record<string, string | number | boolean>>,
 ): RecordedHistory {
   const lines: HistoryLine[] = history.ops.map(operationOf);
+  for (const [i, put] of history.leasePuts.entries()) lines.push(leasePutOf(put, i));
   for (const watch of history.watches) lines.push(...watchLines(watch));
   for (const [shard, records] of logs) {
     for (const { bytes, offset } of records) lines.push({ type: 'log', shard, offset, bytes });
@@ -42,6 +43,24 @@ function operationOf({ client, end, id, op, outcome, shard, start }: OpRecord): 
       request,
       result: { outcome: 'ok', revision: outcome.revision, response },
     };
+  }
+  const result = { outcome: outcome?.kind ?? 'unknown', code: outcome?.code ?? 'no answer' };
+  return { ...who, ...done, request, result };
+}
+
+/** Ids of puts on leases begin above all others. */
+const FIRST_LEASE_PUT = 1_000_000_000;
+
+function leasePutOf(put: LeasePut, i: number): HistoryLine {
+  const { client, shard, start, end, outcome, lease } = put;
+  const request = { op: 'put', key: utf8(put.key), value: utf8(put.value), lease } as const;
+  const id = FIRST_LEASE_PUT + i;
+  const done = end === undefined ? {} : { return: end };
+  const who = { type: 'operation', id, client, process: client, shard, call: start } as const;
+  if (outcome?.kind === 'ok') {
+    const { revision } = outcome;
+    const result = { outcome: 'ok', revision, response: { op: 'put' } } as const;
+    return { ...who, ...done, request, result };
   }
   const result = { outcome: outcome?.kind ?? 'unknown', code: outcome?.code ?? 'no answer' };
   return { ...who, ...done, request, result };

@@ -20,8 +20,8 @@ export interface ReplayedLog {
   readonly revision: number;
   /** Highest revision whose history a reader may find removed. */
   readonly compactRevision: number;
-  /** Keys that ever had a lease: their deletion needs no client. */
-  readonly leased: ReadonlySet<string>;
+  /** Lease → keys that ever hung on it: they go with it, and their deletion needs no client. */
+  readonly leases: ReadonlyMap<bigint, ReadonlySet<string>>;
   /** Number of accepted records. */
   readonly index: number;
 }
@@ -38,7 +38,7 @@ export function replayLog(records: Iterable<LogPosition>, findings: Findings): R
 
 class LogReplay implements ReplayedLog {
   readonly versions = new KeyVersions();
-  readonly leased = new Set<string>();
+  readonly leases = new Map<bigint, Set<string>>();
   revision = 1;
   compactRevision = 0;
   index = 0;
@@ -134,7 +134,7 @@ class LogReplay implements ReplayedLog {
       }
       const value = keyText(kv.value);
       const { lease } = kv;
-      if (lease !== 0n) this.leased.add(key);
+      if (lease !== 0n) this.leases.set(lease, (this.leases.get(lease) ?? new Set()).add(key));
       this.versions.add(key, { revision, value, deleted: false, createRevision, version, lease });
     }
   }

@@ -134,13 +134,36 @@ class ReplayCheck {
     });
   }
 
+  /** The lease with whose end these deletions came, if that is what they are. */
+  #endedLease(changes: readonly KeyChange[], revision: number): bigint | undefined {
+    const leases = changes.map(({ key, version }) =>
+      version.deleted ? this.#log.versions.live(key, revision - 1)?.lease : undefined,
+    );
+    const [lease = 0n] = leases;
+    return lease !== 0n && leases.every((one) => one === lease) ? lease : undefined;
+  }
+
+  /** What hangs on a lease goes in one revision. */
+  #checkLeaseEnd(lease: bigint, revision: number): void {
+    const { leases, versions } = this.#log;
+    const left = [...(leases.get(lease) ?? [])].filter(
+      (key) => versions.live(key, revision)?.lease === lease,
+    );
+    if (left.length === 0) return;
+    const names = left.slice(0, 3).map(shown).join(', ');
+    const text = `at revision ${revision} keys of lease ${lease} went, and ${names} stayed`;
+    this.#findings.add('torn-lease', text);
+  }
+
   #addUnexplained(revision: number, able: readonly RecordedOperation[], writers: Writers): void {
     const changes = this.#log.versions.changesAt(revision);
-    const expiry = changes.every(({ key, version }) => {
-      return version.deleted && this.#log.leased.has(key);
-    });
+    const ended = this.#endedLease(changes, revision);
+    if (ended !== undefined) {
+      this.#checkLeaseEnd(ended, revision);
+      return;
+    }
     // Keys that nobody in this history writes are none of its business.
-    if (expiry || !changes.some(({ key }) => writers.touches(key))) return;
+    if (!changes.some(({ key }) => writers.touches(key))) return;
     const text = `revision ${revision} (${describeChanges(changes)})`;
     const failed = able.find(({ result }) => result.outcome === 'failed');
     const twice = able.find(({ result }) => result.outcome !== 'failed');

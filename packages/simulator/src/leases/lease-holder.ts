@@ -2,6 +2,7 @@ import { isKvError, type LeaseId, leaseId, type ShardId, shardId, utf8 } from '@
 import type { Rng } from '@kvorum/ports';
 import type { Replica } from '@kvorum/replica';
 import { LEASE_HOME } from '@kvorum/shard';
+import type { History, LeasePut } from '../history.ts';
 import type { Problems } from '../invariants/names.ts';
 import type { SimMember } from '../member.ts';
 import type { Routing } from '../moves/routing.ts';
@@ -21,6 +22,7 @@ export interface LeaseHolderParts {
   readonly world: World;
   readonly checker: LeaseChecker;
   readonly problems: Problems;
+  readonly history: History;
   readonly routing: Routing;
   /** By how much a member's clock may be too fast, in 1/1024. */
   readonly driftMax: number;
@@ -109,15 +111,20 @@ export class LeaseHolder {
   }
 
   async #put(held: Held, i: number): Promise<boolean> {
-    const { routing } = this.#parts;
+    const { history, routing } = this.#parts;
     const group = routing.groups[this.#rng.integer(0, routing.groups.length)] ?? shardId(0);
-    const key = utf8(heldKey(group, held.id, i));
-    const request = { op: 'put', key, value: utf8(`${held.id}`), lease: held.id } as const;
+    const { id: lease } = held;
+    const key = heldKey(group, lease, i);
+    const client = `holder${this.#index}`;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
       const shard = routing.shardOf(group);
+      const value = `lease${lease}.${i}.${attempt}`;
+      const request = { op: 'put', key: utf8(key), value: utf8(value), lease } as const;
+      const record = history.beginLeasePut({ client, shard: group, key, value, lease });
       const told = await this.#ask(shard, (replica, deadlineMs) =>
         submitted(replica, deadlineMs, request),
       );
+      history.finishLeasePut(record, outcomeOf(told));
       if (told.kind === 'ok') return true;
       if (told.code === 'KV_LEASE_NOT_FOUND') {
         this.#mayHaveEnded(held, `put in shard ${shard}`);
@@ -238,7 +245,7 @@ function submitted(
   replica: Replica,
   deadlineMs: number,
   request: Parameters<Replica['submit']>[0]['request'],
-): Promise<void> {
+): Promise<number> {
   return new Promise((resolve, reject) => {
     replica.submit({
       request,
@@ -246,9 +253,13 @@ function submitted(
       deadlineMs,
       bytes: 64,
       done: (result) => {
-        if (result.ok) resolve();
+        if (result.ok) resolve(result.response.revision);
         else reject(result.error);
       },
     });
   });
+}
+
+function outcomeOf(told: Told<number>): LeasePut['outcome'] {
+  return told.kind === 'ok' ? { kind: 'ok', revision: told.value } : told;
 }

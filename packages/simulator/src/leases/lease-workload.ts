@@ -1,5 +1,6 @@
 import type { ShardId } from '@kvorum/base';
 import { seededRng } from '@kvorum/testkit';
+import type { History } from '../history.ts';
 import type { Problems } from '../invariants/names.ts';
 import type { Routing } from '../moves/routing.ts';
 import type { Truth } from '../truth.ts';
@@ -11,6 +12,7 @@ export interface LeaseWorkloadParts {
   readonly world: World;
   readonly truths: ReadonlyMap<ShardId, Truth>;
   readonly problems: Problems;
+  readonly history: History;
   readonly holders: number;
   readonly driftMax: number;
   /** A holder's own. */
@@ -24,13 +26,13 @@ export class LeaseWorkload {
   readonly #holders: readonly LeaseHolder[];
 
   constructor(parts: LeaseWorkloadParts) {
-    const { world, truths, problems, holders, driftMax, routing, places } = parts;
+    const { world, truths, problems, history, holders, driftMax, routing, places } = parts;
     const rng = world.rng('leases');
     this.#checker = new LeaseChecker(truths, problems, places);
     const extend = (): void => {
       for (const [shard, truth] of truths) truth.extend(world.history(shard));
     };
-    const shared = { world, checker: this.#checker, problems, driftMax, extend };
+    const shared = { world, checker: this.#checker, problems, history, driftMax, extend };
     this.#holders = Array.from(
       { length: holders },
       (_, i) =>
