@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import {
   fromUtf8,
   type KvRequest,
+  type LeaseId,
   leaderId,
   NO_LEASE,
   type Revision,
@@ -30,10 +31,11 @@ interface Stored {
 interface Change {
   readonly key: string;
   readonly value: string | undefined;
+  readonly lease?: LeaseId;
 }
 
 /** A store small enough to be right at sight; tells its changes to the log and to the watchers. */
-class TinyStore {
+export class TinyStore {
   readonly keys = new Map<string, Stored>();
   readonly lines: HistoryLine[] = [];
   revision = 1;
@@ -60,7 +62,7 @@ class TinyStore {
     this.revision += 1;
     const mod = this.revision;
     const events: RecordedEvent[] = [];
-    const rows: RowFields[] = changes.map(({ key, value }, sub) => {
+    const rows: RowFields[] = changes.map(({ key, value, lease = NO_LEASE }, sub) => {
       const before = this.keys.get(key);
       const [prevKv] = this.found(key);
       const create = value === undefined ? 0 : (before?.create ?? mod);
@@ -73,7 +75,7 @@ class TinyStore {
       const previous = prevKv === undefined ? {} : { prevKv };
       const type = value === undefined ? 'delete' : 'put';
       events.push({ type, kv: { ...kv, ...put }, ...previous });
-      return this.#row({ key, value, create, version, mod, sub });
+      return this.#row({ key, value, create, version, mod, sub, lease });
     });
     const frame = { leaderTimeMs: 0, baseRevision: base, revisionCount: 1 };
     this.#append('batch', encodeWriteSet(rows, frame));
@@ -87,8 +89,9 @@ class TinyStore {
     readonly version: number;
     readonly mod: number;
     readonly sub: number;
+    readonly lease: LeaseId;
   }): RowFields {
-    const { create, key, mod, sub, value, version } = change;
+    const { create, key, lease, mod, sub, value, version } = change;
     const last = this.#last.get(key) ?? { main: 0, sub: 0 };
     this.#last.set(key, { main: mod, sub });
     return {
@@ -98,7 +101,7 @@ class TinyStore {
       modSub: sub,
       create: create as Revision,
       version,
-      lease: NO_LEASE,
+      lease,
       deleted: value === undefined,
       prevMain: last.main,
       prevSub: last.sub,

@@ -54,6 +54,19 @@ export const LEASES: readonly Mutant[] = [
     seenBy: ['lease-one-revision'],
   },
   {
+    name: 'a put forgets its lease',
+    edits: [
+      {
+        file: 'mvcc/src/batch.ts',
+        find: 'sub: cursor.sub, value, lease, deleted: false });',
+        replace:
+          'sub: cursor.sub, value, lease: lease % 2n === 0n ? lease : NO_LEASE, deleted: false });',
+      },
+    ],
+    adjust: heldLeases,
+    seenBy: ['cross-check'],
+  },
+  {
     name: 'lease gone whatever moved meanwhile',
     edits: [
       {

@@ -60,6 +60,7 @@ async function run({ name, from, seeds: seedsMax }: Hunt): Promise<Verdict> {
     process.send?.(seeds);
     const { problems } = await runSeed(from + seeds - 1, {
       stopAtFirst: true,
+      crossCheck: seenBy?.includes('cross-check') === true,
       ...(plant === undefined ? {} : { plant: plant() }),
       ...(adjust === undefined ? {} : { adjust }),
     });
