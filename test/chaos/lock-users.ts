@@ -98,8 +98,9 @@ export class LockUsers {
     const waiting = this.#keptAlive(lease, alive);
     const taken = await this.#ask('lock/lock', body, WAIT_MS);
     waiting.abort();
-    const key = Buffer.from(String(taken?.['key'] ?? ''), 'base64').toString();
-    if (key === '') return;
+    const answered = taken?.['key'];
+    if (typeof answered !== 'string') return;
+    const key = Buffer.from(answered, 'base64').toString();
     this.counts.taken += 1;
     const fromMs = nowMs();
     const writes = this.#rng.integer(1, WRITES_MAX + 1);

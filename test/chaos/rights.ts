@@ -19,7 +19,7 @@ export interface Access {
 
 /** Configuration of members whose users log in again and again, and whose tokens outlive any run. */
 export const AUTH_CONFIG: Readonly<Record<string, unknown>> = {
-  auth: { bcryptCost: 4, tokenTtlMs: 86_400_000 },
+  auth: { bcryptCost: 4, tokenTtlMs: 2_147_483_647 },
 };
 
 /** Who must never be told that the right is missing: everybody but this one. */

@@ -50,8 +50,8 @@ export class SideLoad {
 
   /** To be called when nothing is broken any more; what was wrong. */
   async stop(): Promise<readonly string[]> {
-    const all = [this.#leases, this.#locks, this.#guest];
-    await Promise.all(all.map((one) => one?.stop()));
+    const all = this.#all;
+    await Promise.all(all.map((one) => one.stop()));
     const denied = [...this.#options.recorder.denied]
       .filter(([client]) => client !== GUEST)
       .map(([client, times]) => `${client}, which may do it, was refused ${times} times`);
@@ -59,11 +59,11 @@ export class SideLoad {
     const malformed = MALFORMED.filter((code) => codes[code] !== undefined).map(
       (code) => `requests of this load are wrong: ${code} ${codes[code]} times`,
     );
-    return [...all.flatMap((one) => one?.problems ?? []), ...denied, ...malformed];
+    return [...all.flatMap(({ problems }) => problems), ...denied, ...malformed];
   }
 
   abandon(): void {
-    for (const one of [this.#leases, this.#locks, this.#guest]) one?.abandon();
+    for (const one of this.#all) one.abandon();
   }
 
   /** For the report. */
@@ -72,6 +72,10 @@ export class SideLoad {
     const [leases, locks, guest] = counts.map((one) => JSON.stringify(one));
     const rights = guest === undefined ? 'no authorization' : `rights ${guest}`;
     return `leases ${leases}; locks ${locks}; ${rights}`;
+  }
+
+  get #all(): readonly (LeaseHolders | LockUsers | Guest)[] {
+    return [this.#leases, this.#locks, this.#guest].flatMap((one) => one ?? []);
   }
 
   #parts(places: readonly Place[]): SideLoadParts {
