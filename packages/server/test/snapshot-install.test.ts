@@ -148,7 +148,7 @@ async function put(key: string, value: string): Promise<void> {
     target.submit({
       request: { op: 'put', key: utf8(key), value: utf8(value) },
       session: undefined,
-      deadlineMs: systemClock.nowMs() + 5000,
+      deadlineMs: systemClock.nowMs() + 20_000,
       bytes: 64,
       done: (result) => (result.ok ? resolve() : reject(result.error)),
     });

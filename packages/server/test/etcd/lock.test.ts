@@ -46,7 +46,7 @@ describe.each([1, 4])('with %i shards', (shards) => {
   const unlock = (key: string) =>
     lockHandlers(host()).unlock(create(UnlockRequestSchema, { key: utf8(key) }), callOf());
   const isThere = async (key: string): Promise<boolean> => {
-    const deadlineMs = host().clock.nowMs() + 7000;
+    const deadlineMs = host().clock.nowMs() + 20_000;
     const request = { op: 'range', key: utf8(key), countOnly: true } as const;
     const { response } = await host().router.execute(request, { deadlineMs });
     return response.op === 'range' && response.count > 0;
@@ -76,7 +76,7 @@ describe.each([1, 4])('with %i shards', (shards) => {
   it('makes a lease of a minute for who has none, and knows no other', async () => {
     const key = await lock('own', 0n);
     const hex = /^own\/([0-9a-f]+)$/.exec(key)?.[1] ?? '';
-    const deadlineMs = host().clock.nowMs() + 7000;
+    const deadlineMs = host().clock.nowMs() + 20_000;
     const { ids } = await host().leases.list(deadlineMs);
     expect(ids).toContain(BigInt(`0x${hex}`));
     expect(await refusal(lock('own', 12345n))).toBe(

@@ -85,7 +85,7 @@ function member(shards: number) {
     return running.member.host;
   };
   const run = async (request: Parameters<Host['router']['execute']>[0]): Promise<number> => {
-    const deadlineMs = host().clock.nowMs() + 7000;
+    const deadlineMs = host().clock.nowMs() + 20_000;
     return (await host().router.execute(request, { deadlineMs })).response.revision;
   };
   const put = (key: string, value = 'v'): Promise<number> =>

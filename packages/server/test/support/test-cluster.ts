@@ -159,7 +159,7 @@ export class TestCluster {
 
   async put(key: string): Promise<void> {
     const [member] = this.members;
-    const deadlineMs = (member?.host.clock.nowMs() ?? 0) + 7000;
+    const deadlineMs = (member?.host.clock.nowMs() ?? 0) + 20_000;
     await member?.host.router.execute(
       { op: 'put', key: utf8(key), value: utf8('v') },
       { deadlineMs },
@@ -169,7 +169,7 @@ export class TestCluster {
   async count(prefix: string): Promise<number> {
     let count = 0;
     for (const member of this.members.slice(0, 1)) {
-      const deadlineMs = member.host.clock.nowMs() + 7000;
+      const deadlineMs = member.host.clock.nowMs() + 20_000;
       const [key, rangeEnd] = [utf8(prefix), utf8(`${prefix}~`)];
       const { response } = await member.host.router.execute(
         { op: 'range', key, rangeEnd },
