@@ -24,6 +24,7 @@ import type {
   ShardRangeResult,
   TxnResult,
 } from './answer.ts';
+import { AuthAdmin } from './auth-admin.ts';
 import { GetCall, PutCall, RequestCall } from './call.ts';
 import { checkRequest, checkWatch } from './check-request.ts';
 import { Control, type EndpointStatus, type Transferred } from './control.ts';
@@ -86,9 +87,13 @@ export class KvorumClient {
   /** Leases: grants, what is known of them, and those that this client keeps alive. */
   readonly leases: Leases;
 
+  /** Users, roles and permissions. */
+  readonly auth: AuthAdmin;
+
   constructor(options: ConnectOptions) {
     this.#dispatcher = new Dispatcher(settingsOf(options));
     this.#control = new Control(this.#dispatcher);
+    this.auth = new AuthAdmin(this.#control);
     this.leases = new Leases(this.#dispatcher, new LeaseCalls(this.#dispatcher, this.#control));
     const dispatcher = this.#dispatcher;
     this.#line = {

@@ -1,5 +1,6 @@
 import { KvError } from '@kvorum/base';
 import {
+  type AuthAnswer,
   type ControlMethod,
   type HealthStatus,
   type LogPage,
@@ -84,12 +85,12 @@ export class Control {
 
   /**
    * Resolves once any member is welcomed. Errors: KV_UNAVAILABLE with every endpoint's failure,
-   * KV_CANCELLED.
+   * KV_CANCELLED; why a member does not let this client in, at once.
    */
   async connected(options: CallOptions): Promise<Connection> {
-    const { pool } = this.#dispatcher;
+    const { pool, now } = this.#dispatcher;
     await this.#until(
-      () => pool.anyOpen() !== undefined,
+      () => pool.anyOpen() !== undefined || pool.refusalSince(now) !== undefined,
       options,
       () => pool.failures(),
     );
@@ -157,6 +158,18 @@ export class Control {
       { method: 'recover', params, parse: parseRecoveryView, isWrite: params.apply === true },
       options,
     );
+  }
+
+  /** A question or a change about users and roles, to any member. */
+  async auth(question: Question<AuthAnswer>, options: CallOptions): Promise<AuthAnswer> {
+    return this.#ask(await this.connected(options), question, options);
+  }
+
+  /** Connections that were made while nobody asked are closed by their members: new ones show who this is. */
+  logInAgain(): void {
+    for (const connection of [...this.#dispatcher.pool.connections()]) {
+      connection.abandon('authorization was enabled');
+    }
   }
 
   async health(endpoint: string, options: CallOptions): Promise<HealthStatus> {

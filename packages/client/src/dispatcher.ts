@@ -74,6 +74,11 @@ export class Dispatcher {
     return this.#lastId;
   }
 
+  /** Authorization was enabled after the connection was made, which its member closes now: the next one shows who this is. */
+  isLoggedInNext({ code }: KvError): boolean {
+    return code === 'KV_USER_EMPTY' && this.settings.auth !== undefined;
+  }
+
   /** When a call with these options must be over. */
   deadlineOf(options: CallOptions | undefined): number {
     const timeoutMs: unknown = options?.timeoutMs ?? this.settings.timeoutMs;
@@ -252,7 +257,7 @@ export class Dispatcher {
   }
 
   #onError(call: Call, error: KvError, from: Connection): void {
-    const verdict = decide(call, error);
+    const verdict = this.isLoggedInNext(error) ? 'retry' : decide(call, error);
     call.lastError = error;
     if (verdict === 'reject') {
       this.#reject(call, outcomeFor(call, error));

@@ -3,6 +3,7 @@ export type {
   Credentials,
   HandOvers,
   HealthStatus,
+  KeyPermission,
   LogChange,
   LogCursor,
   LogPage,
@@ -35,6 +36,7 @@ export type {
   TxnResult,
   WatchEvent,
 } from './answer.ts';
+export { AuthAdmin, type AuthStatus, type PermissionKind } from './auth-admin.ts';
 export { connect, KvorumClient } from './client.ts';
 export { type EndpointStatus, stateOf, type Transferred } from './control.ts';
 export { type CampaignOptions, Election, Leadership } from './election.ts';

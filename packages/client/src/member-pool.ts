@@ -16,6 +16,7 @@ interface Endpoint {
   readonly backoff: Backoff;
   notBeforeMs: number;
   lastFailure: KvError | undefined;
+  failedMs: number;
 }
 
 export interface PoolListener {
@@ -227,6 +228,19 @@ export class MemberPool {
     }
   }
 
+  /** Why a member has not let this client in since then, and no other will that knows what it shows; undefined: one may. */
+  refusalSince(sinceMs: number): KvError | undefined {
+    if (this.anyOpen() !== undefined) return undefined;
+    const { auth } = this.#settings;
+    // Connections that were made before authorization was enabled end so, too.
+    const isFinal = (error: KvError): boolean =>
+      isNotLetIn(error) && (error.code !== 'KV_USER_EMPTY' || auth === undefined);
+    return this.#endpoints
+      .filter(({ failedMs }) => failedMs >= sinceMs)
+      .flatMap(({ lastFailure }) => lastFailure ?? [])
+      .find(isFinal);
+  }
+
   /** Why nobody serves, for people; a NotServingError when somebody is about to. */
   failures(): KvError {
     const seen = this.#endpoints.flatMap((endpoint) => endpoint.lastFailure ?? []);
@@ -266,6 +280,7 @@ export class MemberPool {
       backoff: new Backoff(50, 2000),
       notBeforeMs: 0,
       lastFailure: undefined,
+      failedMs: Number.NEGATIVE_INFINITY,
     });
   }
 
@@ -323,6 +338,7 @@ export class MemberPool {
     if (endpoint !== undefined) {
       endpoint.connection = undefined;
       endpoint.lastFailure = reason;
+      endpoint.failedMs = this.#now();
       endpoint.notBeforeMs = this.#now() + endpoint.backoff.next();
     }
     if (this.#closed) return;

@@ -328,7 +328,8 @@ class ShardStream {
   #onCancelled(plain: unknown): void {
     this.#connection = undefined;
     const error = errorFromPlain(plain);
-    if (MOVES_ON.has(error.code)) this.#later();
+    const isPassing = MOVES_ON.has(error.code) || this.#dispatcher.isLoggedInNext(error);
+    if (isPassing) this.#later();
     else this.#sink.failed(error);
   }
 }

@@ -75,8 +75,8 @@ export class Session {
   /** It has said who it is, and waits for the answer. */
   #loggingIn = false;
   #inflight = 0;
-  /** Control methods among them: whoever enables authorization is to hear that it is, before it has to log in. */
-  #controls = 0;
+  /** Changes of authorization among them: whoever enables it is to hear that it is, before it has to log in. */
+  #authCalls = 0;
   /** A frame's requests are being handed on: an answer to one says nothing about the rest. */
   #taking = false;
   #alive = true;
@@ -190,7 +190,7 @@ export class Session {
   #onAuthChange(): void {
     if (this.#clientId === undefined) return;
     const lost = this.#user.lost();
-    if (lost === undefined || this.#controls > 0) this.#watches.recheck();
+    if (lost === undefined || this.#authCalls > 0) this.#watches.recheck();
     else this.#protocolError(lost);
   }
 
@@ -409,12 +409,14 @@ export class Session {
       return;
     }
     this.#inflight += 1;
-    this.#controls += 1;
+    const isAuth = method === 'auth';
+    if (isAuth) this.#authCalls += 1;
     void this.#control(method, params).then((answer) => {
       this.#inflight -= 1;
-      this.#controls -= 1;
       this.#controlAnswer(id, method, answer);
-      if (this.#controls === 0) this.#onAuthChange();
+      if (!isAuth) return;
+      this.#authCalls -= 1;
+      this.#onAuthChange();
     });
   }
 
