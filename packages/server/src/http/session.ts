@@ -1,22 +1,12 @@
 import type { Socket } from 'node:net';
-import {
-  err,
-  isKvError,
-  KvError,
-  type Origin,
-  originOf,
-  type Result,
-  type SessionTag,
-} from '@kvorum/base';
+import { err, isKvError, KvError, type Origin, originOf, type SessionTag } from '@kvorum/base';
 import {
   CLIENT_PROTOCOL_VERSION,
   type ClientFrame,
-  CONTROL_METHODS,
   FRAME,
   OP,
   packFrame,
   parseClientFrame,
-  plainError,
   type RequestItem,
   type RequestsFrame,
   type Welcome,
@@ -24,7 +14,6 @@ import {
 import type { RawData, WebSocket } from 'ws';
 import type { Host } from '../host.ts';
 import { isReadOnly, requestBytes } from '../router/request-facts.ts';
-import { handleControl } from './control.ts';
 import { SocketMemory } from './http-memory.ts';
 import {
   codeOf,
@@ -35,6 +24,7 @@ import {
   requestItem,
   type SizedItem,
 } from './response-batch.ts';
+import { controlAnswer, controlFor } from './session-control.ts';
 import {
   type FrameContext,
   notHere,
@@ -400,7 +390,8 @@ export class Session {
 
   #onControl(id: number, method: string, params: unknown): void {
     if (this.#inflight >= this.#host.limits.connectionInflightMax) {
-      this.#controlAnswer(id, method, err(new KvError('KV_TOO_MANY_REQUESTS')));
+      const refusal = err(new KvError('KV_TOO_MANY_REQUESTS'));
+      this.#send(controlAnswer(this.#host, [id, method], refusal));
       return;
     }
     const lost = this.#user.lost();
@@ -411,25 +402,13 @@ export class Session {
     this.#inflight += 1;
     const isAuth = method === 'auth';
     if (isAuth) this.#authCalls += 1;
-    void this.#control(method, params).then((answer) => {
+    void controlFor(this.#host, this.#user, [method, params]).then((answer) => {
       this.#inflight -= 1;
-      this.#controlAnswer(id, method, answer);
+      this.#send(controlAnswer(this.#host, [id, method], answer));
       if (!isAuth) return;
       this.#authCalls -= 1;
       this.#onAuthChange();
     });
-  }
-
-  async #control(method: string, params: unknown): Promise<Result<unknown, KvError>> {
-    const forbidden = await this.#user.refusalOfControl(method, params);
-    return forbidden === undefined ? handleControl(this.#host, method, params) : err(forbidden);
-  }
-
-  #controlAnswer(id: number, method: string, answer: Result<unknown, KvError>): void {
-    const name = CONTROL_METHODS.find((known) => known === method) ?? 'other';
-    this.#host.metrics.requests.count('session', name, answer.ok ? 'OK' : answer.error.code);
-    const error = answer.ok ? null : plainError(answer.error);
-    this.#send(packFrame([FRAME.controlResponse, id, error, answer.ok ? answer.value : null]));
   }
 
   #send(bytes: Uint8Array): void {
