@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { run } from '../../scripts/kafka/jars.ts';
-import { type Found, goProgram } from './go-programs.ts';
+import type { Found } from './found.ts';
+import { goProgram } from './go-programs.ts';
 
 export interface Finished {
   readonly code: number | null;

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs
 import { join } from 'node:path';
 import { cacheDirectory } from '../../scripts/cache-directory.ts';
 import { run } from '../../scripts/kafka/jars.ts';
+import type { Found } from './found.ts';
 
 const SOURCE = join(import.meta.dirname, 'go');
 const GO_DIRS = ['', '/usr/local/go/bin/', '/usr/lib/go/bin/'];
@@ -16,10 +17,6 @@ const PACKAGES = {
 
 export type GoProgram = keyof typeof PACKAGES;
 
-export type Found =
-  | { readonly kind: 'found'; readonly path: string }
-  | { readonly kind: 'missing'; readonly reason: string };
-
 /**
  * One of these programs, built by Go on the first use (a minute or two, with what the Go module proxy has) and kept in the user's
  * cache under the hash of its sources. `ETCD36` names another etcd instead of a built one.
@@ -27,7 +24,7 @@ export type Found =
 export async function goProgram(name: GoProgram): Promise<Found> {
   const named = name === 'etcd' ? process.env['ETCD36'] : undefined;
   if (named !== undefined && named !== '') return { kind: 'found', path: named };
-  const directory = join(cacheDirectory(), `go-${sourceHash()}`);
+  const directory = join(cacheDirectory(), `go-${sourceHash(name)}`);
   const path = join(directory, name);
   if (existsSync(path)) return { kind: 'found', path };
   const go = await findGo();
@@ -52,8 +49,10 @@ async function findGo(): Promise<string | undefined> {
   return undefined;
 }
 
-function sourceHash(): string {
+/** Only our own program hangs on our own source: etcd takes a minute or two to build. */
+function sourceHash(name: GoProgram): string {
   const hash = createHash('sha256');
-  for (const file of ['go.mod', 'go.sum', 'main.go']) hash.update(readFileSync(join(SOURCE, file)));
+  const files = ['go.mod', 'go.sum', ...(PACKAGES[name] === '.' ? ['main.go'] : [])];
+  for (const file of files) hash.update(readFileSync(join(SOURCE, file)));
   return hash.digest('hex').slice(0, 12);
 }

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheDirectory } from '../../scripts/cache-directory.ts';
 import { run } from '../../scripts/kafka/jars.ts';
-import type { Found } from './go-programs.ts';
+import type { Found } from './found.ts';
 
 const REQUIREMENTS = join(import.meta.dirname, 'python/requirements.txt');
 

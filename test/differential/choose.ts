@@ -14,7 +14,7 @@ export function bytes(text: string): Uint8Array {
  * Few, so that requests meet, and with every kind of neighbour. At most twelve: the reference sorts so many without changing
  * the order of equals, more of them in an order of its own.
  */
-const KEYS: readonly [Uint8Array, ...Uint8Array[]] = [
+export const KEYS: readonly [Uint8Array, ...Uint8Array[]] = [
   bytes('a'),
   bytes('b'),
   bytes('aa'),

@@ -73,7 +73,7 @@ describe.skipIf(etcd === undefined)('the comparison itself', () => {
 });
 
 it('a seed is a sequence', () => {
-  const traits = { unknownEnums: true };
+  const traits = { unknownEnums: true, auth: true };
   expect(sequence(7, 50, traits)).toEqual(sequence(7, 50, traits));
   expect(sequence(7, 50, traits)).not.toEqual(sequence(8, 50, traits));
 });

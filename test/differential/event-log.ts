@@ -20,6 +20,8 @@ export interface Expected {
   readonly until: number | undefined;
 }
 
+/** A busy machine has kept etcd waiting for more than five seconds. */
+const EVENT_MS_MAX = 60_000;
 const ZERO = new Uint8Array([0]);
 
 interface LoggedEvent {
@@ -58,7 +60,8 @@ export class EventLog {
 
   /** Waits for the events of this revision, which has some. */
   async reaches(revision: number): Promise<void> {
-    await this.#stream.until(() => (this.#events.at(-1)?.revision ?? 0) >= revision);
+    const isThere = (): boolean => (this.#events.at(-1)?.revision ?? 0) >= revision;
+    await this.#stream.until(isThere, EVENT_MS_MAX);
     if ((this.#events.at(-1)?.revision ?? 0) < revision) {
       throw new Error(`${this.#subject.name} sent no event of its revision base+${revision}`);
     }

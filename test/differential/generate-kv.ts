@@ -19,7 +19,7 @@ import { chosenLease, revision } from './symbols.ts';
 
 /** etcd's limit of operations a list. */
 const OPERATIONS_MAX = 128;
-const DEPTH_MAX = 3;
+const DEPTH_MAX = 5;
 const UNKNOWN_ENUM = 9;
 
 /** Ids of the systems' choice and of ours. */

@@ -1,4 +1,4 @@
-import type { TxnRequest } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
+import type { RequestOp, TxnRequest } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import type { Traits } from './generate.ts';
 import { ANSWER_WITH_ENDED_WATCH, type Difference, type Intended, type Rules } from './lockstep.ts';
 import type { Normal } from './normal-form.ts';
@@ -22,6 +22,22 @@ const KEY_NOT_FOUND = 'etcdserver: key not found';
 const LEASE_NOT_FOUND = 'etcdserver: requested lease not found';
 const DUPLICATE_KEY = 'etcdserver: duplicate key given in txn request';
 
+const REFUSALS = [
+  'etcdserver: user name is empty',
+  'etcdserver: permission denied',
+  'etcdserver: invalid auth token',
+];
+/** What is wrong with a request whatever the data are. */
+const FAULTS = [
+  DUPLICATE_KEY,
+  KEY_NOT_FOUND,
+  'etcdserver: key is not provided',
+  'etcdserver: value is provided',
+  'etcdserver: lease is provided',
+  'etcdserver: too many operations in txn request',
+  'etcdserver: invalid sort option',
+];
+
 export const INTENDED: readonly IntendedDifference[] = [
   {
     name: 'put-and-open-delete',
@@ -43,6 +59,38 @@ export const INTENDED: readonly IntendedDifference[] = [
     sequence: 'goes on',
     matches: ({ where, reference }) =>
       where === ANSWER_WITH_ENDED_WATCH && reference === 'no answer',
+  },
+  {
+    name: 'refused-before-looked-at',
+    reason:
+      'A faulty request of somebody who may not send it: etcd looks for faults that no data are needed for first, kvd asks who ' +
+      'it is before it looks at anything.',
+    sequence: 'goes on',
+    matches: ({ operation, reference, candidate }) =>
+      operation.kind === 'call' &&
+      REFUSALS.includes(field(candidate, 'text')) &&
+      FAULTS.includes(field(reference, 'text')),
+  },
+  {
+    name: 'empty-txn-of-nobody',
+    reason:
+      'A txn that touches no key, of somebody who is nobody: etcd answers it, kvd asks who it is before it looks at anything.',
+    sequence: 'goes on',
+    matches: ({ operation, candidate }) =>
+      operation.kind === 'call' &&
+      operation.method === 'txn' &&
+      REFUSALS.includes(field(candidate, 'text')) &&
+      touchesNothing(operation.request as TxnRequest),
+  },
+  {
+    name: 'auth-status-is-open',
+    reason:
+      'Whether authorization is enabled: etcd 3.6 tells only root, later versions and kvd everybody.',
+    sequence: 'goes on',
+    matches: ({ operation, reference }) =>
+      operation.kind === 'call' &&
+      operation.method === 'authStatus' &&
+      REFUSALS.includes(field(reference, 'text')),
   },
   {
     name: 'progress-3.4',
@@ -88,6 +136,12 @@ function field(answer: Normal, name: string): string {
   return typeof value === 'string' ? value : '';
 }
 
+function touchesNothing({ compare, success, failure }: TxnRequest): boolean {
+  const isNothing = ({ request }: RequestOp): boolean =>
+    request.case === undefined || (request.case === 'requestTxn' && touchesNothing(request.value));
+  return compare.length === 0 && [...success, ...failure].every(isNothing);
+}
+
 function deletesWithoutEnd({ success, failure }: TxnRequest): boolean {
   return [...success, ...failure].some(({ request }) => {
     if (request.case === 'requestTxn') return deletesWithoutEnd(request.value);
@@ -107,5 +161,5 @@ export function rulesFor(version: string): Rules {
 
 /** What this version of etcd can be asked: 3.4 dies of unknown values of enumerations. */
 export function traitsOf(version: string): Traits {
-  return { unknownEnums: !OLD.test(version) };
+  return { unknownEnums: !OLD.test(version), auth: !OLD.test(version) };
 }

@@ -136,13 +136,18 @@ export class Lockstep {
         const request = subject.resolved(operation.request, position);
         const slot = slotOf(operation);
         if (operation.method !== 'grant') {
-          return answerForm(await subject.call(operation.method, request), subject);
+          return answerForm(await subject.call(operation.method, request, operation.as), subject);
         }
         const grant = slot === undefined ? request : { ...request, ID: 0n };
-        return answerForm(await subject.grant(grant, slot), subject);
+        return answerForm(await subject.grant(grant, slot, operation.as), subject);
       }
       case 'keepAlive':
         return answerForm(await subject.keepAlive(subject.number(operation.id, position)), subject);
+      case 'expire':
+        return answerForm(
+          await subject.expire(subject.number(operation.id, position), operation.keys),
+          subject,
+        );
       case 'watch':
         return subject
           .stream(operation.stream)
@@ -268,8 +273,10 @@ function slotOf(operation: Operation): number | undefined {
 
 function answerForm(answer: Answer, subject: Subject): Normal {
   if (!answer.ok) return { code: answer.code, text: answer.text };
-  const form = normalForm(answer.message, subject.numbers);
-  return withoutTime(form);
+  const form = withoutTime(normalForm(answer.message, subject.numbers));
+  if (typeof form !== 'object' || !('hashRevision' in form)) return form;
+  // In a hash of the history etcd's is the last compaction that its background work has done.
+  return { ...form, compactRevision: 'hidden' };
 }
 
 /** The time that a lease has left is another at each of two systems, and etcd 3.4 names its keys in no order. */

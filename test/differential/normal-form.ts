@@ -14,10 +14,16 @@ export type Normal =
 export interface Numbers {
   revision(value: bigint): string;
   lease(value: bigint): string;
+  /** Of users and roles. */
+  authRevision(value: bigint): string;
 }
 
-const REVISIONS = new Set(['revision', 'createRevision', 'modRevision', 'compactRevision']);
+const REVISIONS = new Set([
+  ...['revision', 'createRevision', 'modRevision', 'compactRevision', 'hashRevision', 'rev'],
+]);
 const LEASES = new Set(['lease', 'ID']);
+/** Each system has its own. */
+const HIDDEN = new Set(['token', 'hash']);
 const BYTES_SHOWN_MAX = 40;
 
 /** Bytes as in a URL; long ones by length and hash. */
@@ -41,7 +47,9 @@ export function normalText(normal: Normal): string {
 
 /** A message with everything that says something, for people. */
 export function textOf(message: object): string {
-  return normalText(normalForm(message, { revision: numberText, lease: numberText }));
+  return normalText(
+    normalForm(message, { revision: numberText, lease: numberText, authRevision: numberText }),
+  );
 }
 
 /**
@@ -53,6 +61,7 @@ export function normalForm(message: object, numbers: Numbers): Normal {
 }
 
 function normalOf(value: unknown, field: string, numbers: Numbers): Normal | undefined {
+  if (HIDDEN.has(field)) return 'hidden';
   if (typeof value === 'bigint') return value === 0n ? undefined : numberOf(value, field, numbers);
   if (value instanceof Uint8Array) return value.length === 0 ? undefined : bytesText(value);
   if (typeof value === 'string') return value === '' ? undefined : value;
@@ -68,6 +77,7 @@ function normalOf(value: unknown, field: string, numbers: Numbers): Normal | und
 
 function numberOf(value: bigint, field: string, numbers: Numbers): string {
   if (REVISIONS.has(field)) return numbers.revision(value);
+  if (field === 'authRevision') return numbers.authRevision(value);
   return LEASES.has(field) ? numbers.lease(value) : numberText(value);
 }
 

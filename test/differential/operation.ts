@@ -5,8 +5,16 @@ import { textOf } from './normal-form.ts';
 
 /** One step of a sequence. Numbers in requests may be symbols (`symbols.ts`). */
 export type Operation =
-  | { readonly kind: 'call'; readonly method: MethodName; readonly request: Message }
+  | {
+      readonly kind: 'call';
+      readonly method: MethodName;
+      readonly request: Message;
+      /** With the token that this user got last; absent = with none. */
+      readonly as?: string;
+    }
   | { readonly kind: 'keepAlive'; readonly id: bigint }
+  /** Grants a lease of the shortest time, hangs keys on it, and waits until it has run out. */
+  | { readonly kind: 'expire'; readonly id: bigint; readonly keys: readonly Uint8Array[] }
   | { readonly kind: 'watch'; readonly stream: number; readonly request: WatchCreateRequest }
   | { readonly kind: 'cancel'; readonly stream: number; readonly watchId: bigint }
   | { readonly kind: 'progress'; readonly stream: number }
@@ -17,9 +25,11 @@ export type Operation =
 export function operationText(operation: Operation): string {
   switch (operation.kind) {
     case 'call':
-      return `${operation.method} ${textOf(operation.request)}`;
+      return `${operation.method} ${textOf(operation.request)}${operation.as === undefined ? '' : ` as ${operation.as}`}`;
     case 'keepAlive':
       return `keepAlive ${textOf({ id: operation.id })}`;
+    case 'expire':
+      return `let lease ${operation.id} of ${textOf({ keys: operation.keys })} expire`;
     case 'watch':
       return `watch on stream ${operation.stream} ${textOf(operation.request)}`;
     case 'cancel':

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePorts } from '../../scripts/free-ports.ts';
 import { run } from '../../scripts/kafka/jars.ts';
-import { type Found, goProgram } from '../clients/go-programs.ts';
+import type { Found } from '../clients/found.ts';
+import { goProgram } from '../clients/go-programs.ts';
 import { Command, KVD, Program } from '../e2e/command.ts';
 import { freeDevPort } from '../e2e/ports.ts';
 import type { Pair } from './lockstep.ts';
@@ -52,6 +53,7 @@ export async function startEtcd(path: string): Promise<System> {
     ...['--advertise-client-urls', `http://${endpoint}`],
     ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
     ...['--initial-cluster', `default=${peer}`],
+    ...['--bcrypt-cost', '4'],
     // etcd 3.4 does not know it.
     ...(version.startsWith('3.4.') ? [] : ['--unsafe-no-fsync']),
   ];

@@ -13,7 +13,7 @@ import { pathOf } from './methods.ts';
 import { type Normal, type Numbers, normalForm } from './normal-form.ts';
 
 /** How long an answer is waited for that must come, and one that may. */
-const ANSWER_MS_MAX = 5000;
+const ANSWER_MS_MAX = 20_000;
 const ENDED_MS_MAX = 100;
 const PROGRESS_MS_MAX = 100;
 const PROGRESS_REQUESTS = 3;

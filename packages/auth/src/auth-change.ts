@@ -154,16 +154,13 @@ function deleteRole(state: AuthState, name: string): AuthState {
   roleOf(state, name);
   const roles = new Map(state.roles);
   roles.delete(name);
-  const after = next(state);
   const users = new Map(
     [...state.users].map(([key, user]) => {
       if (!user.roles.includes(name)) return [key, user] as const;
-      const left = user.roles.filter((one) => one !== name);
-      // As etcd: whoever had the role logs in anew.
-      return [key, { ...user, roles: left, since: after.version }] as const;
+      return [key, { ...user, roles: user.roles.filter((one) => one !== name) }] as const;
     }),
   );
-  return { ...after, roles, users };
+  return { ...next(state), roles, users };
 }
 
 function grantPermission(state: AuthState, name: string, permission: Permission): AuthState {

@@ -29,6 +29,7 @@ export interface Limits {
   readonly shardQueueCommandsMax: number;
   readonly readQueueMax: number;
   readonly watchBufferBytesMax: number;
+  readonly watchProgressMs: number;
   readonly watchersPerStreamMax: number;
   readonly watchersPerReplicaMax: number;
   readonly connectionsMax: number;
@@ -89,6 +90,7 @@ export const DEFAULT_LIMITS: Limits = {
   shardQueueCommandsMax: 65_536,
   readQueueMax: 65_536,
   watchBufferBytesMax: 8 * MIB,
+  watchProgressMs: 600_000,
   watchersPerStreamMax: 10_000,
   watchersPerReplicaMax: 100_000,
   connectionsMax: 20_000,

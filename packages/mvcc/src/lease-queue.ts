@@ -60,14 +60,14 @@ export class LeaseQueue {
   }
 
   /** Takes out the leases whose time has passed, the longest ago first, `countMax` at most. */
-  takeExpired(nowMs: number, countMax: number): readonly LeaseId[] {
-    const ids: LeaseId[] = [];
+  takeExpired(nowMs: number, countMax: number): readonly ExpiringLease[] {
+    const taken: ExpiringLease[] = [];
     for (let first = this.#heap[0]; first !== undefined; first = this.#heap[0]) {
-      if (first.expiresAtMs > nowMs || ids.length >= countMax) break;
-      ids.push(first.id);
+      if (first.expiresAtMs > nowMs || taken.length >= countMax) break;
+      taken.push(first);
       this.remove(first.id);
     }
-    return ids;
+    return taken;
   }
 
   /** All leases, the next to expire first. */

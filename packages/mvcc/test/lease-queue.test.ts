@@ -30,8 +30,8 @@ describe('the queue of leases', () => {
           } else {
             const due = [...model.values()].filter((at) => at <= one.at).sort((a, b) => a - b);
             const taken = queue.takeExpired(one.at, one.most);
-            expect(taken.map((each) => model.get(each))).toEqual(due.slice(0, one.most));
-            for (const each of taken) model.delete(each);
+            expect(taken.map(({ id }) => model.get(id))).toEqual(due.slice(0, one.most));
+            for (const { id } of taken) model.delete(id);
           }
           const left = queue.inOrder();
           expect(new Map(left.map((each) => [each.id, each.expiresAtMs]))).toEqual(model);
@@ -51,7 +51,7 @@ describe('the queue of leases', () => {
     expect(queue.size).toBe(ids.length);
     const taken = new Set<LeaseId>();
     for (let now = 0; queue.size > 0; now += 500) {
-      for (const each of queue.takeExpired(now, 500)) taken.add(each);
+      for (const { id } of queue.takeExpired(now, 500)) taken.add(id);
     }
     expect(taken.size).toBe(ids.length);
   });

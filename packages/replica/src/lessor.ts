@@ -19,12 +19,18 @@ interface Waiter {
   readonly settle: (error: KvError | undefined) => void;
 }
 
+/** A lease that ends, and those who wait for it. */
+interface Ending {
+  readonly ttlSeconds: number;
+  readonly waiters: Waiter[];
+}
+
 /** One leadership over the home. */
 interface Reign {
   readonly term: number;
   readonly queue: LeaseQueue;
-  /** Leases that end: they cannot be used any more; with those who wait for it. */
-  readonly ending: Map<LeaseId, Waiter[]>;
+  /** Leases that end: they cannot be used any more, but their keys may still be there. */
+  readonly ending: Map<LeaseId, Ending>;
   /** Number of the newest permit that names the lease. */
   readonly permits: Map<LeaseId, number>;
   permitsGiven: number;
@@ -63,9 +69,9 @@ export class Lessor
     const { clock, limits } = this.#host;
     const nowMs = clock.nowMs();
     const queue = new LeaseQueue();
-    const ending = new Map<LeaseId, Waiter[]>();
+    const ending = new Map<LeaseId, Ending>();
     for (const { id, ttlSeconds, isEnding } of rows) {
-      if (isEnding === true) ending.set(id, []);
+      if (isEnding === true) ending.set(id, { ttlSeconds, waiters: [] });
       else queue.set(id, ttlSeconds, nowMs + ttlSeconds * 1000 + limits.electionMsMax);
     }
     const permits = new Map<LeaseId, number>();
@@ -79,7 +85,7 @@ export class Lessor
     const reign = this.#reign;
     this.#reign = undefined;
     if (reign === undefined) return;
-    for (const waiters of reign.ending.values()) {
+    for (const { waiters } of reign.ending.values()) {
       for (const waiter of waiters) waiter.settle(new KvError('KV_LEADER_CHANGED'));
     }
   }
@@ -92,11 +98,11 @@ export class Lessor
     if (row === undefined) {
       queue.remove(id);
       permits.delete(id);
-      settle(ending.get(id));
+      settle(ending.get(id)?.waiters);
       ending.delete(id);
     } else if (row.isEnding === true) {
       queue.remove(id);
-      if (!ending.has(id)) ending.set(id, []);
+      if (!ending.has(id)) ending.set(id, { ttlSeconds: row.ttlSeconds, waiters: [] });
     } else if (!ending.has(id)) {
       queue.set(id, row.ttlSeconds, this.#host.clock.nowMs() + row.ttlSeconds * 1000);
     }
@@ -105,11 +111,11 @@ export class Lessor
   tick(nowMs: number): void {
     const reign = this.#reign;
     if (reign === undefined) return;
-    for (const waiters of reign.ending.values()) expire(waiters, nowMs);
+    for (const { waiters } of reign.ending.values()) expire(waiters, nowMs);
     if (nowMs - reign.scannedMs < SCAN_MS) return;
     reign.scannedMs = nowMs;
     const expired = reign.queue.takeExpired(nowMs, EXPIRIES_MAX);
-    for (const id of expired) reign.ending.set(id, []);
+    for (const { id, ttlSeconds } of expired) reign.ending.set(id, { ttlSeconds, waiters: [] });
     this.#host.metrics.leases.expired(expired.length);
     this.#drive(reign);
   }
@@ -137,10 +143,11 @@ export class Lessor
     // That there is none has to be proven; that there is one the log does.
     if (reign.queue.get(id) === undefined) reign = await this.#confirmed(deadlineMs);
     const { queue, ending } = reign;
-    if (queue.get(id) === undefined && !ending.has(id)) throw new KvError('KV_LEASE_NOT_FOUND');
+    const lease = ending.get(id) ?? queue.get(id);
+    if (lease === undefined) throw new KvError('KV_LEASE_NOT_FOUND');
     queue.remove(id);
-    const waiters = ending.get(id) ?? [];
-    ending.set(id, waiters);
+    const waiters = ending.get(id)?.waiters ?? [];
+    ending.set(id, { ttlSeconds: lease.ttlSeconds, waiters });
     await new Promise<void>((resolve, reject) => {
       const done = (error: KvError | undefined): void =>
         error === undefined ? resolve() : reject(error);
@@ -165,8 +172,13 @@ export class Lessor
   async timeToLive(id: LeaseId, wantsKeys: boolean, deadlineMs: number): Promise<LeaseTime> {
     const reign = await this.#confirmed(deadlineMs);
     const revision = this.#host.revision();
-    const keys =
-      wantsKeys && reign.queue.get(id) !== undefined ? await this.#keys(id, deadlineMs) : [];
+    const isKnown = (): boolean => reign.queue.get(id) !== undefined || reign.ending.has(id);
+    const keys = wantsKeys && isKnown() ? await this.#keys(id, deadlineMs) : [];
+    // Whoever is told that it is gone may count on its keys to be gone: until then it has no time left.
+    const ending = reign.ending.get(id);
+    if (ending !== undefined) {
+      return { revision, ttlSeconds: 0, grantedSeconds: ending.ttlSeconds, keys };
+    }
     const lease = reign.queue.get(id);
     if (lease === undefined) return { revision, ttlSeconds: -1, grantedSeconds: 0, keys: [] };
     const leftMs = Math.max(0, lease.expiresAtMs - this.#host.clock.nowMs());
@@ -175,8 +187,9 @@ export class Lessor
   }
 
   async list(deadlineMs: number): ReturnType<ReplicaLeases['list']> {
-    const { queue } = await this.#confirmed(deadlineMs);
-    return { revision: this.#host.revision(), ids: queue.inOrder().map(({ id }) => id) };
+    const { queue, ending } = await this.#confirmed(deadlineMs);
+    const ids = [...ending.keys(), ...queue.inOrder().map(({ id }) => id)];
+    return { revision: this.#host.revision(), ids };
   }
 
   async permit(ids: readonly LeaseId[], deadlineMs: number): Promise<LeasePermission> {
@@ -277,7 +290,7 @@ export class Lessor
     } catch (error) {
       if (!isKvError(error) || error.code !== 'KV_LEASE_NOT_FOUND') throw error;
       for (const id of ids) {
-        settle(reign.ending.get(id));
+        settle(reign.ending.get(id)?.waiters);
         reign.ending.delete(id);
       }
       return true;
@@ -305,9 +318,9 @@ function expire(waiters: Waiter[], nowMs: number): void {
   }
 }
 
-function moveToEnd(ending: Map<LeaseId, Waiter[]>, id: LeaseId): void {
-  const waiters = ending.get(id);
-  if (waiters === undefined) return;
+function moveToEnd(ending: Map<LeaseId, Ending>, id: LeaseId): void {
+  const lease = ending.get(id);
+  if (lease === undefined) return;
   ending.delete(id);
-  ending.set(id, waiters);
+  ending.set(id, lease);
 }

@@ -4,8 +4,8 @@ import type { StateReader } from '@kvorum/ports';
 import type { WatchHandle, WatchSink } from './api.ts';
 import { drive } from './reading.ts';
 
-/** Quiet watchers that asked for progress hear of it so often: the age of a revision that they may resume from. */
-const PROGRESS_MS = 10_000;
+/** Quiet watchers that asked for progress hear of it so often at least: the age of a revision that they may resume from. */
+const PROGRESS_MS_MAX = 10_000;
 
 /** Drives the watch hub over the store: live events after each apply, catch-up from disk for whoever is behind. */
 export class WatchService {
@@ -89,7 +89,7 @@ export class WatchService {
   /** Progress marks for quiet watchers that asked for them, now and then. */
   tick(nowMs: number): void {
     if (nowMs < this.#progressAtMs) return;
-    this.#progressAtMs = nowMs + PROGRESS_MS;
+    this.#progressAtMs = nowMs + Math.min(PROGRESS_MS_MAX, this.#limits.watchProgressMs);
     this.#hub.progressTick();
   }
 

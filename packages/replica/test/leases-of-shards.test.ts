@@ -156,11 +156,18 @@ describe('a lease with keys in several shards', () => {
     expect(await asked).toMatchObject({ ok: false });
     expect(await keysOf(world, HOME)).toEqual([]);
     expect(await grant(world)).toBe('KV_LEASE_EXISTS');
+    // There are keys of it still: nobody may think that it is gone.
+    const left = { ttlSeconds: 0, grantedSeconds: 5 };
+    const time = (leases: AtHome, deadlineMs: number) => leases.timeToLive(L7, false, deadlineMs);
+    expect(await atHome(world, time)).toMatchObject(left);
+    const listed = await atHome(world, (leases, deadlineMs) => leases.list(deadlineMs));
+    expect(listed).toMatchObject({ ids: [L7] });
     home.crash();
     world.network.heal();
     home.start();
     await world.run(8000);
     for (const each of world.shards) expect(await keysOf(world, each)).toEqual([]);
+    expect(await atHome(world, time)).toMatchObject({ ttlSeconds: -1 });
     expect(await grant(world)).toMatchObject({ ttlSeconds: 5 });
   });
 

@@ -12,8 +12,12 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 )
 
-// So many writes go on while the test takes a member away.
-const writes = 60
+const (
+	// The test puts this key after it has taken a member away.
+	killed      = "{failover}/killed"
+	watched     = "{failover}/go/"
+	writesAfter = 20
+)
 
 func main() {
 	client, err := clientv3.New(clientv3.Config{
@@ -23,7 +27,7 @@ func main() {
 		DialKeepAliveTimeout: 2 * time.Second,
 	})
 	must(err)
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 120*time.Second)
 	defer cancel()
 	keys(ctx, client)
 	leases(ctx, client)
@@ -119,38 +123,48 @@ func stm(ctx context.Context, client *clientv3.Client) {
 
 // A watch misses nothing that was acknowledged, and sees it in order, while a member goes away.
 func failover(ctx context.Context, client *clientv3.Client) {
-	watch := client.Watch(ctx, "go/failover/", clientv3.WithPrefix())
+	watch := client.Watch(ctx, watched, clientv3.WithPrefix())
 	fmt.Println("KILL")
-	for i := 0; i < writes; i++ {
-		key := fmt.Sprintf("go/failover/%03d", i)
-		for {
-			attempt, cancel := context.WithTimeout(ctx, 3*time.Second)
-			_, err := client.Put(attempt, key, "x")
-			cancel()
-			if err == nil {
-				break
-			}
-			check(ctx.Err() == nil, "a put during the failover: "+err.Error())
-		}
-		time.Sleep(30 * time.Millisecond)
-	}
+	written := write(ctx, client)
 	next := 0
-	for response := range watch {
+	for next < written {
+		response, open := <-watch
+		check(open, "the watch ended")
 		must(response.Err())
 		for _, event := range response.Events {
 			key := string(event.Kv.Key)
 			// A write of unknown outcome was sent again.
-			if next > 0 && key == fmt.Sprintf("go/failover/%03d", next-1) {
+			if next > 0 && key == keyOf(next-1) {
 				continue
 			}
-			check(key == fmt.Sprintf("go/failover/%03d", next), "the watch at "+key)
+			check(key == keyOf(next), "the watch at "+key)
 			next++
 		}
-		if next == writes {
-			return
-		}
 	}
-	check(false, "the watch ended")
+}
+
+// Writes until the test has taken a member away, and some more. Answers how many.
+func write(ctx context.Context, client *clientv3.Client) int {
+	left, written := writesAfter, 0
+	for left > 0 {
+		check(ctx.Err() == nil, "the failover takes too long")
+		attempt, cancel := context.WithTimeout(ctx, 3*time.Second)
+		_, err := client.Put(attempt, keyOf(written), "x")
+		if err == nil {
+			written++
+			got, err := client.Get(attempt, killed)
+			if left < writesAfter || (err == nil && got.Count == 1) {
+				left--
+			}
+		}
+		cancel()
+		time.Sleep(20 * time.Millisecond)
+	}
+	return written
+}
+
+func keyOf(i int) string {
+	return fmt.Sprintf("%s%04d", watched, i)
 }
 
 func must(err error) {

@@ -14,6 +14,8 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   shardQueueCommandsMax: 'Commands waiting per shard before KV_TOO_MANY_REQUESTS.',
   readQueueMax: 'Reads waiting per shard before KV_TOO_MANY_REQUESTS.',
   watchBufferBytesMax: 'Bytes of events held per watch before it continues from disk.',
+  watchProgressMs:
+    'How often a quiet watch of an etcd client that wants to know (progress_notify) is told how far it is, milliseconds. Sessions and SSE: every 10 s at least.',
   watchersPerStreamMax: 'Most watches of one client connection.',
   watchersPerReplicaMax: 'Most watches of one replica.',
   connectionsMax: 'Most client connections of a member.',

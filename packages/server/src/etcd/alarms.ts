@@ -12,7 +12,7 @@ import {
 import type { Host } from '../host.ts';
 import { encodeHaltsQuestion } from '../router/forward.ts';
 import { GrpcError } from './grpc-error.ts';
-import { headersOf } from './header.ts';
+import { headersOf, newestRevision } from './header.ts';
 
 const ASK_MS = 2000;
 
@@ -54,7 +54,7 @@ export async function answerAlarm(host: Host, request: AlarmRequest): Promise<Al
       'kv: an alarm is not raised by hand: NOSPACE follows limits.quotaBytes, and a corrupt shard halts by itself',
     );
   }
-  const header = headersOf(host)({ revision: 0 });
+  const header = headersOf(host)({ revision: newestRevision(host) });
   if (alarm === AlarmType.CORRUPT) return create(AlarmResponseSchema, { header });
   const full = await fullMembers(host);
   const meant = full.filter((id) => action === Action.GET || memberID === 0n || id === memberID);

@@ -1,6 +1,9 @@
+import { META_SHARD } from '@kvorum/base';
+import { shardsWithSlots } from '@kvorum/shard';
 import type { Host } from '../host.ts';
 import { guarded } from './guard/guard.ts';
 import { headersOf } from './header.ts';
+import { requiringLeaders } from './require-leader.ts';
 import type { Service } from './service.ts';
 import { authService } from './services/auth.ts';
 import { clusterService } from './services/cluster.ts';
@@ -15,15 +18,16 @@ import { watchService } from './services/watch.ts';
 /** Everything that clients of etcd may call, over gRPC or the JSON gateway; each method lets through whom its rule allows. */
 export function etcdServices(host: Host): readonly Service[] {
   const { gate, source } = host.auth;
+  const meta = (): readonly string[] => [META_SHARD];
   const services = [
     kvService(host),
     watchService(host),
     leaseService(host),
-    clusterService(host),
-    maintenanceService(host),
+    requiringLeaders(host, clusterService(host), meta),
+    requiringLeaders(host, maintenanceService(host), () => shardsWithSlots(host.map())),
     lockService(host),
     electionService(host),
-    authService(host),
+    requiringLeaders(host, authService(host), meta),
     healthService(host),
   ];
   return guarded(services, { gate, source, headers: headersOf(host) });

@@ -15,6 +15,14 @@ export type HeaderMaker = (answer: {
   readonly shard?: string | undefined;
 }) => ResponseHeader;
 
+/** The largest revision that this member's replicas of these shards are at, of all data shards unless told: for answers about no keys. */
+export function newestRevision(
+  host: Pick<Host, 'map' | 'dataReplica'>,
+  shards: readonly string[] = host.map().slots.map(({ shard }) => shard),
+): number {
+  return Math.max(0, ...shards.map((shard) => host.dataReplica(shard)?.status().revision ?? 0));
+}
+
 /** Headers in the name of this member. Its id and the cluster's are unsigned 64-bit numbers that never change. */
 export function headersOf(host: Pick<Host, 'clusterId' | 'self' | 'termOf'>): HeaderMaker {
   const clusterId = BigInt(`0x${host.clusterId}`);

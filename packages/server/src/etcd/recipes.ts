@@ -1,8 +1,8 @@
 import {
   concatBytes,
+  errorSpec,
   isKvError,
   type KeyValue,
-  KvError,
   leaseId,
   prefixEnd,
   type RangeRequest,
@@ -180,7 +180,10 @@ export async function asClientOfItself<Answer>(work: Promise<Answer>): Promise<A
   try {
     return await work;
   } catch (error) {
-    const isKnown = error instanceof KvError && error.code === 'KV_LEASE_NOT_FOUND';
-    throw isKnown ? new GrpcError('UNKNOWN', 'etcdserver: requested lease not found') : error;
+    const spec = isKvError(error) ? errorSpec(error.code) : undefined;
+    // What may be tried again stays what clients try again.
+    const isKnown =
+      spec?.message.startsWith('etcdserver: ') === true && spec.grpc !== 'UNAVAILABLE';
+    throw isKnown ? new GrpcError('UNKNOWN', spec.message) : error;
   }
 }

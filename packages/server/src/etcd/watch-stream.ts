@@ -11,7 +11,7 @@ import {
 import type { Host } from '../host.ts';
 import { MultiWatch, type MultiWatchBatch } from '../router/multi-watch.ts';
 import { GrpcError } from './grpc-error.ts';
-import { type HeaderMaker, headersOf } from './header.ts';
+import { type HeaderMaker, headersOf, newestRevision } from './header.ts';
 import { explained } from './kv-calls.ts';
 import type { Outgoing } from './service.ts';
 import { eventMessage, fragmentsOf, watchRequestOf } from './watch-messages.ts';
@@ -51,6 +51,8 @@ interface OpenWatch {
   announced: boolean;
   /** It was refused events. */
   waits: boolean;
+  /** When it was told anything last, on the member's monotonic clock. */
+  toldMs: number;
   /** etcd keeps the id of a watch that it ended itself until the client cancels it. */
   ended: boolean;
 }
@@ -174,6 +176,7 @@ export class WatchStream {
       promised: undefined,
       announced: false,
       waits: false,
+      toldMs: this.#host.clock.nowMs(),
       ended: false,
     };
     const promised: Promised = { watch, answers: undefined };
@@ -247,6 +250,7 @@ export class WatchStream {
     const bytesMax = this.#host.limits.requestBytesMax + OVERHEAD_BYTES;
     const parts = watch.fragment ? fragmentsOf(response, bytesMax) : [response];
     for (const part of parts) this.#put(part, bytes / parts.length);
+    if (watch.progressNotify) watch.toldMs = this.#host.clock.nowMs();
     return true;
   }
 
@@ -273,7 +277,15 @@ export class WatchStream {
   #onProgress(watch: OpenWatch, revision: Revision): void {
     if (!watch.announced || watch.ended) return;
     if (this.#asked.has(watch)) this.#reported(watch, revision);
-    else if (watch.progressNotify && !this.#isFull) this.#send({ watchId: watch.id }, revision);
+    else if (watch.progressNotify && !this.#isFull) this.#notify(watch, revision);
+  }
+
+  /** The shards report more often than etcd's clients are told. */
+  #notify(watch: OpenWatch, revision: Revision): void {
+    const nowMs = this.#host.clock.nowMs();
+    if (nowMs - watch.toldMs < this.#host.limits.watchProgressMs) return;
+    watch.toldMs = nowMs;
+    this.#send({ watchId: watch.id }, revision);
   }
 
   #reported(watch: OpenWatch, revision: number): void {
@@ -343,9 +355,7 @@ export class WatchStream {
 
   /** Of this member's replica of the shards concerned, for answers about no events. */
   #revisionNow(watch?: OpenWatch): number {
-    const shards = watch?.shards ?? this.#host.map().slots.map(({ shard }) => shard);
-    const revisions = shards.map((shard) => this.#host.dataReplica(shard)?.status().revision ?? 0);
-    return Math.max(0, ...revisions);
+    return newestRevision(this.#host, watch?.shards);
   }
 
   #send(answer: Answer, revision: number): void {

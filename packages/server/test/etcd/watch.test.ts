@@ -74,7 +74,11 @@ function member(shards: number) {
   const directory = temporaryDirectory();
   let running: OneMember | undefined;
   beforeAll(async () => {
-    running = await startOneMember(directory.path, { shards, 'limits.watchBufferBytesMax': 4096 });
+    running = await startOneMember(directory.path, {
+      shards,
+      'limits.watchBufferBytesMax': 4096,
+      'limits.watchProgressMs': 20,
+    });
   });
   afterAll(async () => {
     await running?.stop();
@@ -113,6 +117,17 @@ describe('with one shard', () => {
     const deletes = await stream.next(2);
     expect(deletes).toContain(`0@${at + 2} delete a=(1)@${at + 2}`);
     expect(deletes).toContain(`1@${at + 2} delete a=@${at + 2}`);
+  });
+
+  it('tells quiet watches that want to know how far they are, and no others', async () => {
+    const stream = new Stream(host());
+    stream.create('q');
+    stream.create('q', '', { progressNotify: true });
+    const at = await put('elsewhere');
+    await stream.next(2);
+    const told = await stream.next(3);
+    expect(told.every((one) => one.startsWith('1@'))).toBe(true);
+    expect(told.at(-1)).toBe(`1@${at}`);
   });
 
   it('answers creates in their order and refuses as etcd does, in one response', async () => {

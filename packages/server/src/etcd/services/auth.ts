@@ -28,7 +28,7 @@ import {
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import { AuthOperations } from '../../auth/auth-operations.ts';
 import type { Host } from '../../host.ts';
-import { headersOf, type ResponseHeader } from '../header.ts';
+import { headersOf, newestRevision, type ResponseHeader } from '../header.ts';
 import { type Service, type ServiceHandlers, service } from '../service.ts';
 
 const KINDS: readonly PermissionKind[] = ['read', 'write', 'readwrite'];
@@ -51,11 +51,11 @@ function permissionMessage({ kind, key, rangeEnd }: Permission): PbPermission {
 
 /** etcd's Auth service. Who may call which method: guard/rules.ts. */
 export function authService(
-  host: Pick<Host, 'auth' | 'clusterId' | 'self' | 'termOf' | 'refusal'>,
+  host: Pick<Host, 'auth' | 'clusterId' | 'self' | 'termOf' | 'refusal' | 'map' | 'dataReplica'>,
 ): Service {
   const headers = headersOf(host);
   const calls = new AuthCalls(new AuthOperations(host.auth, () => host.refusal()), () =>
-    headers({ revision: 0 }),
+    headers({ revision: newestRevision(host) }),
   );
   return service(Auth, { ...switches(calls), ...users(calls), ...roles(calls) });
 }

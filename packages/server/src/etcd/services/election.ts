@@ -47,7 +47,7 @@ export function electionHandlers(host: Host): ServiceHandlers<typeof Election.me
       while (!call.signal.aborted) await observeOne(recipes, directoryOf(name), send);
     },
     resign: async ({ leader }, call) => {
-      const header = await resign(new Recipes(host, call), given(leader));
+      const header = await asClientOfItself(resign(new Recipes(host, call), given(leader)));
       return create(ResignResponseSchema, { header });
     },
   };

@@ -25,7 +25,7 @@ export function lockHandlers(host: Host): ServiceHandlers<typeof Lock.method> {
     },
     unlock: async ({ key }, call) => {
       const request = { op: 'delete-range', key } as const;
-      const { header } = await new Recipes(host, call).run(request);
+      const { header } = await asClientOfItself(new Recipes(host, call).run(request));
       return create(UnlockResponseSchema, { header });
     },
   };

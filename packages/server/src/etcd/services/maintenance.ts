@@ -6,6 +6,7 @@ import { memberNamed, shardsWithSlots } from '@kvorum/shard';
 import {
   DefragmentResponseSchema,
   DowngradeRequest_DowngradeAction,
+  DowngradeResponseSchema,
   HashKVResponseSchema,
   HashResponseSchema,
   Maintenance,
@@ -16,9 +17,9 @@ import {
 import type { Host } from '../../host.ts';
 import { notHere } from '../../router/elsewhere.ts';
 import { alarmsOf, answerAlarm } from '../alarms.ts';
-import { ETCD_VERSION } from '../etcd-version.ts';
+import { ETCD_CLUSTER_VERSION, ETCD_VERSION } from '../etcd-version.ts';
 import { GrpcError } from '../grpc-error.ts';
-import { headersOf } from '../header.ts';
+import { headersOf, newestRevision } from '../header.ts';
 import { numberOf } from '../kv-messages.ts';
 import { type Service, type ServiceHandlers, service } from '../service.ts';
 import { snapshotBlobs } from '../snapshot-blobs.ts';
@@ -79,7 +80,10 @@ export function maintenanceHandlers(host: Host): ServiceHandlers<typeof Maintena
     },
     downgrade: async ({ action, version }) => {
       serving(host);
-      throw noDowngrade(action, version);
+      // There is none to cancel; etcd 3.6 answers that all the same.
+      if (action !== DowngradeRequest_DowngradeAction.CANCEL) throw noDowngrade(version);
+      const header = headers({ revision: newestRevision(host) });
+      return create(DowngradeResponseSchema, { header, version: CLUSTER_MINOR });
     },
   };
 }
@@ -142,18 +146,22 @@ function statusOf(host: Host) {
   };
 }
 
+/** The hash of no history. */
+const NOTHING = '00000000';
+
 /** The first 32 of its bits. */
 const u32 = (hex: string): number => Number.parseInt(hex.slice(0, 8), 16);
 
-/** Of the keys' history up to a revision, 0 or less = the newest. Errors: KV_COMPACTED, KV_FUTURE_REVISION. */
+/** Of the keys' history up to a revision, 0 = the newest; of a negative one etcd hashes nothing, and says so. Errors: KV_COMPACTED, KV_FUTURE_REVISION. */
 async function historyHash(replica: Replica, asked: number) {
   const source = await replica.snapshotView();
   try {
     const { revision: current, compactRevision } = source.meta;
-    const revision = asked > 0 ? asked : current;
+    const revision = asked === 0 ? current : asked;
     if (revision > current) throw new KvError('KV_FUTURE_REVISION');
-    if (revision < compactRevision) throw new KvError('KV_COMPACTED');
-    const hash = await drive(digestHistory(revision, compactRevision), source.view);
+    if (revision >= 0 && revision < compactRevision) throw new KvError('KV_COMPACTED');
+    const hash =
+      revision < 0 ? NOTHING : await drive(digestHistory(revision, compactRevision), source.view);
     return { hash, current, revision, compactRevision };
   } finally {
     await source.close();
@@ -189,13 +197,13 @@ async function transferred(host: Host, shard: string, member: string): Promise<v
   }
 }
 
+/** As etcd names a version that all members understand. */
+const CLUSTER_MINOR = ETCD_CLUSTER_VERSION.split('.').slice(0, 2).join('.');
+
 const VERSION = /^\d+\.\d+(\.\d+)?(-[\w.-]+)?(\+[\w.-]+)?$/;
 
 /** There is no etcd to go back to: everything is refused, in the words that etcd has for it. */
-function noDowngrade(action: DowngradeRequest_DowngradeAction, version: string): GrpcError {
-  if (action === DowngradeRequest_DowngradeAction.CANCEL) {
-    return new GrpcError('FAILED_PRECONDITION', 'etcdserver: no inflight downgrade job');
-  }
+function noDowngrade(version: string): GrpcError {
   const text = VERSION.test(version)
     ? 'etcdserver: invalid downgrade target version'
     : 'etcdserver: wrong downgrade target version format';
