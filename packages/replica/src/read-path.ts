@@ -58,7 +58,8 @@ export class ReadPath {
   readonly #host: ReadPathHost;
   readonly #limits: Limits;
   readonly #waiting = new Map<number, ReadGroup>();
-  readonly #serving = new Set<ReadGroup>();
+  /** Of those, how many reads count for the bound on what waits. */
+  readonly #serving = new Map<ReadGroup, number>();
   #open: ReadGroup | undefined;
   #nextId = 1;
   #count = 0;
@@ -104,14 +105,17 @@ export class ReadPath {
     if (group === undefined) return;
     this.#host.whenApplied(index, () => {
       if (!this.#waiting.delete(readId)) return;
-      this.#count -= size(group);
-      this.serveNow(group);
+      this.#serve(group, size(group));
     });
   }
 
   /** Serves from what is applied; without a confirmed index before it that is what a serializable read asks for. */
   serveNow(group: ReadGroup): void {
-    this.#serving.add(group);
+    this.#serve(group, 0);
+  }
+
+  #serve(group: ReadGroup, counted: number): void {
+    this.#serving.set(group, counted);
     this.#host
       .serve(group)
       .catch((error: unknown) => {
@@ -121,7 +125,10 @@ export class ReadPath {
         );
         this.#host.broken(error);
       })
-      .finally(() => this.#serving.delete(group));
+      .finally(() => {
+        this.#count -= this.#serving.get(group) ?? 0;
+        this.#serving.delete(group);
+      });
   }
 
   failed(readId: number): void {
@@ -133,10 +140,11 @@ export class ReadPath {
   }
 
   failAll(error: () => KvError): void {
-    const groups = [...this.#waiting.values(), ...this.#serving];
+    const groups = [...this.#waiting.values(), ...this.#serving.keys()];
     if (this.#open !== undefined) groups.push(this.#open);
     this.#open = undefined;
     this.#waiting.clear();
+    this.#serving.clear();
     this.#count = 0;
     for (const group of groups) failGroup(group, error);
   }

@@ -32,16 +32,15 @@ import {
   type SlotState,
   STORE_FORMAT,
   type StateChange,
-  validate,
   type WriteSet,
 } from '@kvorum/mvcc';
 import type { Clock, ReadView, StateReader, StateStore, StoreImage } from '@kvorum/ports';
 import { type AcceptedState, enterGeneration, type HistoryPoint } from '@kvorum/raft';
-import type { CommandResult, RestoreStep, SlotStatus } from './api.ts';
+import type { RestoreStep, SlotStatus } from './api.ts';
 import type { AcceptedRecord } from './apply-loop.ts';
 import type { AutoCompactionPolicy, AutoCompactionView } from './auto-compaction.ts';
 import { type LoadCounter, loadCounterOf, type SlotCounts } from './load-counter.ts';
-import type { PendingRead, ReadGroup } from './read-path.ts';
+import type { ReadGroup } from './read-path.ts';
 import { drive, driveWhile } from './reading.ts';
 import { writeMembership, writeSetOf } from './record-parts.ts';
 import type { RecoveryReport } from './recovery-report.ts';
@@ -54,6 +53,7 @@ import {
 import { decodeShardTime, encodeShardTime, ShardTime } from './shard-time.ts';
 import { SpaceReclaim } from './space-reclaim.ts';
 import type { Standing } from './standing.ts';
+import { StoreReads } from './store-reads.ts';
 import { WatchService } from './watch-service.ts';
 import { within } from './within.ts';
 import type { ExecutedBatch } from './write-path.ts';
@@ -73,7 +73,7 @@ export interface StateMachineOptions {
   readonly shard: ShardId;
   /** Of the log that is followed. */
   readonly generation: number;
-  readonly clock: { readonly nowMs: () => number; readonly wallMs: () => number };
+  readonly clock: Clock;
 }
 
 /** How long a report waits for the digest of the content. */
@@ -105,6 +105,7 @@ export class StateMachine {
   readonly #engine: Engine;
   readonly #reclaim: SpaceReclaim;
   readonly #load: LoadCounter | undefined;
+  readonly #reads: StoreReads;
   readonly #time: ShardTime;
   /** Kept for compaction by age alone. */
   readonly #times: RevisionTimes | undefined;
@@ -124,6 +125,7 @@ export class StateMachine {
     this.#store = options.store;
     this.#reclaim = new SpaceReclaim(options.store);
     this.#engine = Engine.load(meta, options.limits, loaded.slots);
+    this.#reads = new StoreReads({ ...options, engine: this.#engine, load: this.#load });
     this.restored = acceptedOf(meta);
     this.acceptedState = enterGeneration(this.restored, options.generation);
     this.#offset = this.acceptedState.offset;
@@ -352,27 +354,9 @@ export class StateMachine {
     });
   }
 
-  /**
-   * Answers reads whose index is applied: the point gets together, the rest one by one. What was failed meanwhile is gone
-   * from the group.
-   */
-  async serve(group: ReadGroup): Promise<void> {
-    for (const barrier of group.barriers.splice(0)) barrier.done(undefined);
-    if (group.gets.length > 0) {
-      const gets = this.#engine.getBatch(group.gets.map((get) => get.key));
-      const { revision, kvs, refused } = await drive(gets, this.#store);
-      for (const [i, get] of group.gets.splice(0).entries()) {
-        const error = refused?.[i];
-        if (error === undefined) this.#load?.get(get.key, kvs[i]);
-        if (error === undefined) get.done({ ok: true, kv: kvs[i], revision });
-        else get.done({ ok: false, error });
-      }
-    }
-    for (let read = group.reads[0]; read !== undefined; read = group.reads[0]) {
-      const result = await this.#read(read);
-      this.#load?.read(read.request, result);
-      group.reads.shift()?.done(result);
-    }
+  /** Answers reads whose index is applied. */
+  serve(group: ReadGroup): Promise<void> {
+    return this.#reads.serve(group);
   }
 
   /** A view of the store with the position it belongs to. The caller closes it. */
@@ -456,16 +440,6 @@ export class StateMachine {
       base += revisionCount;
       return decoded.value;
     });
-  }
-
-  async #read({ request, mapVersion }: PendingRead): Promise<CommandResult> {
-    const fault = validate(request, this.#options.limits);
-    if (fault !== undefined) return { ok: false, error: fault };
-    const result =
-      request.op === 'range'
-        ? await drive(this.#engine.range(request, mapVersion), this.#store)
-        : await drive(this.#engine.readTxn(request, mapVersion), this.#store);
-    return result.ok ? { ok: true, response: result.value } : { ok: false, error: result.error };
   }
 }
 
