@@ -55,6 +55,8 @@ export class Http2Connection implements StreamOwner {
   #heldBytes = CONNECTION_BYTES;
   readonly #startedMs: number;
   #lastId = 0;
+  /** The last stream that is served, as the peer was told: told once, it holds. RFC 9113 §6.8. */
+  #servedId: number | undefined;
   #settled = false;
   #sendWindow = DEFAULT_WINDOW;
   #peerStreamWindow = DEFAULT_WINDOW;
@@ -87,10 +89,6 @@ export class Http2Connection implements StreamOwner {
     });
     socket.on('end', () => socket.destroy());
     socket.on('close', () => this.#onClose());
-  }
-
-  get streams(): number {
-    return this.#streams.size;
   }
 
   /** Of answers that the peer has not taken. */
@@ -128,6 +126,7 @@ export class Http2Connection implements StreamOwner {
 
   /** Called every now and then: looks for a peer that is slow, silent or gone. */
   check(): void {
+    this.#output.rest();
     const nowMs = this.#options.clock.nowMs();
     const { sendBufferBytesMax, unreadMsMax } = this.#options;
     const startMs = this.#blocks.openSinceMs ?? (this.#settled ? nowMs : this.#startedMs);
@@ -189,8 +188,9 @@ export class Http2Connection implements StreamOwner {
 
   #sendGoAway(code: number, text: string): void {
     const bytes = Buffer.from(text);
+    this.#servedId ??= this.#lastId;
     this.#output.head(FRAME.goAway, 0, 0, 8 + bytes.length);
-    this.#output.uint32(this.#lastId);
+    this.#output.uint32(this.#servedId);
     this.#output.uint32(code);
     this.#output.add(bytes);
   }

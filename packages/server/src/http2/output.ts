@@ -1,15 +1,20 @@
 import type { Duplex } from 'node:stream';
 import { FRAME_HEAD_BYTES } from './frames.ts';
 
-const ARENA_BYTES = 65_536;
+const NO_BYTES = Buffer.alloc(0);
+/** A connection that says little takes little: each arena is twice as large as the one before it, up to the maximum. */
+const ARENA_BYTES_MIN = 1024;
+const ARENA_BYTES_MAX = 65_536;
 
 /** Frames on their way to one connection: those of one turn of the event loop are written together. */
 export class Output {
   readonly #socket: Duplex;
-  #arena: Buffer = Buffer.alloc(0);
+  #arena: Buffer = NO_BYTES;
   #start = 0;
   #end = 0;
   #scheduled = false;
+  /** Since {@link rest} was called last. */
+  #used = false;
 
   constructor(socket: Duplex) {
     this.#socket = socket;
@@ -57,9 +62,20 @@ export class Output {
 
   flush(): void {
     if (this.#start === this.#end) return;
+    this.#used = true;
     const bytes = this.#arena.subarray(this.#start, this.#end);
     this.#start = this.#end;
     if (!this.#socket.destroyed && !this.#socket.writableEnded) this.#socket.write(bytes);
+  }
+
+  /** Called every now and then: gives the arena back when nothing was written since the last time. */
+  rest(): void {
+    if (!this.#used && this.#start === this.#end) {
+      this.#arena = NO_BYTES;
+      this.#start = 0;
+      this.#end = 0;
+    }
+    this.#used = false;
   }
 
   readonly #onTurnEnd = (): void => {
@@ -71,7 +87,8 @@ export class Output {
     if (this.#end + bytes <= this.#arena.length) return;
     this.flush();
     // What is on its way still lies in the old one.
-    this.#arena = Buffer.allocUnsafeSlow(Math.max(ARENA_BYTES, bytes));
+    const twice = Math.max(ARENA_BYTES_MIN, 2 * this.#arena.length);
+    this.#arena = Buffer.allocUnsafeSlow(Math.max(Math.min(ARENA_BYTES_MAX, twice), bytes));
     this.#start = 0;
     this.#end = 0;
   }

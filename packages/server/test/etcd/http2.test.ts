@@ -370,6 +370,23 @@ describe('an attack costs little, and everybody else is served', () => {
 });
 
 describe('a stop', () => {
+  it('names one last stream, whatever comes behind it', async () => {
+    put = () => new Promise(() => undefined);
+    const client = app.raw();
+    const begin = (id: number): Buffer =>
+      rawFrame(FRAME.headers, FLAG.endHeaders, id, requestBlock(PUT));
+    client.write(begin(1), rawFrame(FRAME.data, FLAG.endStream, 1, message(request())));
+    await expect.poll(() => puts.length).toBe(1);
+    app.grpc.stop(new KvError('KV_UNAVAILABLE'));
+    client.write(begin(3), rawFrame(FRAME.pushPromise, 4, 1, uint32(2)));
+    await once(client.socket, 'end');
+    const told = client.frames.filter(({ type }) => type === FRAME.goAway);
+    expect(told.map(({ payload }) => payload.readUInt32BE(0))).toEqual([1, 1]);
+    expect(
+      await client.seen(({ type, id }) => type === FRAME.resetStream && id === 3),
+    ).toBeDefined();
+  });
+
   it('takes no new calls, ends streams with a status and lets calls finish', async () => {
     const client = app.plain();
     let finish: (answer: PutResponse) => void = () => undefined;
