@@ -76,7 +76,7 @@ function pumpLeaderReads(core: Core): void {
 /**
  * A member that asks in this leader's term had elected nobody later when it asked, after its reads had arrived: that is all an answer to
  * a round would say of it. Where it and the leader are a majority, as of three voters, nobody else has to be heard.
- * Source: docs/adr/0029-a-question-is-an-acknowledgement.md.
+ * Source: docs/consensus.md, Reads.
  */
 function answerWithoutRound(core: Core): void {
   const { index } = core.accepted;
