@@ -52,6 +52,7 @@ export interface Mark {
   readonly changeCount: number;
   readonly undoCount: number;
   readonly leaseCount: number;
+  readonly attachmentBytes: number;
 }
 
 /** The fields of a new version of a key that the caller decides. */
@@ -63,6 +64,14 @@ export interface Version {
   readonly deleted: boolean;
 }
 
+/** Of an attachment's row in a record: the rest of its store key, two lengths, what becomes of it. */
+const ATTACHMENT_FRAME_BYTES = 16;
+
+/** What the row that hangs a key on a lease takes of a record, put or deleted; no less. */
+export function attachmentBytes(key: Uint8Array): number {
+  return key.length + ATTACHMENT_FRAME_BYTES;
+}
+
 /**
  * The working state of a batch: the applied state plus what the batch wrote so far. Nothing here reaches the applied
  * state but through the log.
@@ -71,6 +80,8 @@ export class BatchState implements Snapshot {
   readonly baseRevision: number;
   readonly builder: WriteSetBuilder;
   readonly leaseChanges: StateChange[] = [];
+  /** What those of them take of the record that attach keys to leases, or take them off; no less. */
+  attachmentBytes = 0;
   /** Newest revision visible to the command that runs. */
   revision: number;
   compactedTo: number;
@@ -245,6 +256,7 @@ export class BatchState implements Snapshot {
       changeCount: this.builder.changeCount,
       undoCount: 0,
       leaseCount: this.leaseChanges.length,
+      attachmentBytes: this.attachmentBytes,
     };
   }
 
@@ -257,6 +269,7 @@ export class BatchState implements Snapshot {
     this.undo = [];
     this.builder.rollback(mark.length, mark.changeCount);
     this.leaseChanges.length = mark.leaseCount;
+    this.attachmentBytes = mark.attachmentBytes;
   }
 
   knownHead(key: Uint8Array): Head | undefined {
@@ -281,9 +294,11 @@ export class BatchState implements Snapshot {
   private moveLease(key: Uint8Array, from: LeaseId, to: LeaseId): void {
     if (from !== NO_LEASE) {
       this.leaseChanges.push({ storeKey: attachmentKey(from, key), value: undefined });
+      this.attachmentBytes += attachmentBytes(key);
     }
     if (to !== NO_LEASE) {
       this.leaseChanges.push({ storeKey: attachmentKey(to, key), value: new Uint8Array(0) });
+      this.attachmentBytes += attachmentBytes(key);
     }
   }
 

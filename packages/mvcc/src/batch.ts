@@ -6,6 +6,7 @@ import {
   type KeyValue,
   KvError,
   type KvResponse,
+  type LeaseId,
   type Limits,
   NO_LEASE,
   type PutRequest,
@@ -19,7 +20,7 @@ import {
   unreachable,
   type WriteRequest,
 } from '@kvorum/base';
-import type { BatchState, Slot } from './batch-state.ts';
+import { attachmentBytes, type BatchState, type Slot } from './batch-state.ts';
 import type { CommandResult } from './command.ts';
 import { readRange, toKeyValues } from './range.ts';
 import type { Reading } from './reading.ts';
@@ -36,8 +37,9 @@ import { type Found, VisibleScan } from './visible.ts';
 
 /** Room kept in a record for what frames the payload. */
 const RECORD_FRAME_BYTES = 4096;
-/** Bytes of a change beside its row: the length before it, and a lease's attachment rows. */
-const CHANGE_OVERHEAD_BYTES = 64;
+const NO_LEASES: readonly LeaseId[] = [];
+/** The length before a row. */
+const ROW_LENGTH_BYTES = 4;
 
 /** Of a record, what keys may take that are deleted together whatever else the record holds. */
 const TOGETHER_SHARE = 0.5;
@@ -83,8 +85,9 @@ export class Executor {
 
   /** Bytes still free in the record. */
   get room(): number {
+    const { builder, attachmentBytes: attached } = this.state;
     const beside = this.sessionBytes + this.ownSessionBytes + this.originBytes + this.leaseBytes;
-    return this.recordBytesMax - this.state.builder.length - beside;
+    return this.recordBytesMax - builder.length - attached - beside;
   }
 
   /** Nothing of this batch takes room in the record yet. */
@@ -227,9 +230,10 @@ export class Executor {
       assert(previous !== undefined, 'ignoreValue needs the prefetched row');
       value = rowValue(previous);
     }
-    const overflow = this.claim(put.key, value);
+    const before = head?.lease ?? NO_LEASE;
+    const lease = put.ignoreLease === true ? before : (put.lease ?? NO_LEASE);
+    const overflow = this.claim(put.key, value, before === lease ? NO_LEASES : [before, lease]);
     if (overflow !== undefined) return overflow;
-    const lease = put.ignoreLease === true ? (head?.lease ?? NO_LEASE) : (put.lease ?? NO_LEASE);
     const prevKv =
       put.prevKv === true && previous !== undefined ? rowKeyValue(previous) : undefined;
     const tooMuch = prevKv === undefined ? undefined : this.claimAnswer([prevKv]);
@@ -294,7 +298,7 @@ export class Executor {
   }
 
   private writeTombstone(slot: Slot, cursor: Cursor): Overflow | undefined {
-    const overflow = this.claim(slot.key, EMPTY_BYTES);
+    const overflow = this.claim(slot.key, EMPTY_BYTES, [slot.head?.lease ?? NO_LEASE]);
     if (overflow !== undefined) return overflow;
     const { main, sub } = cursor;
     this.state.write(slot, { main, sub, value: EMPTY_BYTES, lease: NO_LEASE, deleted: true });
@@ -335,8 +339,14 @@ export class Executor {
     this.state.revision = cursor.main;
   }
 
-  private claim(key: Uint8Array, value: Uint8Array): Overflow | undefined {
-    const bytes = changeBytes(key, value);
+  /** @param leases - those that the key is put on, or taken off. */
+  private claim(
+    key: Uint8Array,
+    value: Uint8Array,
+    leases: readonly LeaseId[],
+  ): Overflow | undefined {
+    let bytes = rowBytesLength(key, value) + ROW_LENGTH_BYTES;
+    for (const lease of leases) if (lease !== NO_LEASE) bytes += attachmentBytes(key);
     return bytes > this.room ? new Overflow('effects', bytes) : undefined;
   }
 
@@ -360,13 +370,9 @@ export class Executor {
   }
 }
 
-function changeBytes(key: Uint8Array, value: Uint8Array): number {
-  return rowBytesLength(key, value) + CHANGE_OVERHEAD_BYTES + key.length;
-}
-
-/** What the deletion of a key takes of a record. */
+/** What the deletion of a key that hangs on a lease takes of a record. */
 export function tombstoneBytes(key: Uint8Array): number {
-  return changeBytes(key, EMPTY_BYTES);
+  return rowBytesLength(key, EMPTY_BYTES) + ROW_LENGTH_BYTES + attachmentBytes(key);
 }
 
 function failed(error: KvError): CommandResult {
