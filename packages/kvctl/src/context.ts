@@ -215,13 +215,7 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
     call,
     tls: () => tlsOf(program, readFile),
     credentials: () => credentialsOf(program),
-    authorization() {
-      const shown = credentialsOf(program);
-      if (shown === undefined) return undefined;
-      if ('token' in shown) return `Bearer ${shown.token}`;
-      const text = `${shown.user}:${shown.password}`;
-      return `Basic ${Buffer.from(text).toString('base64')}`;
-    },
+    authorization: () => authorizationOf(credentialsOf(program)),
     withClient: async (run) => {
       const client = new KvorumClient(connectOptions());
       return use(client, async () => {
@@ -237,6 +231,13 @@ export function contextOf(program: Command, io: Io, readFile: (path: string) => 
       return use(client, () => run(client, { signal: io.signal, timeoutMs: options.timeoutMs }));
     },
   };
+}
+
+/** The HTTP header for whoever asks. */
+export function authorizationOf(shown: Credentials | undefined): string | undefined {
+  if (shown === undefined) return undefined;
+  if ('token' in shown) return `Bearer ${shown.token}`;
+  return `Basic ${Buffer.from(`${shown.user}:${shown.password}`).toString('base64')}`;
 }
 
 /** Who the audit says it was. */

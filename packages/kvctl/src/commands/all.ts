@@ -21,6 +21,7 @@ import {
   addMoveLeader,
 } from './maintenance.ts';
 import { addMember, addShardMove } from './member.ts';
+import { addMakeMirror } from './mirror.ts';
 import { addRecover } from './recover.ts';
 import { addReshard } from './reshard.ts';
 import { addRestore } from './restore.ts';
@@ -36,6 +37,7 @@ export function addMore(program: Command, context: Context): void {
   addDiff(program, context);
   addExport(program, context);
   addImport(program, context);
+  addMakeMirror(program, context);
   addCompaction(program, context);
   addLease(program, context);
   addEndpointHashKv(addEndpoint(program, context), context);

@@ -122,14 +122,14 @@ function tellProgress(context: Context, watch: Watch, follower: Follower): () =>
   return () => clearInterval(timer);
 }
 
-interface TimeLimit {
+export interface TimeLimit {
   readonly signal: AbortSignal;
   readonly isOver: () => boolean;
   readonly cancel: () => void;
 }
 
 /** --timeout bounds a watch only when somebody said so: its default is meant for questions. */
-function timeLimit(context: Context): TimeLimit {
+export function timeLimit(context: Context): TimeLimit {
   const { timeoutGiven, timeoutMs } = context.globals();
   const { signal } = context.io;
   if (!timeoutGiven) return { signal, isOver: () => false, cancel: () => {} };
@@ -176,7 +176,7 @@ class Follower {
   }
 }
 
-function parseShardRevisions(text: string): Readonly<Record<string, number>> {
+export function parseShardRevisions(text: string): Readonly<Record<string, number>> {
   return Object.fromEntries(
     text.split(',').map((part) => {
       const [shard, revision, ...rest] = part.split('=');
