@@ -12,6 +12,8 @@ export const BUMP_REVISION_DEFAULT = 1_000_000_000;
 export interface RestoreOptions extends RestoreSource {
   /** Of the new, empty cluster. */
   readonly target: ShardMap;
+  /** Of the old one; absent: read from the copy of its meta shard. */
+  readonly sourceMap?: ShardMap | undefined;
   readonly bumpRevision: number;
   readonly nowMs: () => number;
   /** What the new cluster's shard holds now. */
@@ -58,7 +60,7 @@ export interface RestoreReport {
 export async function restoreCluster(options: RestoreOptions): Promise<RestoreReport> {
   const { target, scratch, progress } = options;
   if (!options.resume) await mustBeEmpty(options);
-  const old = await readSourceMap(options);
+  const old = options.sourceMap ?? (await readSourceMap(options));
   const targets = shardsWithSlots(target);
   await scratch.remove('staging');
   const staging = new Staging(await scratch.open('staging'), target, targets);

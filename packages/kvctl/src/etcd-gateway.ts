@@ -1,6 +1,6 @@
 import { isPlain, type Plain } from '@kvorum/base';
 import type { Context } from './context.ts';
-import { askJson, askStream, type MemberCall } from './member-http.ts';
+import { askJson, type MemberCall } from './member-http.ts';
 
 /** `127.0.0.1:2379` and `http://127.0.0.1:2379` mean the same. */
 export const urlOf = (endpoint: string): string =>
@@ -44,20 +44,4 @@ async function authorizationOf(context: Context, path: string): Promise<string |
 export async function askEtcd(context: Context, call: EtcdCall): Promise<Plain> {
   const answer = await askJson(await callOf(context, call));
   return isPlain(answer) ? answer : {};
-}
-
-const DAY_MS = 24 * 3600 * 1000;
-
-/** What a stream answers, message by message; it takes as long as it takes. Errors: those of the service. */
-export async function* askEtcdStream(context: Context, call: EtcdCall): AsyncGenerator<Plain> {
-  let line = '';
-  const decoder = new TextDecoder();
-  for await (const piece of askStream(await callOf(context, { timeoutMs: DAY_MS, ...call }))) {
-    const lines = (line + decoder.decode(piece, { stream: true })).split('\n');
-    line = lines.pop() ?? '';
-    for (const text of lines) {
-      const message: unknown = JSON.parse(text);
-      if (isPlain(message)) yield message;
-    }
-  }
 }

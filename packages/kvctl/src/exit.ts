@@ -13,11 +13,11 @@ export const EXIT = {
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** Ends a command with a code after it has printed what it had to say. */
+/** Ends a command with a code after it has printed what it had to say: one of `EXIT`, or that of a program that it ran. */
 export class Exit extends Error {
-  readonly code: ExitCode;
+  readonly code: number;
 
-  constructor(code: ExitCode) {
+  constructor(code: number) {
     super(`exit ${code}`);
     this.code = code;
   }

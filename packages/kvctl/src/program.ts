@@ -5,7 +5,7 @@ import { addDel, addGet, addPut } from './commands/kv.ts';
 import { addTxn } from './commands/txn.ts';
 import { addWatch } from './commands/watch.ts';
 import { addGlobals, askForPassword, type Context, contextOf } from './context.ts';
-import { EXIT, Exit, type ExitCode, IoError, reportOf } from './exit.ts';
+import { EXIT, Exit, IoError, reportOf } from './exit.ts';
 import type { Io } from './io.ts';
 
 const HELP = `
@@ -62,7 +62,7 @@ function everyCommand(command: Command): Command[] {
 }
 
 /** Runs one command line (without `node kvctl`) and returns its exit code. Bugs are thrown. */
-export async function run(args: readonly string[], io: Io): Promise<ExitCode> {
+export async function run(args: readonly string[], io: Io): Promise<number> {
   const globals = new Command();
   addGlobals(globals);
   const name = commandName(args, globals);
@@ -84,7 +84,7 @@ function splitTrailing(args: readonly string[]): readonly [readonly string[], re
   return at === -1 ? [args, []] : [args.slice(0, at), args.slice(at + 1)];
 }
 
-function exitCodeFor(error: unknown, io: Io): ExitCode {
+function exitCodeFor(error: unknown, io: Io): number {
   if (error instanceof Exit) return error.code;
   // commander has printed its message; help and version are no errors.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.badInput;

@@ -227,3 +227,78 @@ describe('leases', () => {
     await out('lease', 'revoke', '78');
   });
 });
+
+describe('locks and elections', () => {
+  it('a lock is held while a command runs, whose exit code is the end', async () => {
+    const script = 'echo "$ETCD_LOCK_KEY $KVCTL_LOCK_REV"; exit 7';
+    const ran = await on(['lock', 'd/l', '--', 'sh', '-c', script]);
+    expect(ran).toMatchObject({ code: 7, err: '' });
+    expect(ran.out).toMatch(/^d\/l\/[0-9a-f]+ \d+\n$/);
+    expect(await out('get', 'd/l/', '--prefix')).toBe('');
+    expect(await on(['lock', 'd/l', '--', '/no/such/program'])).toMatchObject({ code: 6 });
+  });
+
+  it('a lock keeps the next one waiting until it is released', async () => {
+    const interrupt = new AbortController();
+    let next: Promise<Ran> | undefined;
+    const first = await on(['lock', 'd/w', '--ttl', '60'], {
+      signal: interrupt.signal,
+      onOut: () => {
+        next = on(['--timeout', '10s', 'lock', 'd/w', 'echo', 'mine']).finally(() => undefined);
+        void on(['--timeout', '200ms', 'lock', 'd/w']).then((late) => {
+          expect(late).toMatchObject({ code: 4, out: '' });
+          interrupt.abort();
+        });
+      },
+    });
+    expect(first.code).toBe(0);
+    expect(first.out).toMatch(/^d\/w\/[0-9a-f]+\n\n$/);
+    expect(await next).toMatchObject({ code: 0, out: 'mine\n' });
+  });
+
+  it('an election prints who leads, to the leader and to those who listen', async () => {
+    const interrupt = new AbortController();
+    let listening: Promise<Ran> | undefined;
+    const leader = await on(['elect', 'd/e', 'host7'], {
+      signal: interrupt.signal,
+      onOut: () => {
+        const stop = new AbortController();
+        listening = on(['elect', '-l', 'd/e'], {
+          signal: stop.signal,
+          onOut: () => {
+            stop.abort();
+            interrupt.abort();
+          },
+        });
+      },
+    });
+    expect(leader.code).toBe(0);
+    expect(leader.out).toMatch(/^d\/e\/[0-9a-f]+\nhost7\n$/);
+    expect(await listening).toMatchObject({ code: 0, out: leader.out });
+    expect(await on(['elect', 'd/e'])).toMatchObject({ code: 3 });
+    expect(await on(['elect', '-l', 'd/e', 'x'])).toMatchObject({ code: 3 });
+  });
+});
+
+describe('check', () => {
+  it('perf writes at the pace of its load, tells as etcdctl does, and leaves nothing behind', async () => {
+    const ran = await on(['check', 'perf', '--duration', '500ms', '--auto-compact']);
+    expect(ran.out).toMatch(
+      /^Compacted shard 0 with revision \d+\n(PASS|FAIL): Throughput .* writes\/s\n.*lowest request took.*s\n.*tddev.*s\n(PASS|FAIL)\n$/,
+    );
+    expect([0, 1]).toContain(ran.code);
+    expect(await out('get', '/kvctl-check-perf/', '--prefix', '--count-only')).toBe('0\n');
+    await out('put', '/kvctl-check-perf/mine', 'v');
+    const refused = await on(['check', 'perf', '--load', 'XLARGE']);
+    expect(refused).toMatchObject({ code: 3, out: '' });
+    expect(refused.err).toContain('prefix "/kvctl-check-perf/" has keys');
+  });
+
+  it('datascale tells how memory has grown', async () => {
+    const ran = await on(['check', 'datascale', '--keys', '40']);
+    expect(ran).toMatchObject({ code: 0 });
+    expect(ran.out).toMatch(
+      /^Start data scale check for work load \[40 key-value pairs, .*\nPASS: Approximate system memory used : -?[\d.]+ MB.\n$/,
+    );
+  });
+});

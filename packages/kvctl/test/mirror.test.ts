@@ -46,7 +46,7 @@ async function all(client: KvorumClient, prefix: string): Promise<Record<string,
 
 describe('make-mirror', () => {
   it('copies what differs once, under another prefix, and deletes only when told so', async () => {
-    for (let i = 0; i < 20; i += 1) await source.put(`a/${i}/k`, `v${i}`);
+    await Promise.all(Array.from({ length: 20 }, (_, i) => source.put(`a/${i}/k`, `v${i}`)));
     await copy.put('b/1/k', 'other');
     await copy.put('b/extra', 'x');
     const flags = ['--prefix', 'a/', '--dest-prefix', 'b/', '--once'];

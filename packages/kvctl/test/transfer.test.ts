@@ -32,7 +32,8 @@ const file = (name: string): string => join(directory.path, name);
 
 describe('export and import', () => {
   it('bring every key of a prefix to another one, over all shards', async () => {
-    for (let i = 0; i < 40; i += 1) await out('put', `from/${i}/k`, `v${i}\n`);
+    const names = Array.from({ length: 40 }, (_, i) => `{"key":"from/${i}/k","value":"v${i}\\n"}`);
+    await on(['import', '-'], { stdin: names.join('\n') });
     await on(['put', 'from/bytes', '-'], { stdin: 'ä' });
     const ran = await on(['export', 'from/', '-o', file('all')]);
     expect(ran).toMatchObject({ code: 0, out: '' });

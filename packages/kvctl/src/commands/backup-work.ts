@@ -44,8 +44,20 @@ export async function save(
   if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/.test(backup)) {
     throw new InputError(`"${backup}" is no name for a backup`, 'letters, digits, - and _');
   }
+  const manifest = await saveIn(context, where, flags, backup);
+  if (wantsJson(context, flags)) context.io.out(jsonLine(manifest));
+  else context.io.out(`saved backup ${backup}: ${describe(manifest)}\n`);
+}
+
+/** A backup of that name in a store that has none. */
+export async function saveIn(
+  context: Context,
+  where: string,
+  flags: StoreFlags,
+  backup: string,
+): Promise<BackupManifest> {
   const caller = await callerOf(context);
-  const manifest = await withStore(where, flags, async (store) => {
+  return withStore(where, flags, async (store) => {
     if ((await listBackups(store)).some(({ name }) => name === backup)) {
       throw new InputError(`there is a backup ${backup} in ${store.where} already`);
     }
@@ -61,8 +73,6 @@ export async function save(
       context.io.err('the shard map changed during the backup: once more\n');
     }
   });
-  if (wantsJson(context, flags)) context.io.out(jsonLine(manifest));
-  else context.io.out(`saved backup ${backup}: ${describe(manifest)}\n`);
 }
 
 /** Undefined: the map changed on the way, which may have moved keys between two copies; nothing is left of them. */

@@ -10,6 +10,7 @@ import {
 } from '@kvorum/backup';
 import type { ShardId } from '@kvorum/base';
 import type { SharedLogs, SnapshotStore } from '@kvorum/ports';
+import type { ShardMap } from '@kvorum/shard';
 import { type Context, parseCount } from '../context.ts';
 import { InputError, IoError } from '../exit.ts';
 import { askJson } from '../member-http.ts';
@@ -131,7 +132,13 @@ async function sourceOf(
   throw new InputError(`nothing in ${store.where} to restore from`);
 }
 
-export async function restore(context: Context, where: string, flags: RestoreFlags): Promise<void> {
+/** @param sourceMap - of the old cluster, where there is no copy of its meta shard. */
+export async function restore(
+  context: Context,
+  where: string,
+  flags: RestoreFlags,
+  sourceMap?: ShardMap,
+): Promise<void> {
   const until = parseAt(flags.at);
   const bumpRevision =
     flags.bumpRevision === undefined ? BUMP_REVISION_DEFAULT : parseCount(flags.bumpRevision);
@@ -145,6 +152,7 @@ export async function restore(context: Context, where: string, flags: RestoreFla
         return restoreCluster({
           store,
           manifest,
+          sourceMap,
           logs,
           until,
           scratch,

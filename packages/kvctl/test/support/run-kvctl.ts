@@ -1,8 +1,8 @@
 import { setMaxListeners } from 'node:events';
-import { type ExitCode, run } from '@kvorum/kvctl';
+import { run } from '@kvorum/kvctl';
 
 export interface Ran {
-  readonly code: ExitCode;
+  readonly code: number;
   readonly out: string;
   readonly err: string;
 }
