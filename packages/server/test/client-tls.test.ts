@@ -5,6 +5,9 @@ import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { utf8 } from '@kvorum/base';
+import { PutRequestSchema } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { RawGrpc } from './support/grpc-client.ts';
@@ -15,7 +18,7 @@ const certFile = join(directory.path, 'cert.pem');
 const keyFile = join(directory.path, 'key.pem');
 
 /** False without openssl. */
-function makeCertificate(): boolean {
+function makeCertificate(keyFile: string, certFile: string): boolean {
   const options = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   const name = ['-subj', '/CN=k', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2'];
   const files = ['-keyout', keyFile, '-out', certFile];
@@ -27,7 +30,7 @@ function makeCertificate(): boolean {
   }
 }
 
-const has = makeCertificate();
+const has = makeCertificate(keyFile, certFile);
 afterAll(() => directory.remove());
 
 describe.skipIf(!has).each([
@@ -104,6 +107,90 @@ describe.skipIf(!has).each([
       return metric.values[0]?.value ?? 0;
     };
     await expect.poll(open).toBe(1);
+  });
+});
+
+describe.skipIf(!has)('users by certificate, and certificates by file', () => {
+  const own = { cert: join(directory.path, 'own.pem'), key: join(directory.path, 'own.key') };
+  const options = (): ConnectionOptions => ({
+    ca: readFileSync(own.cert),
+    cert: readFileSync(own.cert),
+    key: readFileSync(own.key),
+  });
+  let member: OneMember;
+  let url: string;
+  beforeAll(async () => {
+    makeCertificate(own.key, own.cert);
+    member = await startOneMember(join(directory.path, 'users'), {
+      'clientTls.certFile': own.cert,
+      'clientTls.keyFile': own.key,
+      'clientTls.caFile': own.cert,
+      'auth.bcryptCost': 4,
+    });
+    url = member.url.replace('http:', 'https:');
+  });
+  afterAll(() => member.stop());
+
+  it('a certificate that is replaced counts from the next handshake on, and a broken one does not', async () => {
+    const { hostname, port } = new URL(url);
+    const shown = async (): Promise<string> => {
+      const given = { ...options(), host: hostname, port: Number(port) };
+      const socket = connectTls({ ...given, rejectUnauthorized: false });
+      await once(socket, 'secureConnect');
+      const { fingerprint256 } = socket.getPeerCertificate();
+      socket.destroy();
+      return fingerprint256;
+    };
+    const first = await shown();
+    makeCertificate(own.key, own.cert);
+    const second = await shown();
+    expect(second).not.toBe(first);
+    const whole = readFileSync(own.cert);
+    writeFileSync(own.cert, 'half of a certi');
+    const given = { host: hostname, port: Number(port), rejectUnauthorized: false };
+    const socket = connectTls({ ...given, cert: whole, key: readFileSync(own.key) });
+    await once(socket, 'secureConnect');
+    expect(socket.getPeerCertificate().fingerprint256).toBe(second);
+    socket.destroy();
+    writeFileSync(own.cert, whole);
+    expect(await shown()).toBe(second);
+  });
+
+  it('its common name is who a client of gRPC is, unless it has a token; on no other interface', async () => {
+    const { admin } = member.member.host.auth;
+    await admin.change({ kind: 'user-add', name: 'root' });
+    await admin.change({ kind: 'role-add', name: 'root' });
+    await admin.change({ kind: 'user-grant', name: 'root', role: 'root' });
+    await admin.change({ kind: 'enable', tokenKey: 'ab'.repeat(16) });
+    const client = new RawGrpc(url, connectHttp2(url, options()));
+    const put = async (key: string, headers = {}): Promise<string> => {
+      const body = toBinary(PutRequestSchema, create(PutRequestSchema, { key: utf8(key) }));
+      const { status, message } = await client.unary('/etcdserverpb.KV/Put', body, headers);
+      return `${status} ${message}`;
+    };
+    // The certificate's name is k, and there is no such user yet.
+    expect(await put('a')).toBe('7 etcdserver: permission denied');
+    await admin.change({ kind: 'user-add', name: 'k' });
+    await admin.change({ kind: 'role-add', name: 'r' });
+    const permission = { kind: 'readwrite', key: utf8('a'), rangeEnd: utf8('') } as const;
+    await admin.change({ kind: 'role-grant', name: 'r', permission });
+    await admin.change({ kind: 'user-grant', name: 'k', role: 'r' });
+    expect(await put('a')).toBe('0 ');
+    expect(await put('b')).toBe('7 etcdserver: permission denied');
+    expect(await put('a', { token: 'x' })).toBe('16 etcdserver: invalid auth token');
+    client.close();
+    for (const [path, body] of [
+      ['/v3/kv/put', '{"key":"YQ=="}'],
+      ['/v1/kv/put', '{"key":"a","value":""}'],
+    ] as const) {
+      const { hostname, port } = new URL(url);
+      const socket = connectTls({ ...options(), host: hostname, port: Number(port) });
+      const head = `POST ${path} HTTP/1.1\r\nhost: k\r\ncontent-type: application/json`;
+      socket.write(`${head}\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+      const [answer] = (await once(socket, 'data')) as [Buffer];
+      expect(answer.toString()).toMatch(/^HTTP\/1\.1 40[01] /);
+      socket.destroy();
+    }
   });
 });
 

@@ -11,6 +11,8 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Told of the memory that the call takes for long, bytes more or less: keys of watches. */
   holds?(change: number): void;
+  /** The common name in the client's certificate, which is verified; absent without one, and when anything stands between. */
+  readonly commonName?: string | undefined;
   /** Who calls, as guard.ts has found out; absent while authorization is not enabled. */
   readonly user?: string;
 }

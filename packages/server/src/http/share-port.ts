@@ -38,15 +38,22 @@ function look(socket: Socket, found: (isHttp2: boolean) => void): void {
 
 /** Decrypts connections; a client that offers both protocols gets HTTP/1, as one that speaks gRPC offers no other than HTTP/2. */
 function decrypted(tls: ClientTls, take: (socket: Socket) => void): (socket: Socket) => void {
+  const { cert, key, ca } = tls;
   const options: TlsOptions = {
-    ...tls,
+    cert,
+    key,
+    ...(ca === undefined ? {} : { ca }),
     requestCert: tls.ca !== undefined,
     ALPNProtocols: ['http/1.1', 'h2'],
     handshakeTimeout: FIRST_BYTES_TIMEOUT_MS,
   };
   const server = createServer(options, take);
   server.on('tlsClientError', (_error, socket) => socket.destroy());
-  return (socket) => server.emit('connection', socket);
+  return (socket) => {
+    const renewed = tls.renewed();
+    if (renewed !== undefined) server.setSecureContext(renewed);
+    server.emit('connection', socket);
+  };
 }
 
 /**

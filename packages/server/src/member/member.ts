@@ -193,7 +193,7 @@ class RunningMember implements Member {
     this.#peers = peers;
     this.#cleanups.push(() => peers.close());
     this.#wirePeers(peers);
-    const tls = clientTls(config);
+    const tls = clientTls(config, this.#logger);
     if (tls === undefined) warnOfPlainText(config, this.#logger);
     this.#client = await startClientServer(this.host, config.listenClient, { dev, tls });
     this.host.setStarting(`opening its log at ${this.#options.logWhere}`);

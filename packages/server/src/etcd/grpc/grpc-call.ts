@@ -51,10 +51,17 @@ export function refuse(stream: Http2Stream, http: number, status: GrpcStatus): v
   stream.respond(headers, true);
 }
 
+/** What a call is known by beside its method and stream. */
+export interface CallFacts {
+  readonly timeoutMs: number | undefined;
+  readonly commonName: string | undefined;
+}
+
 /** One call: its requests to the handler, the handler's answers and its status to the caller. */
 export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
   readonly method: ServedMethod;
   readonly deadlineMs: number | undefined;
+  readonly commonName: string | undefined;
   readonly startedMs: number;
   readonly #environment: CallEnvironment;
   readonly #stream: Http2Stream;
@@ -76,11 +83,12 @@ export class GrpcCall implements Call, Outgoing<Message>, StreamReceiver {
     environment: CallEnvironment,
     method: ServedMethod,
     stream: Http2Stream,
-    timeoutMs: number | undefined,
+    { timeoutMs, commonName }: CallFacts,
   ) {
     this.#environment = environment;
     this.method = method;
     this.#stream = stream;
+    this.commonName = commonName;
     this.#reader = new MessageReader(environment.receiveBytesMax);
     const { clock } = environment;
     this.startedMs = clock.nowMs();

@@ -8,6 +8,7 @@ import type { Http2Stream } from '../../http2/http2-stream.ts';
 import { type GrpcStatus, statusOf } from '../errors.ts';
 import { GRPC_STATUS } from '../grpc-error.ts';
 import type { Service } from '../service.ts';
+import { commonNameOf } from './common-name.ts';
 import { type CallEnvironment, COMMON_HEADERS, GrpcCall, refuse } from './grpc-call.ts';
 import { parseTimeout } from './headers.ts';
 import { headOf } from './request-head.ts';
@@ -34,7 +35,10 @@ export class GrpcServer {
   readonly #connections = new Set<Http2Connection>();
   readonly #calls = new Set<GrpcCall>();
   readonly #environment: CallEnvironment;
-  readonly #options: (address: string | undefined) => ConnectionOptions;
+  readonly #options: (
+    address: string | undefined,
+    commonName: string | undefined,
+  ) => ConnectionOptions;
   readonly #checks: NodeJS.Timeout;
   #stopped = false;
 
@@ -54,7 +58,7 @@ export class GrpcServer {
         call.method.counts.ended(code);
       },
     };
-    this.#options = (address) => ({
+    this.#options = (address, commonName) => ({
       clock,
       streamsMax: limits.connectionInflightMax,
       headerListBytesMax: HEADER_LIST_BYTES_MAX,
@@ -62,7 +66,7 @@ export class GrpcServer {
       sendBufferBytesMax: limits.connectionSendBufferBytesMax,
       unreadBytesMax: limits.connectionUnreadBytesMax,
       unreadMsMax: limits.connectionUnreadMsMax,
-      onStream: (stream, connection) => this.#onStream(stream, connection),
+      onStream: (stream, connection) => this.#onStream(stream, connection, commonName),
       onClose: (connection, reason) => {
         this.#connections.delete(connection);
         host.logger.debug({ reason }, 'HTTP/2 connection closed');
@@ -75,7 +79,8 @@ export class GrpcServer {
 
   /** Takes a connection that begins with HTTP/2's preface, of which nothing has been read. */
   accept(socket: Duplex & { readonly remoteAddress?: string | undefined }): void {
-    const connection = new Http2Connection(socket, this.#options(socket.remoteAddress));
+    const options = this.#options(socket.remoteAddress, commonNameOf(socket));
+    const connection = new Http2Connection(socket, options);
     this.#connections.add(connection);
     if (this.#stopped) connection.goAway();
   }
@@ -112,7 +117,11 @@ export class GrpcServer {
     }
   }
 
-  #onStream(stream: Http2Stream, connection: Http2Connection): void {
+  #onStream(
+    stream: Http2Stream,
+    connection: Http2Connection,
+    commonName: string | undefined,
+  ): void {
     if (stream.headers === undefined) {
       const message = `metadata larger than max (${HEADER_LIST_BYTES_MAX} bytes)`;
       refuse(stream, 200, { code: GRPC_STATUS.RESOURCE_EXHAUSTED, message });
@@ -140,7 +149,7 @@ export class GrpcServer {
       return;
     }
     const timeoutMs = head.timeout === undefined ? undefined : parseTimeout(head.timeout);
-    const call = new GrpcCall(this.#environment, method, stream, timeoutMs);
+    const call = new GrpcCall(this.#environment, method, stream, { timeoutMs, commonName });
     stream.receiver = call;
     this.#calls.add(call);
     method.counts.started += 1;

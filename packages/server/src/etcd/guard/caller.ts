@@ -13,8 +13,17 @@ export interface GuardParts {
 
 const BEARER = /^Bearer /i;
 
-/** Who calls; undefined when the call does not say. Errors: KV_UNAUTHENTICATED, KV_AUTH_OLD_REVISION. */
-export function callerOf(gate: AuthGate, call: Pick<Call, 'metadata'>): Identity | undefined {
+/**
+ * Who calls: by a token, else by the common name of the client's certificate; undefined when the call does not say. As etcd with
+ * --client-cert-auth. Errors: KV_UNAUTHENTICATED, KV_AUTH_OLD_REVISION.
+ */
+export function callerOf(
+  gate: AuthGate,
+  call: Pick<Call, 'metadata' | 'commonName'>,
+): Identity | undefined {
   const token = call.metadata.get('token') ?? call.metadata.get('authorization');
-  return token === undefined ? undefined : gate.identify(token.replace(BEARER, ''));
+  if (token !== undefined) return gate.identify(token.replace(BEARER, ''));
+  return call.commonName === undefined
+    ? undefined
+    : { user: call.commonName, isByCertificate: true };
 }
