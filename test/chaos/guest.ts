@@ -16,9 +16,11 @@ const ATTEMPT_MS = 2000;
 /** Every member that has not heard of a change by then serves nobody; a change whose answer was lost is relied on only then. */
 const SPREAD_MS = 6000;
 
+type RightKind = 'granted' | 'none' | 'changing';
+
 /** What the guest may do right now, and since when; `changing`: one or the other. */
 interface Right {
-  readonly kind: 'granted' | 'none' | 'changing';
+  readonly kind: RightKind;
   readonly sinceMs: number;
 }
 
@@ -164,14 +166,11 @@ export class Guest {
     if (code === 'OK') this.counts.served += 1;
     else if (code === 'KV_PERMISSION_DENIED') this.counts.refused += 1;
     const what = `${request.op} of ${place.directory} at ${member}`;
-    const right: Right = place === this.#own ? before : { kind: 'none', sinceMs: 0 };
-    const isSteady = place !== this.#own || before === this.#right;
-    if (!isSteady) return;
-    if (right.kind === 'none' && code === 'OK') {
-      this.problems.push(`the guest had no right, and ${what} was served`);
-    } else if (right.kind === 'granted' && code === 'KV_PERMISSION_DENIED') {
-      this.problems.push(`the guest had the right, and ${what} was refused`);
-    }
+    const right = place === this.#own ? before.kind : 'none';
+    // What changed meanwhile decides nothing.
+    if (place === this.#own && before !== this.#right) return;
+    const wrong = judgeGuest(right, code);
+    if (wrong !== undefined) this.problems.push(`${what}: ${wrong}`);
   }
 
   async #logIn(door: Door): Promise<string | undefined> {
@@ -189,6 +188,15 @@ export class Guest {
     this.#lastValue += 1;
     return { op: 'put', key: utf8(key), value: utf8(`guest${this.#lastValue}`) };
   }
+}
+
+/** What is wrong with the answer to a request during all of which the right was this; `code`: `OK` or of the error. */
+export function judgeGuest(right: RightKind, code: string): string | undefined {
+  if (right === 'none' && code === 'OK') return 'was served, and the guest had no right to it';
+  if (right === 'granted' && code === 'KV_PERMISSION_DENIED') {
+    return 'was refused, and the guest had the right to it';
+  }
+  return undefined;
 }
 
 /** Nothing answers any more. */

@@ -167,19 +167,13 @@ export class LeaseHolders {
     const { key, place } = pick(this.#rng, held.keys);
     const isThere = await this.#isThere(name, key, place);
     this.counts.looks += 1;
-    if (isThere === false && nowMs() < held.soundUntilMs) {
-      this.problems.push(`${key} is gone, and its lease ${held.id} lives until ${timeOf(held)}`);
-    }
+    const early = isThere === false ? endedEarly(held, nowMs()) : undefined;
+    if (early !== undefined) this.problems.push(`${key} is missing: ${early}`);
   }
 
   #ended(held: Held, by: string): false {
-    const atMs = nowMs();
-    if (atMs < held.soundUntilMs) {
-      const at = `${Math.round(atMs)} ms`;
-      this.problems.push(
-        `lease ${held.id} is gone at ${at} (${by}), and lives until ${timeOf(held)}`,
-      );
-    }
+    const early = endedEarly(held, nowMs());
+    if (early !== undefined) this.problems.push(`${by}: ${early}`);
     this.#left.push(held);
     return false;
   }
@@ -240,6 +234,12 @@ function renewed(held: Held, sinceMs: number): void {
   held.soundUntilMs = Math.max(held.soundUntilMs, untilMs);
 }
 
-function timeOf({ soundUntilMs }: Held): string {
-  return `${Math.round(soundUntilMs)} ms`;
+/** What is wrong with a lease that somebody found gone at this time; its holder has not asked for that. */
+export function endedEarly(
+  { id, soundUntilMs }: Pick<Held, 'id' | 'soundUntilMs'>,
+  atMs: number,
+): string | undefined {
+  if (atMs >= soundUntilMs) return undefined;
+  const until = Math.round(soundUntilMs);
+  return `lease ${id} is gone at ${Math.round(atMs)} ms, and was to live until ${until} ms`;
 }

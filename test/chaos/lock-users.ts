@@ -16,7 +16,7 @@ const PAUSE_MS = 150;
 const WRITES_MAX = 3;
 
 /** A write that was made while its writer's key of the lock was there. */
-interface Fenced {
+export interface Fenced {
   readonly revision: number;
   /** Creation revision of that key. */
   readonly token: number;
@@ -24,7 +24,7 @@ interface Fenced {
 }
 
 /** A time in which somebody was sure to hold the lock. */
-interface Tenure {
+export interface Tenure {
   readonly user: string;
   readonly fromMs: number;
   readonly untilMs: number;
@@ -62,8 +62,10 @@ export class LockUsers {
   async stop(): Promise<void> {
     this.#running = false;
     await Promise.all(this.#loops);
-    for (const [lock, writes] of this.#fenced) this.#judge(lock, writes);
-    for (const [lock, tenures] of this.#tenures) this.#judgeTenures(lock, tenures);
+    for (const [lock, writes] of this.#fenced) this.problems.push(...judgeFenced(lock, writes));
+    for (const [lock, tenures] of this.#tenures) {
+      this.problems.push(...judgeTenures(lock, tenures));
+    }
   }
 
   /** Nothing answers any more. */
@@ -166,26 +168,6 @@ export class LockUsers {
     }
   }
 
-  /** In the order of the log each holder's writes stand together, and who asked first comes first. */
-  #judge(lock: string, writes: readonly Fenced[]): void {
-    const inOrder = [...writes].sort((a, b) => a.revision - b.revision);
-    for (const [i, { revision, token, user }] of inOrder.entries()) {
-      const before = inOrder[i - 1];
-      if (before === undefined || token >= before.token) continue;
-      const text = `${user} wrote at ${revision} with token ${token}, after ${before.user} at ${before.revision} with ${before.token}`;
-      this.problems.push(`two held ${lock} at once: ${text}`);
-    }
-  }
-
-  #judgeTenures(lock: string, tenures: readonly Tenure[]): void {
-    const inOrder = [...tenures].sort((a, b) => a.fromMs - b.fromMs);
-    for (const [i, { user, fromMs }] of inOrder.entries()) {
-      const before = inOrder[i - 1];
-      if (before === undefined || before.untilMs <= fromMs) continue;
-      this.problems.push(`two held ${lock} at once: ${user} and ${before.user}`);
-    }
-  }
-
   async #insist(path: string, body: Readonly<Record<string, unknown>>): Promise<void> {
     while (!this.#abandoned) {
       const { door } = this.#parts.anyDoor(this.#rng);
@@ -214,4 +196,29 @@ export class LockUsers {
       return undefined;
     }
   }
+}
+
+/** In the order of the log each holder's writes stand together, and who came first for the lock comes first. */
+export function judgeFenced(lock: string, writes: readonly Fenced[]): readonly string[] {
+  const inOrder = [...writes].sort((a, b) => a.revision - b.revision);
+  return inOrder.flatMap(({ revision, token, user }, i) => {
+    const before = inOrder[i - 1];
+    if (before === undefined || token >= before.token) return [];
+    const text = `${user} wrote at ${revision} with token ${token}, after ${before.user} at ${before.revision} with ${before.token}`;
+    return [`two held ${lock} at once: ${text}`];
+  });
+}
+
+/** Times in which somebody was sure to hold a lock do not meet. */
+export function judgeTenures(lock: string, tenures: readonly Tenure[]): readonly string[] {
+  const inOrder = [...tenures].sort((a, b) => a.fromMs - b.fromMs);
+  let last: Tenure | undefined;
+  const problems: string[] = [];
+  for (const tenure of inOrder) {
+    if (last !== undefined && last.untilMs > tenure.fromMs) {
+      problems.push(`two held ${lock} at once: ${tenure.user} and ${last.user}`);
+    }
+    if (last === undefined || tenure.untilMs > last.untilMs) last = tenure;
+  }
+  return problems;
 }
