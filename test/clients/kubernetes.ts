@@ -23,6 +23,8 @@ export interface KubernetesOptions {
   /** Guaranteed updates, over objects that several writers want at once. */
   readonly updates: number;
   readonly compactEveryMs: number;
+  /** The store tells a quiet watch how far it is within seconds. */
+  readonly bookmarks: boolean;
 }
 
 /** What was done, for people; what went wrong is thrown. */
@@ -41,7 +43,9 @@ const SHARED = 20;
 const PAGE = 500n;
 const PREFIX = Buffer.from('/registry/pods/');
 const PREFIX_END = Buffer.from('/registry/pods0');
+const FAILED_PRECONDITION = 9;
 const OUT_OF_RANGE = 11;
+const BOOKMARK_MS_MAX = 30_000;
 const MOD = 2;
 
 /**
@@ -83,7 +87,13 @@ export class KubernetesLoad {
     // The store holds nothing else: the newest revision is an event's.
     await stream.until(() => this.#lastEvent >= revision, 30_000);
     this.#checkWatch(kvs);
-    if ((await stream.progress()) === 'no answer') throw new Error('no bookmark');
+    if ((await stream.progress()) === 'no answer') throw new Error('no progress when asked for');
+    if (this.#options.bookmarks) {
+      // Nothing happens any more, and the watch wants to know.
+      const { bookmarks } = stream;
+      await stream.until(() => stream.bookmarks > bookmarks, BOOKMARK_MS_MAX);
+      if (stream.bookmarks === bookmarks) throw new Error('no bookmark');
+    }
     if (stream.breaches.length > 0) throw new Error(stream.breaches.join('; '));
     stream.close();
     return {
@@ -187,6 +197,8 @@ export class KubernetesLoad {
         create(CompactionRequestSchema, { revision }),
       );
       if (answer.ok) this.#compactions += 1;
+      // Over several shards the store does it by itself.
+      else if (answer.code === FAILED_PRECONDITION) return;
       else if (answer.code !== OUT_OF_RANGE) throw new Error(`compact: ${answer.text}`);
     }
   }

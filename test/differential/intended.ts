@@ -1,6 +1,12 @@
 import type { RequestOp, TxnRequest } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import type { Traits } from './generate.ts';
-import { ANSWER_WITH_ENDED_WATCH, type Difference, type Intended, type Rules } from './lockstep.ts';
+import {
+  ANSWER_WITH_ENDED_WATCH,
+  BREACHES,
+  type Difference,
+  type Intended,
+  type Rules,
+} from './lockstep.ts';
 import type { Normal } from './normal-form.ts';
 
 /** A difference that is meant to be. docs/etcd.md has each of them. */
@@ -22,9 +28,10 @@ const KEY_NOT_FOUND = 'etcdserver: key not found';
 const LEASE_NOT_FOUND = 'etcdserver: requested lease not found';
 const DUPLICATE_KEY = 'etcdserver: duplicate key given in txn request';
 
+const PERMISSION_DENIED = 'etcdserver: permission denied';
 const REFUSALS = [
   'etcdserver: user name is empty',
-  'etcdserver: permission denied',
+  PERMISSION_DENIED,
   'etcdserver: invalid auth token',
 ];
 /** What is wrong with a request whatever the data are. */
@@ -83,6 +90,17 @@ export const INTENDED: readonly IntendedDifference[] = [
       touchesNothing(operation.request as TxnRequest),
   },
   {
+    name: 'permission-of-an-empty-range',
+    reason:
+      'A range whose end is not above its key holds no key. etcd allows or refuses it by what its tree of permissions makes of ' +
+      'such an interval, kvd by where it begins.',
+    sequence: 'ends',
+    matches: ({ operation, reference, candidate }) =>
+      operation.kind === 'call' &&
+      [field(reference, 'text'), field(candidate, 'text')].includes(PERMISSION_DENIED) &&
+      hasEmptyRange(operation.request),
+  },
+  {
     name: 'auth-status-is-open',
     reason:
       'Whether authorization is enabled: etcd 3.6 tells only root, later versions and kvd everybody.',
@@ -101,6 +119,18 @@ export const INTENDED: readonly IntendedDifference[] = [
     sequence: 'goes on',
     matches: ({ operation, candidate }) =>
       operation.kind === 'progress' && candidate === 'no answer',
+  },
+  {
+    name: 'progress-too-far-3.4',
+    reason: 'Since it answers at once, events that are older may still come.',
+    versions: OLD,
+    sequence: 'goes on',
+    matches: ({ where, reference, candidate }) =>
+      where === BREACHES &&
+      Array.isArray(candidate) &&
+      candidate.length === 0 &&
+      Array.isArray(reference) &&
+      reference.every((one) => typeof one === 'string' && one.includes('after progress up to')),
   },
   {
     name: 'two-faults-3.4',
@@ -134,6 +164,18 @@ function field(answer: Normal, name: string): string {
   if (typeof answer !== 'object' || Array.isArray(answer)) return '';
   const value = (answer as Readonly<Record<string, Normal>>)[name];
   return typeof value === 'string' ? value : '';
+}
+
+/** Whether a request, or anything nested in it, names a range that ends where it begins or before. */
+function hasEmptyRange(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(hasEmptyRange);
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return false;
+  if ('key' in value && 'rangeEnd' in value) {
+    const { key, rangeEnd } = value as { readonly key: Uint8Array; readonly rangeEnd: Uint8Array };
+    const isOpen = rangeEnd.length === 1 && rangeEnd[0] === 0;
+    if (rangeEnd.length > 0 && !isOpen && Buffer.compare(rangeEnd, key) <= 0) return true;
+  }
+  return Object.values(value).some(hasEmptyRange);
 }
 
 function touchesNothing({ compare, success, failure }: TxnRequest): boolean {

@@ -18,6 +18,9 @@ const UNNAMED_LEASE = 99;
 /** Where a difference is: the answer to a request for progress, on a stream of which compaction has ended a watch. */
 export const ANSWER_WITH_ENDED_WATCH = 'answer, with a watch ended by compaction';
 
+/** Where a difference is: one of the two broke a rule that holds for every stream. */
+export const BREACHES = 'rules of streams';
+
 /** What the two systems said of the same thing. */
 export interface Observation {
   readonly reference: Normal;
@@ -227,7 +230,7 @@ export class Lockstep {
     const breaches = subjects.map((subject) =>
       subject.streams().flatMap((stream) => stream.breaches),
     );
-    return this.#compare(at, operation, 'rules of streams', breaches);
+    return this.#compare(at, operation, BREACHES, breaches);
   }
 
   /** A watch that has not caught up when its start is compacted is canceled, and there is no progress: both hang on the time. */

@@ -82,6 +82,27 @@ export async function startKvd(shards = 1, members = 1): Promise<System> {
   return untilReady({ name: 'kvd', version: '', endpoint: `127.0.0.1:${port}`, stop }, program);
 }
 
+/**
+ * One member, as `kvd` itself starts it.
+ * @param settings - further flags, without their dashes: `shards`, `routing-rules`, …
+ */
+export async function startMember(settings: Readonly<Record<string, string>>): Promise<System> {
+  const [clientPort = 0, peerPort = 0] = await freePorts(2);
+  const directory = mkdtempSync(join(tmpdir(), 'kvorum-member-'));
+  const endpoint = `127.0.0.1:${clientPort}`;
+  const all = {
+    ...{ 'data-dir': directory, 'listen-client': endpoint, 'log-level': 'warn' },
+    ...{ 'listen-peer': `127.0.0.1:${peerPort}`, ...settings },
+  };
+  const flags = Object.entries(all).flatMap(([name, value]) => [`--${name}`, value]);
+  const program = new Command(KVD, ['serve', ...flags]);
+  const stop = async (): Promise<void> => {
+    await program.kill('SIGTERM');
+    rmSync(directory, { recursive: true, force: true });
+  };
+  return untilReady({ name: 'kvd', version: '', endpoint, stop }, program);
+}
+
 /** Two servers and the connections to them. */
 export interface OpenPair {
   readonly pair: Pair;

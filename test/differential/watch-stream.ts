@@ -31,6 +31,8 @@ interface OpenWatch {
   readonly entries: Normal[];
   events: number;
   lastRevision: bigint;
+  /** Up to here it was told that it has heard everything. */
+  progress: bigint;
   canceled: boolean;
 }
 
@@ -44,6 +46,8 @@ export class WatchStream {
   readonly #created: WatchResponse[] = [];
   /** Breaches of what holds for every stream, however it is cut: checked here because cuts are not compared. */
   readonly breaches: string[] = [];
+  /** So often was a watch told by itself how far it is. */
+  bookmarks = 0;
   #ended: Normal | undefined;
   #wake: (() => void)[] = [];
 
@@ -133,6 +137,7 @@ export class WatchStream {
     if (response.created) this.#takeCreated(response);
     else if (response.watchId === WHOLE_STREAM) {
       this.#wholeStream.push(normalForm(response, this.#numbers));
+      for (const watch of this.#watches.values()) takeProgress(watch, response);
     } else this.#takeOf(response);
     this.#changed();
   }
@@ -140,8 +145,8 @@ export class WatchStream {
   #takeCreated(response: WatchResponse): void {
     this.#created.push(response);
     if (response.watchId === WHOLE_STREAM) return;
-    const lastRevision = 0n;
-    this.#watches.set(response.watchId, { entries: [], events: 0, lastRevision, canceled: false });
+    const nothing = { entries: [], events: 0, lastRevision: 0n, progress: 0n, canceled: false };
+    this.#watches.set(response.watchId, nothing);
   }
 
   #takeOf(response: WatchResponse): void {
@@ -152,6 +157,10 @@ export class WatchStream {
     }
     if (watch.canceled && !response.canceled) {
       this.breaches.push(`watch ${response.watchId} goes on after its end`);
+    }
+    if (response.events.length === 0 && !response.canceled) {
+      this.bookmarks += 1;
+      takeProgress(watch, response);
     }
     this.#checkEvents(watch, response);
     this.#onEvents(response.events);
@@ -174,6 +183,11 @@ export class WatchStream {
     if (!ordered) this.breaches.push(`events of watch ${watchId} are out of order`);
     if (first <= watch.lastRevision) {
       this.breaches.push(`watch ${watchId} was told of revision ${first} in two responses`);
+    }
+    if (first <= watch.progress) {
+      this.breaches.push(
+        `watch ${watchId}: event at ${first} after progress up to ${watch.progress}`,
+      );
     }
     watch.lastRevision = response.fragment ? last - 1n : last;
     if ((header?.revision ?? 0n) < last) {
@@ -202,4 +216,9 @@ export class WatchStream {
       });
     }
   }
+}
+
+/** Everything up to the revision of this response has been told. Those that compaction has ended are told nothing more. */
+function takeProgress(watch: OpenWatch, { header }: WatchResponse): void {
+  if (header !== undefined && header.revision > watch.progress) watch.progress = header.revision;
 }
