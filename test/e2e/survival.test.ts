@@ -85,6 +85,39 @@ describe.skipIf(kafka.kind === 'unavailable')('a cluster on Kafka', () => {
     });
   });
 
+  it('keeps locks and leases when the leader of their home is killed, and knows when nobody can', async () => {
+    const name = `{locks${scenario}}/lock`;
+    const ttlSeconds = 60;
+    const grantedMs = Date.now();
+    const unattended = await client.leases.grant({ ttlSeconds, keepAlive: false });
+    const lock = await client.lock(name, { ttlSeconds });
+    const waiting = watchClient.lock(name, { ttlSeconds });
+    await until(async () => (await client.getAll({ prefix: name })).count === 2, 'a waiter');
+    const victim = await leaderOf('0');
+    await cluster.kill(victim);
+    await client.put(`${name}ed`, String(lock.token), { lease: lock.lease });
+    lock.check();
+    const left = await client.leases.timeToLive(unattended);
+    const elapsedSeconds = Math.ceil((Date.now() - grantedMs) / 1000);
+    expect(left?.remainingSeconds).toBeGreaterThanOrEqual(ttlSeconds - elapsedSeconds - 1);
+    await cluster.restart(victim);
+
+    await lock.release();
+    const next = await waiting;
+    expect(next.token).toBeGreaterThan(lock.token);
+    await next.release();
+    const short = await client.lock(name, { ttlSeconds: 4 });
+    for (const i of [0, 1, 2]) cluster.pause(i);
+    try {
+      await until(() => short.signal.aborted, 'the loss');
+      expect(short.signal.reason).toMatchObject({ code: 'KV_LEASE_LOST' });
+    } finally {
+      for (const i of [0, 1, 2]) cluster.resume(i);
+    }
+    await client.withLock(name, (again) => expect(again.token).toBeGreaterThan(short.token));
+    await unattended.revoke();
+  });
+
   it('keeps every acknowledged write when a leader is stopped for 10 s and comes back', async () => {
     const victim = await leaderOf('1');
     await survive('SIGSTOP of a leader member for 10 s', async () => {
@@ -160,9 +193,13 @@ function mostFrequent(values: readonly number[]): number {
   return most;
 }
 
-async function until(condition: () => boolean, what: string, timeoutMs = 60_000): Promise<void> {
+async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  timeoutMs = 60_000,
+): Promise<void> {
   const untilMs = Date.now() + timeoutMs;
-  while (!condition()) {
+  while (!(await condition())) {
     expect(Date.now(), `waiting for ${what}`).toBeLessThan(untilMs);
     await pause(50);
   }

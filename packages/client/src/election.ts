@@ -2,6 +2,7 @@ import { type Compare, isKvError, KvError } from '@kvorum/base';
 import type { Entry } from './entry.ts';
 import type { Holding, LineParts } from './holding.ts';
 import { type Bytes, toBytes } from './key-range.ts';
+import type { Lease } from './lease.ts';
 import { LINE_OPTIONS } from './lock.ts';
 import { CALL_OPTIONS, type CallOptions, checkOptions } from './options.ts';
 import { isPassing, persistently } from './persistently.ts';
@@ -25,6 +26,11 @@ export class Leadership {
   /** Its key: exists as long as this program leads. */
   get key(): Uint8Array {
     return this.#holding.key;
+  }
+
+  /** Its own, or the one that it campaigned with: what else hangs on it goes with the leadership. */
+  get lease(): Lease {
+    return this.#holding.lease;
   }
 
   /** Fencing token: greater than that of every leader before. */

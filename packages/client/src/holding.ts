@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { isKvError, KvError } from '@kvorum/base';
 import type { TxnResult, WatchEvent } from './answer.ts';
 import type { Bytes, KeyRange } from './key-range.ts';
@@ -60,6 +61,8 @@ export class Holding {
     this.key = key;
     this.token = token;
     this.signal = this.#over.signal;
+    // It is given to whatever the holder does meanwhile.
+    setMaxListeners(0, this.signal);
     if (lease.signal.aborted) this.#onLeaseEnd();
     else lease.signal.addEventListener('abort', this.#onLeaseEnd, { once: true });
     void this.#guard(revision);

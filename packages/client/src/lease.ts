@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { isKvError, KvError, type LeaseId } from '@kvorum/base';
 import type { Answered, LeaseCalls, Until } from './lease-calls.ts';
 import type { CallOptions } from './options.ts';
@@ -60,6 +61,8 @@ export class Lease {
     this.#ttlSeconds = granted.ttlSeconds;
     this.#isKeptAlive = isKeptAlive;
     this.signal = this.#over.signal;
+    // Every lock that it holds listens.
+    setMaxListeners(0, this.signal);
     this.lost = new Promise((resolve) => {
       this.#resolveLost = resolve;
     });

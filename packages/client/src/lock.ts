@@ -1,6 +1,7 @@
 import { type Compare, EMPTY_BYTES, fromUtf8, KvError } from '@kvorum/base';
 import type { Holding, LineParts } from './holding.ts';
 import type { Bytes } from './key-range.ts';
+import type { Lease } from './lease.ts';
 import { CALL_OPTIONS, type CallOptions, checkOptions } from './options.ts';
 import { type LineOptions, WaitingLine } from './waiting-line.ts';
 
@@ -28,6 +29,11 @@ export class Lock {
   /** Its key: exists as long as it is held. */
   get key(): Uint8Array {
     return this.#holding.key;
+  }
+
+  /** Its own, or the one that it was acquired with: what else hangs on it goes with the lock. */
+  get lease(): Lease {
+    return this.#holding.lease;
   }
 
   /** Fencing token: greater than that of everybody who held this lock before. The revision that created the key. */

@@ -7,6 +7,7 @@ import {
   prefixEnd,
   type RangeRequest,
   type TxnOp,
+  toHex,
   utf8,
 } from '@kvorum/base';
 import type { TxnOpResult, TxnResult } from './answer.ts';
@@ -14,6 +15,7 @@ import type { Entry } from './entry.ts';
 import { Holding, type LineParts } from './holding.ts';
 import { type Bytes, toBytes } from './key-range.ts';
 import { Lease } from './lease.ts';
+import { linkSignals } from './linked-signal.ts';
 import type { CallOptions } from './options.ts';
 import { isPassing, type Persistence, persistently } from './persistently.ts';
 import { pauseFor, withOutcome } from './question.ts';
@@ -98,8 +100,9 @@ export class WaitingLine {
   ): Promise<Holding | undefined> {
     const place = await this.#place(options);
     const forget = this.#claim(place.lease);
+    const { signal, release } = linkSignals([options.signal, place.lease.signal]);
     try {
-      const until = this.#until(options, place.lease);
+      const until = this.#until(options, signal);
       const entered = await this.#join(place, value, until);
       if (!entered.isFirst && isImpatient) {
         await this.#leave(place);
@@ -114,6 +117,8 @@ export class WaitingLine {
       const isLeft = await this.#leave(place);
       forget();
       throw this.#explained(error, place, isLeft);
+    } finally {
+      release();
     }
   }
 
@@ -143,25 +148,19 @@ export class WaitingLine {
   /** Notes that the lease is in this line; returns how to forget that. */
   #claim(lease: Lease): () => void {
     const names = taken.get(lease) ?? new Set<string>();
-    const name = fromUtf8(this.name);
+    const name = toHex(this.name);
     if (names.has(name)) {
       const hint = 'use another lease, or none: each lock and leadership gets its own then';
-      const text = `this lease holds "${name}" already, or waits for it`;
+      const text = `this lease holds "${fromUtf8(this.name)}" already, or waits for it`;
       throw new KvError('KV_INVALID_ARGUMENT', text, { details: { hint } });
     }
     taken.set(lease, names.add(name));
     return () => names.delete(name);
   }
 
-  #until({ signal, timeoutMs }: CallOptions, lease: Lease): Persistence {
+  #until({ timeoutMs = Number.POSITIVE_INFINITY }: CallOptions, signal: AbortSignal): Persistence {
     const { nowMs, timeoutMs: attemptMs } = this.#parts;
-    const signals = signal === undefined ? [lease.signal] : [signal, lease.signal];
-    return {
-      deadlineMs: nowMs() + (timeoutMs ?? Number.POSITIVE_INFINITY),
-      signal: AbortSignal.any(signals),
-      nowMs,
-      attemptMs,
-    };
+    return { deadlineMs: nowMs() + timeoutMs, signal, nowMs, attemptMs };
   }
 
   /** Repeated whatever became of it: the key is this lease's alone, and made only if it is not there. */
@@ -223,7 +222,7 @@ export class WaitingLine {
     const late = new AbortController();
     const leftMs = Math.min(until.deadlineMs - until.nowMs(), 2 ** 31 - 1);
     const timer = setTimeout(() => late.abort(), Math.max(0, leftMs));
-    const signal = AbortSignal.any([until.signal, late.signal]);
+    const { signal, release } = linkSignals([until.signal, late.signal]);
     try {
       const options = { startRevision: revision + 1, filters: ['no-put'], signal } as const;
       const watch = await this.#parts.watch(key, options);
@@ -236,6 +235,7 @@ export class WaitingLine {
       if (!late.signal.aborted) await pauseFor(PAUSE_MS, until.signal);
     } finally {
       clearTimeout(timer);
+      release();
     }
   }
 

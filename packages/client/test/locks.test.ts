@@ -120,6 +120,23 @@ describe('a lock', () => {
     await lease.revoke();
   });
 
+  it('many of one lease, and their holders’ work, warn of nothing', async () => {
+    const warnings: string[] = [];
+    const note = (warning: Error): void => {
+      warnings.push(warning.message);
+    };
+    process.on('warning', note);
+    const lease = await kv().leases.grant({ ttlSeconds: 60 });
+    const names = Array.from({ length: 12 }, (_, i) => `many-${i}`);
+    const [lock] = await Promise.all(names.map((name) => kv().lock(name, { lease })));
+    const options = lock === undefined ? {} : { signal: lock.signal };
+    await Promise.all(names.map((name) => kv().get(name, options)));
+    await new Promise(setImmediate);
+    process.off('warning', note);
+    expect(warnings).toEqual([]);
+    await lease.revoke();
+  });
+
   it('whoever waits hears that its own place is gone', async () => {
     const lock = await kv().lock('front');
     const other = await client();
