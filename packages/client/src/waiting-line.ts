@@ -98,11 +98,14 @@ export class WaitingLine {
     options: LineOptions,
     { isImpatient }: { readonly isImpatient: boolean },
   ): Promise<Holding | undefined> {
-    const place = await this.#place(options);
+    const { timeoutMs = Number.POSITIVE_INFINITY } = options;
+    const deadlineMs = this.#parts.nowMs() + timeoutMs;
+    const place = await this.#place(options, timeoutMs);
     const forget = this.#claim(place.lease);
     const { signal, release } = linkSignals([options.signal, place.lease.signal]);
     try {
-      const until = this.#until(options, signal);
+      const { nowMs, timeoutMs: attemptMs } = this.#parts;
+      const until = { deadlineMs, signal, nowMs, attemptMs };
       const entered = await this.#join(place, value, until);
       if (!entered.isFirst && isImpatient) {
         await this.#leave(place);
@@ -128,21 +131,24 @@ export class WaitingLine {
     return { entry: firstEntry(found.responses[0]), revision: found.revision };
   }
 
-  async #place({
-    lease,
-    ttlSeconds = TTL_SECONDS,
-    signal,
-    timeoutMs,
-  }: LineOptions): Promise<Place> {
+  async #place(options: LineOptions, timeoutMs: number): Promise<Place> {
+    const { lease } = options;
     if (lease !== undefined && !(lease instanceof Lease)) {
       throw new KvError('KV_INVALID_ARGUMENT', 'lease must be a Lease: see kv.leases.open');
     }
     lease?.check();
-    const grantMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, this.#parts.timeoutMs);
-    const held =
-      lease ?? (await this.#parts.leases.grant({ ttlSeconds, signal, timeoutMs: grantMs }));
+    const held = lease ?? (await this.#ownLease(options, timeoutMs));
     const key = concatBytes(this.directory, utf8(BigInt.asUintN(64, held.id).toString(16)));
     return { lease: held, ownsLease: lease === undefined, key };
+  }
+
+  async #ownLease({ ttlSeconds = TTL_SECONDS, signal }: LineOptions, ms: number): Promise<Lease> {
+    const timeoutMs = Math.min(ms, this.#parts.timeoutMs);
+    try {
+      return await this.#parts.leases.grant({ ttlSeconds, signal, timeoutMs });
+    } catch (error) {
+      throw isKvError(error) ? this.#late(error, 'not-applied') : error;
+    }
   }
 
   /** Notes that the lease is in this line; returns how to forget that. */
@@ -156,11 +162,6 @@ export class WaitingLine {
     }
     taken.set(lease, names.add(name));
     return () => names.delete(name);
-  }
-
-  #until({ timeoutMs = Number.POSITIVE_INFINITY }: CallOptions, signal: AbortSignal): Persistence {
-    const { nowMs, timeoutMs: attemptMs } = this.#parts;
-    return { deadlineMs: nowMs() + timeoutMs, signal, nowMs, attemptMs };
   }
 
   /** Repeated whatever became of it: the key is this lease's alone, and made only if it is not there. */
@@ -260,12 +261,15 @@ export class WaitingLine {
     const lost: unknown = lease.signal.reason;
     const isLost = isKvError(lost) && lost.code === 'KV_LEASE_LOST';
     if (isLost) return lost;
-    if (error.code === 'KV_DEADLINE') {
-      return new KvError('KV_DEADLINE', `"${fromUtf8(this.name)}" did not become free in time`, {
-        cause: error,
-        outcome: isLeft || ownsLease ? 'not-applied' : 'unknown',
-      });
+    return this.#late(error, isLeft || ownsLease ? 'not-applied' : 'unknown');
+  }
+
+  /** Time was up: whatever was being waited for then, it was not acquired. */
+  #late(error: KvError, outcome: KvError['outcome']): KvError {
+    if (error.code !== 'KV_DEADLINE' && error.code !== 'KV_TIMEOUT') {
+      return withOutcome(error, outcome);
     }
-    return withOutcome(error, isLeft ? 'not-applied' : 'unknown');
+    const text = `"${fromUtf8(this.name)}" was not acquired in time`;
+    return new KvError('KV_DEADLINE', text, { cause: error, outcome });
   }
 }

@@ -238,3 +238,24 @@ describe('an election', () => {
     await lease.revoke();
   });
 });
+
+it('locks and waiters move with their slots, and tokens go on growing', async () => {
+  const names = Array.from({ length: 8 }, (_, i) => `moving-${i}`);
+  const before = await Promise.all(names.map((name) => kv().shardOf(`${name}/`)));
+  const held = await Promise.all(names.map((name) => kv().lock(name)));
+  const other = await client();
+  const waiting = names.map((name) => other.lock(name));
+  await expect.poll(async () => (await kv().getAll({ prefix: 'moving-' })).count).toBe(16);
+  await kv().reshard({ action: 'scale', shards: 4 });
+  const areOver = async (): Promise<boolean> => (await kv().moves()).length === 0;
+  await expect.poll(areOver, { timeout: 15_000 }).toBe(true);
+  const after = await Promise.all(names.map((name) => kv().shardOf(`${name}/`)));
+  expect(after).not.toEqual(before);
+  expect(held.map((lock) => lock.isHeld)).toEqual(names.map(() => true));
+  await Promise.all(held.map((lock) => lock.release()));
+  const next = await Promise.all(waiting);
+  for (const [at, lock] of next.entries()) {
+    expect(lock.token).toBeGreaterThan(held[at]?.token ?? Number.POSITIVE_INFINITY);
+  }
+  await Promise.all(next.map((lock) => lock.release()));
+});
