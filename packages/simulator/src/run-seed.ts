@@ -3,7 +3,6 @@ import { type ShardId, shardId } from '@kvorum/base';
 import { seededRng } from '@kvorum/testkit';
 import { Audit } from './audit.ts';
 import { checkHistory } from './checkers/check-history.ts';
-import { recordSimulation } from './checkers/from-simulation.ts';
 import type { RecordedHistory } from './checkers/recorded-history.ts';
 import { SimClient } from './clients.ts';
 import { damageLog } from './fault-actions.ts';
@@ -30,6 +29,7 @@ import { Operator } from './moves/operator.ts';
 import { fixedRouting, movingRouting, type Routing } from './moves/routing.ts';
 import { firstMapOf, GROUP_IDS } from './moves/slot-groups.ts';
 import type { Plant } from './plant.ts';
+import { recordGroups, recordShards } from './recorded-run.ts';
 import { Recovery } from './recovery.ts';
 import { shardsOf } from './shards-of.ts';
 import { drawSwarm, type Swarm } from './swarm.ts';
@@ -443,33 +443,18 @@ class Run {
     else checker.checkWatch(record);
   }
 
-  /**
-   * By the checkers of recorded histories, for the shards whose logs tell their history. Where slots move a history is of groups of keys, whose
-   * revisions rise wherever they live: no one log tells it.
-   */
+  /** By the checkers of recorded histories. */
   #crossCheck(): void {
     const { crossCheck, onHistory } = this.#options;
     if (crossCheck !== true && onHistory === undefined) return;
     const shards = this.#world.shards.filter(
       (shard) => shard !== this.#recovered && this.#truths.get(shard)?.frozen === false,
     );
-    const logs = shards.map((shard) => {
-      const { entries, end } = this.#world.history(shard);
-      return [shard, entries.slice(0, end)] as const;
-    });
-    const moves = this.#moves !== undefined;
-    const told = ({ shard }: { readonly shard: ShardId }): boolean =>
-      moves || shards.includes(shard);
-    const { ops, leasePuts, watches } = this.#history;
-    const history = recordSimulation(
-      {
-        ops: ops.filter(told),
-        leasePuts: leasePuts.filter(told),
-        watches: watches.filter(told),
-      },
-      new Map(moves ? [] : logs),
-      { seed: this.#seed },
-    );
+    const run = { seed: this.#seed };
+    const history =
+      this.#moves === undefined
+        ? recordShards(this.#world, shards, this.#history, run)
+        : recordGroups(this.#history, run);
     onHistory?.(history);
     if (crossCheck !== true) return;
     const { findings, unverified } = checkHistory(history);
