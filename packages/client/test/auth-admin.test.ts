@@ -2,7 +2,7 @@ import { connect, isKvError, type KvorumClient } from '@kvorum/client';
 import { afterAll, expect, it } from 'vitest';
 import { useMember } from './support/member.ts';
 
-const { kv, client, url } = useMember();
+const { kv, client, url } = useMember({ 'auth.bcryptCost': 4 });
 const ROOT = { user: 'root', password: 'pw-root' };
 
 let nobody: KvorumClient | undefined;
@@ -75,4 +75,4 @@ it('authorization is administered from nothing to enabled and back', async () =>
   await root.auth.deleteUser('ann');
   await root.auth.disable();
   expect(await kv().auth.status()).toMatchObject({ enabled: false });
-});
+}, 90_000);

@@ -1,8 +1,11 @@
 import { compare, type Lock, op } from '@kvorum/client';
 import { describe, expect, it } from 'vitest';
+import { AnswerCutter } from './support/answer-cutter.ts';
 import { useMember } from './support/member.ts';
 
 const { kv, client, url } = useMember();
+/** For a machine that has much else to do. */
+const WAIT = { timeout: 30_000 };
 
 const aborted = (signal: AbortSignal): Promise<unknown> =>
   new Promise((resolve) => {
@@ -38,7 +41,7 @@ describe('a lock', () => {
       turns.push(turn);
       // The next one asks when this one stands in the line, or has left it.
       await expect
-        .poll(async () => order.length + (await waiters('queue')))
+        .poll(async () => order.length + (await waiters('queue')), WAIT)
         .toBeGreaterThanOrEqual(n);
     }
     await Promise.all(turns);
@@ -62,7 +65,7 @@ describe('a lock', () => {
       code: 'KV_CANCELLED',
       outcome: 'not-applied',
     });
-    await expect.poll(() => waiters('busy')).toBe(2);
+    await expect.poll(() => waiters('busy'), WAIT).toBe(2);
     giveUp.abort();
     await waiting;
     expect(await waiters('busy')).toBe(1);
@@ -144,7 +147,7 @@ describe('a lock', () => {
     const waiting = expect(other.lock('front', { lease })).rejects.toMatchObject({
       code: 'KV_NOT_HELD',
     });
-    await expect.poll(() => waiters('front')).toBe(2);
+    await expect.poll(() => waiters('front'), WAIT).toBe(2);
     await kv().delete(`front/${lease.id.toString(16)}`);
     await lock.release();
     await waiting;
@@ -154,7 +157,7 @@ describe('a lock', () => {
   it('goes on when the watch of the one before it is compacted away', async () => {
     const lock = await kv().lock('history/held');
     const waiting = (await client()).lock('history/held');
-    await expect.poll(() => waiters('history/held')).toBe(2);
+    await expect.poll(() => waiters('history/held'), WAIT).toBe(2);
     const { revision, shard } = await kv().put('history/other', '1');
     await kv().compact(revision, { shard });
     await lock.release();
@@ -166,9 +169,9 @@ describe('a lock', () => {
   it('is shared with the clients of etcd', async () => {
     const lock = await kv().lock('both');
     const asked = etcd('/v3/lock/lock', { name: base64('both') });
-    await expect.poll(() => waiters('both')).toBe(2);
+    await expect.poll(() => waiters('both'), WAIT).toBe(2);
     const third = kv().lock('both');
-    await expect.poll(() => waiters('both')).toBe(3);
+    await expect.poll(() => waiters('both'), WAIT).toBe(3);
     await lock.release();
     const { key = '' } = await asked;
     expect(await waiters('both')).toBe(2);
@@ -195,7 +198,7 @@ describe('an election', () => {
     const one = await election.campaign('one');
     expect((await first).value).toMatchObject({ createRevision: one.token });
     const rival = (await client()).election('service').campaign('two');
-    await expect.poll(() => waiters('service')).toBe(2);
+    await expect.poll(() => waiters('service'), WAIT).toBe(2);
     await one.proclaim('one, still');
     expect((await election.leader())?.text()).toBe('one, still');
     await one.resign();
@@ -219,7 +222,7 @@ describe('an election', () => {
     const election = kv().election('shared');
     const one = await election.campaign('sdk');
     const rival = etcd('/v3/election/campaign', { name: base64('shared'), value: base64('etcd') });
-    await expect.poll(() => waiters('shared')).toBe(2);
+    await expect.poll(() => waiters('shared'), WAIT).toBe(2);
     await one.resign();
     await rival;
     expect((await election.leader())?.text()).toBe('etcd');
@@ -239,16 +242,41 @@ describe('an election', () => {
   });
 });
 
+describe('without a session, when an answer is lost', () => {
+  it('a lock is found by its key, and a software transaction is in doubt, and not done twice', async () => {
+    const cutter = await AnswerCutter.start(url());
+    const unlucky = await client({ endpoints: [cutter.url], discover: false, session: false });
+    const lease = await unlucky.leases.grant({ ttlSeconds: 60 });
+    cutter.cutNextResponse();
+    const lock = await unlucky.lock('found', { lease });
+    expect(cutter.cuts).toBe(1);
+    expect(await kv().get(lock.key)).toMatchObject({ createRevision: lock.token, version: 1 });
+    await lock.release();
+    let runs = 0;
+    cutter.cutNextResponse();
+    const work = unlucky.stm((tx) => {
+      runs += 1;
+      tx.put('doubtful', '1');
+    });
+    await expect(work).rejects.toMatchObject({ code: 'KV_TIMEOUT', outcome: 'unknown' });
+    expect([cutter.cuts, runs]).toEqual([2, 1]);
+    expect(await kv().get('doubtful')).toMatchObject({ version: 1 });
+    await unlucky.close();
+    await kv().leases.revoke(lease);
+    await cutter.stop();
+  });
+});
+
 it('locks and waiters move with their slots, and tokens go on growing', async () => {
   const names = Array.from({ length: 8 }, (_, i) => `moving-${i}`);
   const before = await Promise.all(names.map((name) => kv().shardOf(`${name}/`)));
   const held = await Promise.all(names.map((name) => kv().lock(name)));
   const other = await client();
   const waiting = names.map((name) => other.lock(name));
-  await expect.poll(async () => (await kv().getAll({ prefix: 'moving-' })).count).toBe(16);
+  await expect.poll(async () => (await kv().getAll({ prefix: 'moving-' })).count, WAIT).toBe(16);
   await kv().reshard({ action: 'scale', shards: 4 });
   const areOver = async (): Promise<boolean> => (await kv().moves()).length === 0;
-  await expect.poll(areOver, { timeout: 15_000 }).toBe(true);
+  await expect.poll(areOver, WAIT).toBe(true);
   const after = await Promise.all(names.map((name) => kv().shardOf(`${name}/`)));
   expect(after).not.toEqual(before);
   expect(held.map((lock) => lock.isHeld)).toEqual(names.map(() => true));
@@ -258,4 +286,4 @@ it('locks and waiters move with their slots, and tokens go on growing', async ()
     expect(lock.token).toBeGreaterThan(held[at]?.token ?? Number.POSITIVE_INFINITY);
   }
   await Promise.all(next.map((lock) => lock.release()));
-});
+}, 90_000);

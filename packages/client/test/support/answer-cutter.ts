@@ -3,11 +3,12 @@ import type { AddressInfo } from 'node:net';
 import { FRAME, unpackFrame } from '@kvorum/wire';
 import { WebSocket, WebSocketServer } from 'ws';
 
-/** Between a client and a real member: cuts the connection instead of delivering the answer to a control method. */
+/** Between a client and a real member: cuts the connection instead of delivering an answer. */
 export class AnswerCutter {
   readonly #server: WebSocketServer;
   readonly #member: string;
   #method: string | undefined;
+  #isResponseNext = false;
   cuts = 0;
 
   private constructor(server: WebSocketServer, member: string) {
@@ -29,6 +30,11 @@ export class AnswerCutter {
   /** The next answer to this method is lost with its connection. */
   cutNext(method: string): void {
     this.#method = method;
+  }
+
+  /** The next answer to requests on keys is lost with its connection. */
+  cutNextResponse(): void {
+    this.#isResponseNext = true;
   }
 
   async stop(): Promise<void> {
@@ -55,10 +61,12 @@ export class AnswerCutter {
     });
     member.on('message', (data: Buffer) => {
       const [type, id] = unpackFrame(data) ?? [];
-      if (type !== FRAME.controlResponse || !cut.has(id)) {
+      const isResponse = type === FRAME.responses && this.#isResponseNext;
+      if (!isResponse && (type !== FRAME.controlResponse || !cut.has(id))) {
         client.send(data);
         return;
       }
+      if (isResponse) this.#isResponseNext = false;
       this.cuts += 1;
       client.terminate();
     });

@@ -6,8 +6,8 @@ import {
   temporaryDirectory,
 } from '../../../server/test/support/one-member.ts';
 
-/** A real member of two shards for the tests of a file, with clients of it that are closed at the end. */
-export function useMember(): {
+/** A real member of two shards for the tests of a file, configured by `values`, with clients of it that are closed at the end. */
+export function useMember(values: Readonly<Record<string, unknown>> = {}): {
   readonly url: () => string;
   readonly kv: () => KvorumClient;
   readonly client: (options?: Partial<Parameters<typeof connect>[0]>) => Promise<KvorumClient>;
@@ -25,7 +25,7 @@ export function useMember(): {
     return made;
   };
   beforeAll(async () => {
-    member = await startOneMember(directory.path);
+    member = await startOneMember(directory.path, values);
     await client();
   });
   afterAll(async () => {
