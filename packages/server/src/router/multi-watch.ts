@@ -150,7 +150,7 @@ export class MultiWatch {
     name: string,
     told: Pick<MultiWatchBatch, 'events' | 'revision' | 'bytes'>,
   ): boolean {
-    const { events, revision } = told;
+    const { events, revision, bytes } = told;
     if (events.length === 0) {
       this.#onMark(name, revision);
       return true;
@@ -159,7 +159,7 @@ export class MultiWatch {
       this.#position.set(name, at + 1);
       return this.#isCreated ? encodeResumeToken(this.#position) : undefined;
     };
-    if (!this.#sink.events({ ...told, shard, tokenAfter })) return false;
+    if (!this.#sink.events({ events, revision, bytes, shard, tokenAfter })) return false;
     this.#position.set(name, revision + 1);
     return true;
   }
