@@ -20,7 +20,7 @@ const STATE_BYTES_MAX = 1024 * 1024;
 const ASK_MS = 1000;
 const RETRY_MS = 100;
 /** Clocks of members run at slightly different speeds. */
-const MARGIN = 1.1;
+export const MARGIN = 1.1;
 
 export interface AuthAdminParts extends MetaEditorParts {
   readonly source: AuthStateSource;
@@ -29,6 +29,8 @@ export interface AuthAdminParts extends MetaEditorParts {
   readonly others: () => readonly MemberId[];
   readonly nameOf: (member: MemberId) => string;
   readonly freshMs: number;
+  /** Those of the members that serve nobody, as far as anybody can tell. */
+  readonly silentAmong: (members: readonly MemberId[]) => Promise<readonly MemberId[]>;
 }
 
 const STATE: MetaKey<AuthState> = {
@@ -65,7 +67,7 @@ export class AuthAdmin {
       return next === state ? undefined : checkedSize(next);
     });
     await this.#parts.source.confirm();
-    if (isChanged || change.kind === 'enable') await this.#spread(value.version, change.kind);
+    if (isChanged || change.kind === 'enable') await this.#spread(value, change.kind);
     return value;
   }
 
@@ -90,11 +92,14 @@ export class AuthAdmin {
     });
   }
 
-  async #spread(version: number, kind: AuthChange['kind']): Promise<void> {
+  async #spread({ version, enabled }: AuthState, kind: AuthChange['kind']): Promise<void> {
     const { clock, freshMs, others } = this.#parts;
     const endMs = clock.nowMs() + freshMs * MARGIN;
     let silent = await this.#silent(others(), version);
-    while (silent.length > 0 && clock.nowMs() < endMs) {
+    // While everybody may do everything nobody has to know who may do what.
+    while (enabled && silent.length > 0 && clock.nowMs() < endMs) {
+      if (kind !== 'enable') silent = await this.#mayServe(silent);
+      if (silent.length === 0) return;
       await pause(RETRY_MS);
       silent = await this.#silent(silent, version);
     }
@@ -102,6 +107,11 @@ export class AuthAdmin {
     if (silent.length === 0 || kind !== 'enable') return;
     const text = `authorization is enabled, but ${this.#names(silent)} may not know: stop them, or enable it again`;
     throw new KvError('KV_TIMEOUT', text);
+  }
+
+  async #mayServe(members: readonly MemberId[]): Promise<readonly MemberId[]> {
+    const silent = await this.#parts.silentAmong(members);
+    return members.filter((member) => !silent.includes(member));
   }
 
   #names(members: readonly MemberId[]): string {

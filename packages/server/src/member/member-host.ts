@@ -147,6 +147,7 @@ export class MemberHost implements Host {
       authVersion: () => this.auth.version,
     });
     this.auth = this.#authorization(parts.auth, peers);
+    this.onTopologyChange(() => this.auth.silent.observe());
     this.watches = this.#shardWatches(peers);
     this.served = this.#servedWatches();
     this.#remote = new RemoteLeaders({
@@ -449,6 +450,7 @@ export class MemberHost implements Host {
       const text = `member ${formatId(from)} is not in the shard map of this cluster`;
       return { error: plainError(new KvError('KV_UNAVAILABLE', text)) };
     }
+    this.auth.silent.heard(from);
     return servePeerRequest(this, this.#replicas, from, request);
   }
 

@@ -44,7 +44,7 @@ export async function servePeerRequest(
     case 'lease':
       return answered(host.leases.serve(request.shard, request.request, request.timeoutMs));
     case 'auth':
-      return host.auth.serve(request.version);
+      return host.auth.serve(request.version, request.members);
     case 'kv':
       return serveCommand(host, request.forwarded);
   }

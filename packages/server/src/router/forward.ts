@@ -71,8 +71,11 @@ export type PeerRequest =
   /** A page of the log of a shard that the asking member has no replica of; `params` of the control method. */
   | { readonly kind: 'log'; readonly params: unknown }
   | { readonly kind: 'watch'; readonly message: WatchMessage }
-  /** Whether the asked member goes by this version of the state of authorization, or a later one. */
-  | { readonly kind: 'auth'; readonly version: number };
+  /**
+   * Whether the asked member goes by this version of the state of authorization, or a later one; and which of those members serve
+   * nobody, if it leads the meta group. A member of an older version neither sends nor answers the latter.
+   */
+  | { readonly kind: 'auth'; readonly version: number; readonly members: readonly string[] };
 
 export function encodeForward(from: ForwardedRequest): unknown {
   return {
@@ -87,8 +90,8 @@ export function encodeForward(from: ForwardedRequest): unknown {
   };
 }
 
-export function encodeAuthQuestion(version: number): unknown {
-  return { kind: 'auth', version };
+export function encodeAuthQuestion(version: number, members: readonly string[] = []): unknown {
+  return { kind: 'auth', version, ...(members.length === 0 ? {} : { members }) };
 }
 
 export function encodeMovesQuestion(): unknown {
@@ -170,6 +173,13 @@ const CLIENT_ID = /^[0-9a-f]{32}$/;
 /** Node's timers wait no longer; one of more would fire at once. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
+function parseAuthQuestion(from: Readonly<Record<string, unknown>>): Result<PeerRequest, KvError> {
+  const { version, members = [] } = from as { readonly version?: unknown; members?: unknown };
+  if (!isCount(version)) return malformed('version');
+  const isNamed = Array.isArray(members) && members.every((id) => typeof id === 'string');
+  return isNamed ? ok({ kind: 'auth', version, members }) : malformed('members');
+}
+
 /** Checks a payload from another member. Errors: KV_MALFORMED. */
 export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError> {
   if (typeof payload !== 'object' || payload === null) return malformed('not an object');
@@ -185,10 +195,7 @@ export function parsePeerRequest(payload: unknown): Result<PeerRequest, KvError>
     default:
   }
   if (kind === 'log') return ok({ kind, params: from['params'] });
-  if (kind === 'auth') {
-    const { version } = from as { readonly version?: unknown };
-    return isCount(version) ? ok({ kind, version }) : malformed('version');
-  }
+  if (kind === 'auth') return parseAuthQuestion(from);
   if (kind === 'meta') {
     const step = parseMetaStep(from);
     return step === undefined ? malformed('step') : ok({ kind, step });
