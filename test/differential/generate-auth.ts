@@ -58,7 +58,9 @@ const CHANGES: readonly (readonly [number, Draw])[] = [
     (choose) => {
       const noPassword = choose.once(8);
       const options = choose.once(2) ? {} : { options: { noPassword } };
-      const request = { name: user(choose), password: password(choose), ...options };
+      const name = user(choose);
+      // A root that cannot log in could never switch authorization off again.
+      const request = { name, password: password(choose), ...(name === 'root' ? {} : options) };
       return ['userAdd', create(AuthUserAddRequestSchema, request)];
     },
   ],
