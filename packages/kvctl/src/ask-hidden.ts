@@ -1,5 +1,4 @@
 import { StringDecoder } from 'node:string_decoder';
-import type { ReadStream, WriteStream } from 'node:tty';
 import { EXIT, Exit, InputError } from './exit.ts';
 
 const ENTER = ['\r', '\n'];
@@ -7,14 +6,24 @@ const RUB_OUT = ['\b', '\u007f'];
 const INTERRUPT = '\u0003';
 const END = '\u0004';
 
+/** What is needed of a terminal. */
+export interface Terminal {
+  setRawMode(isRaw: boolean): unknown;
+  resume(): unknown;
+  pause(): unknown;
+  on(event: 'data', listener: (bytes: Buffer) => void): unknown;
+  off(event: 'data', listener: (bytes: Buffer) => void): unknown;
+}
+
 /** A line from the terminal that is not shown on it. Errors: InputError when nothing was typed; Exit on Ctrl-C. */
 export async function askHidden(
-  from: ReadStream,
-  to: WriteStream,
+  from: Terminal,
+  to: { write(text: string): unknown },
   prompt: string,
 ): Promise<string> {
-  to.write(prompt);
+  // First: what is typed at once must not be shown either.
   from.setRawMode(true);
+  to.write(prompt);
   from.resume();
   try {
     const text = await typedLine(from);
@@ -45,7 +54,7 @@ class Typed {
   }
 }
 
-function typedLine(from: ReadStream): Promise<string> {
+function typedLine(from: Terminal): Promise<string> {
   const decoder = new StringDecoder('utf8');
   const typed = new Typed();
   return new Promise((resolve, reject) => {

@@ -16,8 +16,8 @@ function nodesOf(command: Command, path: readonly string[]): Node[] {
     word: sub.name(),
     help: sub.summary() || sub.description(),
   }));
-  const flags = command.options.flatMap(({ long, description }) =>
-    long === undefined || long === null ? [] : [{ word: long, help: description }],
+  const flags = command.options.flatMap(({ long, description, hidden }) =>
+    long === undefined || long === null || hidden ? [] : [{ word: long, help: description }],
   );
   return [
     { path, words, flags },
