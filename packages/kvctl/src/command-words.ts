@@ -46,7 +46,7 @@ function plainSwitch(word: string, switches: ReadonlySet<string>): readonly stri
   const [, name = '', value = ''] = /^(--[a-z][a-z-]*)=(.*)$/.exec(word) ?? [];
   const opposite = name.replace(/^--/, '--no-');
   const [on, off] = switches.has(name)
-    ? [[name], []]
+    ? [[name], switches.has(opposite) ? [opposite] : []]
     : switches.has(opposite)
       ? [[], [opposite]]
       : [[word], [word]];

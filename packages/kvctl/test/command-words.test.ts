@@ -4,7 +4,13 @@ import { commandName, plainSwitches } from '../src/command-words.ts';
 
 const program = new Command('kvctl').option('-w, --write-out <format>').option('--hex');
 program.command('get').option('--prefix').option('--sort-by <target>');
-program.command('user').command('add').option('--no-interactive').option('--word <text>');
+program
+  .command('user')
+  .command('add')
+  .option('--no-interactive')
+  .option('--both')
+  .option('--no-both')
+  .option('--word <text>');
 
 describe('the name of the command', () => {
   it.each([
@@ -27,6 +33,7 @@ describe("Go's switches", () => {
     ['get a --sort-by=true', 'get a --sort-by=true'],
     ['user add x --interactive=false', 'user add x --no-interactive'],
     ['user add x --interactive=true', 'user add x'],
+    ['user add x --both=false', 'user add x --no-both'],
     ['user add x --word=true', 'user add x --word=true'],
     ['get -- --prefix=true', 'get -- --prefix=true'],
   ])('%s', (line, plain) => {

@@ -145,7 +145,7 @@ describe('users and roles', () => {
         return answers.shift() ?? '';
       },
     });
-    const different = await on(['user', 'passwd', 'u'], answering('a', 'b'));
+    const different = await on(['user', 'passwd', 'u', '--interactive'], answering('a', 'b'));
     expect(different).toMatchObject({ code: 3, err: 'Error: given passwords are different\n' });
     expect(await on(['user', 'passwd', 'u'], answering('new', 'new'))).toMatchObject({
       out: 'Password updated\n',

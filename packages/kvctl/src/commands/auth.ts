@@ -48,10 +48,16 @@ async function passwordFrom(
   return line;
 }
 
-const NO_INTERACTIVE = [
-  '--no-interactive',
-  'never ask at the terminal: read standard input (--interactive=false)',
-] as const;
+function addInteractive(command: Command): void {
+  flag(command, '--interactive', 'ask at the terminal', (option) =>
+    option.default(true).hideHelp(),
+  );
+  flag(
+    command,
+    '--no-interactive',
+    'read standard input, also at a terminal (--interactive=false)',
+  );
+}
 
 export function addAuth(program: Command, context: Context): void {
   const auth = program.command('auth').description('Enable and disable authorization');
@@ -85,7 +91,7 @@ export function addUser(program: Command, context: Context): void {
     .command('passwd')
     .description('Change a password: asked for, or a line of standard input')
     .argument('<name>');
-  flag(passwd, ...NO_INTERACTIVE);
+  addInteractive(passwd);
   passwd.action(async (name: string, flags: PasswordFlags) => {
     const body = { name, password: await passwordFrom(context, name, flags) };
     print(context, await ask(context, 'user/changepw', body), 'Password updated');
@@ -115,7 +121,7 @@ function addUserAdd(user: Command, context: Context): void {
     .argument('<name>', 'name, or name:password');
   flag(add, '--no-password', 'no password logs this user in');
   flag(add, '--new-user-password <password>', 'where others may read it: in the list of processes');
-  flag(add, ...NO_INTERACTIVE);
+  addInteractive(add);
   interface Flags extends PasswordFlags {
     readonly password: boolean;
     readonly newUserPassword?: string;

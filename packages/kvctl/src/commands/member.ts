@@ -16,22 +16,23 @@ export function addMember(program: Command, context: Context): void {
 }
 
 function addList(member: Command, context: Context): void {
-  member
-    .command('list')
-    .description('List the members')
-    .action(async () => {
-      const members = await context.withClient((client) => client.members(context.call()));
-      const head = ['ID', 'NAME', 'PEER ADDRESS', 'CLIENT ADDRESSES'];
-      const isPlain = members.every(
-        ({ zone, state, started }) => !zone && !state && started !== false,
-      );
-      const rows = members.map(({ id, name, peerAddress, clientUrls, state, zone, started }) => {
-        const plain = [id, name, peerAddress, clientUrls.join(' ')];
-        const condition = started === false ? 'not started' : (state ?? 'active');
-        return isPlain ? plain : [...plain, condition, zone ?? ''];
-      });
-      printRows(context, isPlain ? head : [...head, 'STATE', 'ZONE'], rows, members);
+  const list = member.command('list').description('List the members');
+  flag(list, '--consistency <level>', 'without effect: any member knows', (option) =>
+    option.hideHelp(),
+  );
+  list.action(async () => {
+    const members = await context.withClient((client) => client.members(context.call()));
+    const head = ['ID', 'NAME', 'PEER ADDRESS', 'CLIENT ADDRESSES'];
+    const isPlain = members.every(
+      ({ zone, state, started }) => !zone && !state && started !== false,
+    );
+    const rows = members.map(({ id, name, peerAddress, clientUrls, state, zone, started }) => {
+      const plain = [id, name, peerAddress, clientUrls.join(' ')];
+      const condition = started === false ? 'not started' : (state ?? 'active');
+      return isPlain ? plain : [...plain, condition, zone ?? ''];
     });
+    printRows(context, isPlain ? head : [...head, 'STATE', 'ZONE'], rows, members);
+  });
 }
 
 async function change(
