@@ -65,6 +65,7 @@ const TABLE: Readonly<Record<string, Expected>> = {
   'Lease/LeaseGrant': 'user',
   'Lease/LeaseRevoke': { may: { ID: 1n }, mayNot: { ID: 2n } },
   'Lease/LeaseKeepAlive': 'user',
+  // The keys of a lease are read (CVE-2023-32082).
   'Lease/LeaseTimeToLive': { may: { ID: 2n }, mayNot: { ID: 2n, keys: true } },
   'Lease/LeaseLeases': { mayNot: {} },
   'Cluster/MemberAdd': 'root',
@@ -300,7 +301,7 @@ describe('logging in', () => {
     }
   });
 
-  it('a hash from outside, an empty and an endless password are no passwords', async () => {
+  it('a hash from outside, an empty and an endless password are no passwords (CVE-2020-15115)', async () => {
     for (const password of ['', 'x'.repeat(73), 'a\0b']) {
       const request = { name: 'new', password, hashedPassword: '$2b$04$abc' };
       expect(await calls.outcome('Auth/UserAdd', request, tokens.root)).toBe('KV_INVALID_ARGUMENT');

@@ -156,7 +156,7 @@ describe.skipIf(!has)('users by certificate, and certificates by file', () => {
     expect(await shown()).toBe(second);
   });
 
-  it('its common name is who a client of gRPC is, unless it has a token; on no other interface', async () => {
+  it('its common name is who a client of gRPC is, unless it has a token; on no other interface (CVE-2018-16886)', async () => {
     const { admin } = member.member.host.auth;
     await admin.change({ kind: 'user-add', name: 'root' });
     await admin.change({ kind: 'role-add', name: 'root' });

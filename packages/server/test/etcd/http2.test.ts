@@ -206,7 +206,7 @@ describe('an attack costs little, and everybody else is served', () => {
   const unfinished = rawFrame(FRAME.headers, 0, 1, put1);
 
   it.each([
-    ['rapid reset', odd(3000).flatMap(reset)],
+    ['rapid reset (CVE-2023-44487)', odd(3000).flatMap(reset)],
     ['settings', Array.from({ length: 3000 }, () => settings)],
     ['pings', Array.from({ length: 4 }, () => ping)],
     ['empty data', [opened, ...odd(3000).map(() => rawFrame(FRAME.data, 0, 1, NONE))]],
@@ -219,7 +219,7 @@ describe('an attack costs little, and everybody else is served', () => {
       ]),
     ],
     [
-      'headers without an end',
+      'headers without an end (CVE-2024-27983)',
       [unfinished, ...odd(100).map(() => rawFrame(FRAME.continuation, 0, 1, NONE))],
     ],
     [
