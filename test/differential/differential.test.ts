@@ -62,7 +62,8 @@ describe.skipIf(etcd === undefined)('the comparison itself', () => {
     const finding = await runCampaign({
       ...options({ ...opened, pair }),
       seed: 1,
-      operations: OPERATIONS,
+      // It ends with the first difference.
+      operations: 4 * OPERATIONS,
     });
     altered.close();
     expect(finding?.difference.operation).toMatchObject({ kind: 'call', method: 'range' });
