@@ -24,6 +24,7 @@ import { CONNECTION_WINDOW, STREAM_WINDOW, sendOpening } from './opening.ts';
 import { Output } from './output.ts';
 import { PingGuard } from './ping-guard.ts';
 import { TokenBucket } from './token-bucket.ts';
+import { WindowGuard } from './window-guard.ts';
 
 /** Frames that bring nothing, and streams that end in a reset: rapid reset (CVE-2023-44487), settings floods and the like. */
 const NUISANCE_BURST = 1000;
@@ -49,6 +50,7 @@ export class Http2Connection implements StreamOwner {
   /** Those that have something to send and may not. */
   readonly #blocked = new Set<Http2Stream>();
   readonly #pings = new PingGuard();
+  readonly #updates = new WindowGuard();
   readonly #nuisances: TokenBucket;
   readonly #memory: Pick<MemoryHolder, 'set' | 'close'>;
   /** Of requests: headers, and what their readers keep. */
@@ -203,6 +205,7 @@ export class Http2Connection implements StreamOwner {
     const length = Math.min(first.length, may);
     if (length <= 0) return false;
     this.#pings.sent();
+    this.#updates.moved();
     this.#output.head(FRAME.data, 0, stream.id, length);
     this.#output.add(length === first.length ? first : first.subarray(0, length));
     this.#sendWindow -= length;
@@ -388,6 +391,7 @@ export class Http2Connection implements StreamOwner {
     const start = { id, headers, headerBytes: bytes, ...window };
     const stream = new Http2Stream(this, start);
     this.#streams.set(id, stream);
+    this.#updates.moved();
     this.holds(STREAM_BYTES + bytes);
     if (this.#closed) return;
     if (this.#goingAway || this.#streams.size > this.#options.streamsMax) {
@@ -424,6 +428,7 @@ export class Http2Connection implements StreamOwner {
 
   #onWindowUpdate(frame: Frame): void {
     expectBytes(frame, 4);
+    if (!this.#updates.received()) this.#nuisance();
     const increment = frame.payload.readUInt32BE(0) & WINDOW_MAX;
     if (frame.id === 0) {
       this.#sendWindow += increment;

@@ -115,6 +115,13 @@ it('refusals that nobody reads, and headers of streams that are closed: cut', as
   await expect.poll(() => app.connections(), { timeout: 15_000 }).toBe(0);
 });
 
+it('windows that are widened while nothing is sent: cut', async () => {
+  const updates = app.raw();
+  const one = rawFrame(FRAME.windowUpdate, 0, 0, uint32(1));
+  updates.write(...Array.from({ length: 1001 }, () => one));
+  expect(await updates.goAway()).toMatchObject({ code: ERROR.enhanceYourCalm });
+});
+
 it('requests that never arrive whole hold so much memory and no more', async () => {
   const client = app.raw();
   const prefix = Buffer.from([0, 0, 0x10, 0, 0]);
