@@ -59,7 +59,7 @@ async function runProject(project) {
   total.failed += Math.max(counted.numFailedTests, code === 0 ? 0 : 1);
   failures.push(...failuresIn(counted));
   if (code !== 0 && failuresIn(counted).length === 0)
-    failures.push(`${project} tests: ended with ${code}`);
+    failures.push(`${project} tests: an error outside of any test, see above`);
 }
 
 /** The failed tests, and the files that did not load, each with the beginning of its message. */

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { connect } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type HealthQuestion, healthAnswer } from '../src/http/health-checks.ts';
 import { type OneMember, startOneMember, temporaryDirectory } from './support/one-member.ts';
 
@@ -77,6 +78,20 @@ describe('a member', () => {
     expect(metrics).toContain('etcd_server_health_success 2\n');
     expect(metrics).toMatch(/^etcd_server_quota_backend_bytes \d+$/m);
     expect(metrics).toContain('etcd_server_healthcheck{type="livez",name="serializable_read"} 1\n');
+  });
+
+  it('writes its metrics once for all who ask in one turn', async () => {
+    const write = vi.spyOn(member.member.host.metrics.registry, 'metrics');
+    const { hostname, port } = new URL(member.url);
+    const socket = connect(Number(port), hostname).setEncoding('utf8');
+    socket.write('GET /metrics HTTP/1.1\r\nhost: m\r\n\r\n'.repeat(20));
+    let answers = '';
+    for await (const text of socket) {
+      answers += String(text);
+      if (answers.split('HTTP/1.1 200 OK').length > 20) break;
+    }
+    expect(write).toHaveBeenCalledTimes(1);
+    write.mockRestore();
   });
 
   it('says whose interface it has', async () => {

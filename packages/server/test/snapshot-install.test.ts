@@ -25,6 +25,7 @@ import { MemoryPeerNetwork } from '@kvorum/testkit';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { openedShards } from '../src/member/opened-shards.ts';
 import { sha256, systemClock, systemRng } from '../src/member/system.ts';
+import { createMetrics } from '../src/metrics.ts';
 
 const SHARD = shardId(0);
 const UID = new Uint8Array(16).fill(7);
@@ -94,7 +95,8 @@ function optionsOf(
     clock: systemClock,
     rng: systemRng,
     limits: LIMITS,
-    metrics: new Proxy({} as ReplicaOptions['metrics'], { get: () => SILENT }),
+    metrics: createMetrics({ version: 'test', config: { name: 'm', limits: LIMITS }, memberId: id })
+      .replica,
     logger: { debug: SILENT, info: SILENT, warn: SILENT, error: SILENT },
     paces: createPaces(),
     sha256,

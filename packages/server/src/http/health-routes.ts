@@ -54,6 +54,20 @@ async function health(host: Host, query: HealthQuery, reply: FastifyReply): Prom
   });
 }
 
+/** Whoever asks within a turn of the event loop gets the same text: to write it takes milliseconds, and anybody may ask. */
+function sharedMetrics({ registry }: Host['metrics']): () => Promise<string> {
+  let next: Promise<string> | undefined;
+  const written = async (): Promise<string> => {
+    await new Promise((resolve) => setImmediate(resolve));
+    next = undefined;
+    return registry.metrics();
+  };
+  return () => {
+    next ??= written();
+    return next;
+  };
+}
+
 /**
  * /livez says that this process turns and reads its own disk: never anything of quorum or the log, or an orchestrator would kill
  * healthy members in an outage. /readyz says whether it should get traffic. /health is etcd's.
@@ -87,13 +101,11 @@ export function healthRoutes(app: FastifyInstance, host: Host): void {
     cluster: host.clusterId,
     node: process.version,
   }));
+  const metrics = sharedMetrics(host.metrics);
   app.get(
     '/metrics',
     { schema: { tags: TAGS, summary: 'Prometheus metrics.' } },
-    async (_request, reply) => {
-      const { registry } = host.metrics;
-      return reply.type(registry.contentType).send(await registry.metrics());
-    },
+    async (_request, reply) => reply.type(host.metrics.registry.contentType).send(await metrics()),
   );
   app.get('/v1/status', { schema: { tags: TAGS, summary: 'This member and its replicas.' } }, () =>
     memberStatus(host),
