@@ -293,3 +293,27 @@ describe('control', () => {
     );
   });
 });
+
+it('pings and pongs are not held', async () => {
+  const session = await open();
+  const { clientMemory } = member.member.host;
+  const before = clientMemory.bytes;
+  let pongs = 0;
+  const answered = new Promise<void>((resolve) => {
+    session.ws.on('pong', () => {
+      pongs += 1;
+      if (pongs === 50) resolve();
+    });
+  });
+  for (let at = 0; at < 50; at += 1) {
+    session.ws.pong('x'.repeat(100));
+    session.ws.ping('x'.repeat(100));
+  }
+  await answered;
+  expect(clientMemory.bytes).toBeLessThanOrEqual(before);
+  session.requests(shardOf('k'), [session.get(1, 'k')]);
+  session.ws.ping();
+  await session.answers(1);
+  expect(clientMemory.bytes).toBeLessThanOrEqual(before);
+  expect(clientMemory.bytes).toBeGreaterThanOrEqual(0);
+});

@@ -10,6 +10,8 @@ import type { Host } from '../host.ts';
 const SMALL_BYTES = 16_384;
 /** Requests of one connection that nobody has answered yet; browsers have one, clients that pipeline a few. */
 const PIPELINED_MAX = 128;
+/** Of a client's ping or pong: two bytes and the mask. RFC 6455 §5.2, §5.5. */
+const CONTROL_HEAD_BYTES = 6;
 
 /** A holder that ends with its request, and whose cut is the end of the connection. */
 export function holderOf(host: Pick<Host, 'clientMemory'>, request: IncomingMessage): MemoryHolder {
@@ -71,6 +73,15 @@ export class SocketMemory {
       this.add(-bytes);
       bytes = 0;
     });
+    // Whoever is silent but for these, once a second, would be said to hold a little more with each of them.
+    const forgetControl = (payload: Buffer): void => {
+      // None of it is counted any more when it came along with the end of a message.
+      const frameBytes = Math.min(bytes, CONTROL_HEAD_BYTES + payload.length);
+      bytes -= frameBytes;
+      this.add(-frameBytes);
+    };
+    ws.prependListener('ping', forgetControl);
+    ws.prependListener('pong', forgetControl);
     ws.on('close', () => this.#holder.close());
   }
 
