@@ -209,8 +209,10 @@ export class WaitingLine {
       const found = await persistently((timeoutMs) => {
         return this.#parts.txn({ success: [op.get(key), before] }, { signal, timeoutMs });
       }, until);
-      if (firstEntry(found.responses[0])?.createRevision !== created) {
-        throw new KvError('KV_NOT_HELD', 'the key that waited was deleted');
+      const seen = firstEntry(found.responses[0])?.createRevision ?? 0;
+      if (seen !== created) {
+        const at = `created at ${created}, seen as created at ${seen} at revision ${found.revision}`;
+        throw new KvError('KV_NOT_HELD', `the key that waited was deleted (${at})`);
       }
       const predecessor = firstEntry(found.responses[1]);
       if (predecessor === undefined) return found.revision;
