@@ -1,12 +1,12 @@
-import { type Compare, isKvError, KvError } from '@kvorum/base';
+import { isKvError, KvError } from '@kvorum/base';
 import type { Entry } from './entry.ts';
-import type { Holding, LineParts } from './holding.ts';
+import type { LineParts } from './holding.ts';
 import { type Bytes, toBytes } from './key-range.ts';
-import type { Lease } from './lease.ts';
 import { LINE_OPTIONS } from './lock.ts';
 import { CALL_OPTIONS, type CallOptions, checkOptions } from './options.ts';
 import { isPassing, persistently } from './persistently.ts';
 import { pauseFor } from './question.ts';
+import { Tenure } from './tenure.ts';
 import { type LineOptions, type Standing, WaitingLine } from './waiting-line.ts';
 
 export type CampaignOptions = LineOptions;
@@ -15,63 +15,21 @@ const OBSERVE_OPTIONS = ['signal'];
 const PAUSE_MS = 100;
 
 /** A leadership that this program has, until {@link Leadership.resign}, the end of an `await using` block or of its lease. */
-export class Leadership {
-  readonly #holding: Holding;
-
-  /** @internal Leaderships come from `election.campaign`. */
-  constructor(holding: Holding) {
-    this.#holding = holding;
-  }
-
-  /** Its key: exists as long as this program leads. */
-  get key(): Uint8Array {
-    return this.#holding.key;
-  }
-
-  /** Its own, or the one that it campaigned with: what else hangs on it goes with the leadership. */
-  get lease(): Lease {
-    return this.#holding.lease;
-  }
-
-  /** Fencing token: greater than that of every leader before. */
-  get token(): number {
-    return this.#holding.token;
-  }
-
-  /** Aborted as soon as this program does not lead any more, or that is not certain; `signal.reason` says why. */
-  get signal(): AbortSignal {
-    return this.#holding.signal;
-  }
-
+export class Leadership extends Tenure {
   get isLeading(): boolean {
-    return this.#holding.isHeld;
-  }
-
-  /** Throws why it does not lead any more: KV_NOT_HELD, KV_LEASE_LOST, KV_CANCELLED after it has resigned. */
-  check(): void {
-    this.#holding.check();
-  }
-
-  /** For a transaction's `compare`: it is applied only under this leadership. Its keys must lie in the election's shard. */
-  fence(): Compare {
-    return this.#holding.fence();
+    return this.holding.isHeld;
   }
 
   /** Tells those who observe another value. Errors: KV_NOT_HELD, KV_LEASE_LOST. */
   async proclaim(value: Bytes, options: CallOptions = {}): Promise<void> {
     checkOptions(options, CALL_OPTIONS);
-    await this.#holding.put(toBytes(value), options);
+    await this.holding.put(toBytes(value), options);
   }
 
   /** Lets the next one lead; that it does not lead any more is as well. */
   async resign(options: CallOptions = {}): Promise<void> {
     checkOptions(options, CALL_OPTIONS);
-    await this.#holding.leave(options);
-  }
-
-  /** Resigns. An error is told only of a leadership with a lease of yours. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#holding.dispose();
+    await this.holding.leave(options);
   }
 }
 

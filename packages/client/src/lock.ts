@@ -1,8 +1,8 @@
-import { type Compare, EMPTY_BYTES, fromUtf8, KvError } from '@kvorum/base';
+import { EMPTY_BYTES, fromUtf8, KvError } from '@kvorum/base';
 import type { Holding, LineParts } from './holding.ts';
 import type { Bytes } from './key-range.ts';
-import type { Lease } from './lease.ts';
 import { CALL_OPTIONS, type CallOptions, checkOptions } from './options.ts';
+import { Tenure } from './tenure.ts';
 import { type LineOptions, WaitingLine } from './waiting-line.ts';
 
 export type LockOptions = LineOptions;
@@ -16,48 +16,17 @@ export const LINE_OPTIONS: readonly string[] = [...CALL_OPTIONS, 'lease', 'ttlSe
  * protects, and let it refuse a token below the highest that it has seen; or put {@link Lock.fence} into the transactions on keys of
  * the lock's shard.
  */
-export class Lock {
+export class Lock extends Tenure {
   readonly name: string;
-  readonly #holding: Holding;
 
   /** @internal Locks come from `kv.lock`. */
   constructor(name: string, holding: Holding) {
+    super(holding);
     this.name = name;
-    this.#holding = holding;
-  }
-
-  /** Its key: exists as long as it is held. */
-  get key(): Uint8Array {
-    return this.#holding.key;
-  }
-
-  /** Its own, or the one that it was acquired with: what else hangs on it goes with the lock. */
-  get lease(): Lease {
-    return this.#holding.lease;
-  }
-
-  /** Fencing token: greater than that of everybody who held this lock before. The revision that created the key. */
-  get token(): number {
-    return this.#holding.token;
-  }
-
-  /** Aborted as soon as it is not held any more, or that is not certain; `signal.reason` says why. */
-  get signal(): AbortSignal {
-    return this.#holding.signal;
   }
 
   get isHeld(): boolean {
-    return this.#holding.isHeld;
-  }
-
-  /** Throws why it is not held any more: KV_NOT_HELD, KV_LEASE_LOST, KV_CANCELLED after its release. */
-  check(): void {
-    this.#holding.check();
-  }
-
-  /** For a transaction's `compare`: it is applied only while the lock is held. Its keys must lie in the lock's shard. */
-  fence(): Compare {
-    return this.#holding.fence();
+    return this.holding.isHeld;
   }
 
   /**
@@ -66,12 +35,7 @@ export class Lock {
    */
   async release(options: CallOptions = {}): Promise<void> {
     checkOptions(options, CALL_OPTIONS);
-    await this.#holding.leave(options);
-  }
-
-  /** Releases it. An error is told only of a lock with a lease of yours. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#holding.dispose();
+    await this.holding.leave(options);
   }
 }
 
