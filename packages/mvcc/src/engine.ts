@@ -334,10 +334,10 @@ export class Engine {
     for (;;) {
       const moment = this.slots.moment();
       const snapshot = this.snapshot();
-      const kvs = yield* this.newest(snapshot, keys);
+      const refused = this.slots.refusalsOf(keys);
+      const kvs = yield* this.newest(snapshot, keys, refused);
       const revision = snapshot.revision as Revision;
       if (moment.isOver() || this.compactedTo > revision) continue;
-      const refused = this.slots.refusalsOf(keys);
       return refused === undefined ? { revision, kvs } : { revision, kvs, refused };
     }
   }
@@ -410,12 +410,15 @@ export class Engine {
   private *newest(
     snapshot: Snapshot,
     keys: readonly Uint8Array[],
+    refused: BatchOfGets['refused'],
   ): Reading<readonly (KeyValue | undefined)[]> {
     const values = yield* getMany(keys.map(headKey));
     const heads = values.map((value) => (value === undefined ? undefined : decodeHead(value)));
     const pointers: Pointer[] = [];
     const indexes: number[] = [];
     for (const [index, head] of heads.entries()) {
+      // Rows of slots that have left are dropped while others read: nobody may count on them.
+      if (refused?.[index] !== undefined) continue;
       // A tombstone newer than the snapshot hides a version that the snapshot still has.
       if (head === undefined || (head.deleted && head.modMain <= snapshot.revision)) continue;
       pointers.push({ main: head.modMain, sub: head.modSub });

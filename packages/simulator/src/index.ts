@@ -66,4 +66,5 @@ export { type RunOptions, type RunResult, runSeed } from './run-seed.ts';
 export { sha256 } from './sha256.ts';
 export { type Action, type Damage, drawSwarm, QUIET, type Swarm } from './swarm.ts';
 export { type Change, Truth, type Version } from './truth.ts';
+export { SimWatcher } from './watchers.ts';
 export { type Stream, World, type WorldOptions } from './world.ts';

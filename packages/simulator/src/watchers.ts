@@ -102,10 +102,13 @@ export class SimWatcher {
     const member = this.#allowed[this.#rng.integer(0, this.#allowed.length)] as SimMember;
     if (member.paused) return;
     const { record } = this;
+    // A member that pauses takes the call late; by then this watcher may follow another one.
+    this.#generation += 1;
     const generation = this.#generation;
     const current = (): boolean => generation === this.#generation;
     const key = utf8(record.key ?? `s${record.shard}/`);
     member.call(this.#routing.shardOf(record.shard), (replica) => {
+      if (!current()) return;
       this.#connection = { member, life: member.life };
       this.#handle = replica.watch(
         {

@@ -1,0 +1,40 @@
+import { fromUtf8, utf8 } from '@kvorum/base';
+import { applyWriteSet, decodeWriteSet, Engine, initialMeta, type SlotCommand } from '@kvorum/mvcc';
+import { expect, it } from 'vitest';
+import { TestReplica } from './harness.ts';
+
+it('a get of a key whose slot has left is refused, also while its rows are dropped', () => {
+  const replica = new TestReplica();
+  const space = {
+    count: 2,
+    ofKey: (key: Uint8Array) => (fromUtf8(key) === 'gone' ? 1 : 0),
+    ofRange: () => undefined,
+    startsEmpty: false,
+  };
+  const slots = { space, row: undefined };
+  replica.engine = Engine.load(initialMeta(), replica.limits, slots);
+  const take = (request: SlotCommand): void => {
+    expect(replica.batch([{ request }])).toMatchObject([{ ok: true }]);
+  };
+  const keys = ['gone', 'here'].map(utf8);
+  for (const key of keys) replica.batch([{ request: { op: 'put', key, value: key } }]);
+  const step = { op: 'slots', move: 'm', mapVersion: 1 } as const;
+  const [moved, owned] = [[[1, 1]], [[0, 1]]] as const;
+  take({ ...step, action: 'freeze', attempt: 1, slots: moved, owned });
+  take({ ...step, action: 'release' });
+
+  // Its head is found, and then its rows go; memory takes the step on after the store.
+  const reading = replica.engine.getBatch(keys);
+  let answer = reading.next();
+  if (answer.done === true) throw new Error('heads are read');
+  const heads = replica.store.answer(answer.value);
+  const drop = { op: 'slots', action: 'drop', move: 'm' } as const;
+  const { payload } = replica.run(replica.engine.execute([{ request: drop }], 0));
+  const decoded = decodeWriteSet(payload ?? new Uint8Array());
+  if (!decoded.ok) throw decoded.error;
+  applyWriteSet(decoded.value, replica.store);
+  answer = reading.next(heads);
+  while (answer.done !== true) answer = reading.next(replica.store.answer(answer.value));
+  expect(answer.value.kvs.map((kv) => kv?.value)).toEqual([undefined, utf8('here')]);
+  expect(answer.value.refused?.map((error) => error?.code)).toEqual(['KV_WRONG_SHARD', undefined]);
+});
