@@ -139,7 +139,7 @@ class Run {
     });
     this.#world = world;
     this.#truths = new Map(world.shards.map((shard) => [shard, new Truth(world.slotsOf(shard))]));
-    const votes = new VoteChecker(world, this.#problems);
+    const votes = new VoteChecker(world, this.#truths, this.#problems);
     const lag = new LagChecker(world, this.#problems);
     world.observe(lag);
     this.#checker = new ReplicaChecker(world, {

@@ -1,4 +1,4 @@
-import { type MemberId, shardId } from '@kvorum/base';
+import { type MemberId, memberId, shardId } from '@kvorum/base';
 import { HARD_STATE_KEY, META_KEY } from '@kvorum/mvcc';
 import type { Replica } from '@kvorum/replica';
 import {
@@ -42,7 +42,7 @@ async function watched(seed = 1, writes = 0): Promise<Watched> {
   const truth = new Truth();
   const truths = new Map([[SHARD, truth]]);
   const problems = new Problems();
-  const votes = new VoteChecker(world, problems);
+  const votes = new VoteChecker(world, truths, problems);
   const replicas = new ReplicaChecker(world, { truths, votes, problems });
   world.observe(votes);
   world.observe(new DiskChecker(world, truths, problems));
@@ -129,8 +129,8 @@ describe('replicas', () => {
     const other = await watched(2, 3);
     const { world } = await watched(1, 2);
     const problems = new Problems();
-    const votes = new VoteChecker(world, problems);
     const truths = new Map([[SHARD, other.truth]]);
+    const votes = new VoteChecker(world, truths, problems);
     new ReplicaChecker(world, { truths, votes, problems }).check();
     expect(new Set(names(problems))).toContain('one-history');
     const empty = new Problems();
@@ -184,7 +184,7 @@ describe('replicas', () => {
     const excused = new Problems();
     truth.startMoved = true;
     const truths = new Map([[SHARD, truth]]);
-    const votes = new VoteChecker(world, excused);
+    const votes = new VoteChecker(world, truths, excused);
     new ReplicaChecker(world, { truths, votes, problems: excused }).check();
     expect(names(excused)).not.toContain('log-start');
   });
@@ -272,6 +272,20 @@ describe('votes', () => {
     votes.sent(a, SHARD, { ...request, transfer: true }, b.id);
     expect(problems.found).toEqual([]);
     votes.sent(a, SHARD, { ...request, term: 51 }, b.id);
+    expect(names(problems)).toEqual(['pre-vote-majority']);
+  });
+
+  it('pre-vote-majority: of those who vote where the candidate stood, not of those who do when its request leaves', async () => {
+    const { problems, truth, votes, world } = await ballots();
+    const [a, b] = [memberOf(world, 0), memberOf(world, 1)];
+    const { index } = truth;
+    votes.sent(a, SHARD, { ...request, pre: true }, b.id);
+    votes.sent(b, SHARD, { ...granted, pre: true }, a.id);
+    const voters = [...world.initialVoters, memberId(90n), memberId(91n)];
+    truth.memberships.push({ index, membership: { voters, learners: [] } });
+    votes.sent(a, SHARD, { ...request, history: { index: index - 1 } }, b.id);
+    expect(problems.found).toEqual([]);
+    votes.sent(a, SHARD, { ...request, history: { index } }, b.id);
     expect(names(problems)).toEqual(['pre-vote-majority']);
   });
 

@@ -103,7 +103,7 @@ it('one-generation: a leader in a generation that was left', async () => {
   const truths = new Map<ShardId, Truth>([[SHARD, truth]]);
   const problems = new Problems();
   const names = (): InvariantName[] => problems.found.map(({ invariant }) => invariant);
-  const votes = new VoteChecker(world, problems);
+  const votes = new VoteChecker(world, truths, problems);
   const checker = new ReplicaChecker(world, { truths, votes, problems });
   checker.check();
   expect(names()).not.toContain('one-generation');

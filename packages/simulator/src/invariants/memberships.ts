@@ -31,6 +31,16 @@ export function checkMemberships(truth: Truth, initial: readonly MemberId[]): st
   return wrong;
 }
 
+/** Who votes, and since which record: what the log says up to `index`. */
+export function membershipAt(
+  truth: Truth,
+  index: number,
+  initial: readonly MemberId[],
+): { readonly index: number; readonly voters: readonly MemberId[] } {
+  const newest = truth.memberships.filter((one) => one.index <= index).at(-1);
+  return { index: newest?.index ?? 0, voters: newest?.membership.voters ?? initial };
+}
+
 /** A replica counts those, and only those, that the log's `config` record at its index names. */
 export function checkOwnMembership(
   { raft }: ReplicaStatus,
@@ -38,9 +48,8 @@ export function checkOwnMembership(
   initial: readonly MemberId[],
 ): string | undefined {
   const { accepted, configIndex, voters } = raft;
-  const newest = truth.memberships.filter(({ index }) => index <= accepted.index).at(-1);
-  const wanted = newest?.membership.voters ?? initial;
-  const same = minus(wanted, voters).length === 0 && minus(voters, wanted).length === 0;
-  if (same && configIndex === (newest?.index ?? 0)) return undefined;
-  return `index ${accepted.index}: counts ${names(voters)} (of ${configIndex}), the log says ${names(wanted)} (of ${newest?.index ?? 0})`;
+  const wanted = membershipAt(truth, accepted.index, initial);
+  const lacking = minus(wanted.voters, voters).length + minus(voters, wanted.voters).length;
+  if (lacking === 0 && configIndex === wanted.index) return undefined;
+  return `index ${accepted.index}: counts ${names(voters)} (of ${configIndex}), the log says ${names(wanted.voters)} (of ${wanted.index})`;
 }

@@ -1,7 +1,9 @@
 import type { MemberId, ShardId } from '@kvorum/base';
 import { HARD_STATE_KEY } from '@kvorum/mvcc';
 import type { SimMember } from '../member.ts';
+import type { Truth } from '../truth.ts';
 import type { World, WorldObserver } from '../world.ts';
+import { membershipAt } from './memberships.ts';
 import type { Problems } from './names.ts';
 
 /** A vote as it was seen to leave its member. */
@@ -16,6 +18,8 @@ interface Ballot {
   readonly term: number;
   readonly transfer: boolean;
   readonly granted: boolean | undefined;
+  /** Accepted index of whoever asks; -1 in an answer. */
+  readonly index: number;
 }
 
 const HARD_STATE_BYTES = 17;
@@ -23,6 +27,7 @@ const HARD_STATE_BYTES = 17;
 /** Watches the votes on their way: who votes for whom in which term, and that a leader has a majority of them. */
 export class VoteChecker implements WorldObserver {
   readonly #world: World;
+  readonly #truths: ReadonlyMap<ShardId, Truth>;
   readonly #problems: Problems;
   /** By shard, term and voter. */
   readonly #votes = new Map<string, Vote>();
@@ -31,8 +36,9 @@ export class VoteChecker implements WorldObserver {
   /** Members that voted, by shard, term and candidate; the same for pre-votes. */
   readonly #supporters = new Map<string, Set<MemberId>>();
 
-  constructor(world: World, problems: Problems) {
+  constructor(world: World, truths: ReadonlyMap<ShardId, Truth>, problems: Problems) {
     this.#world = world;
+    this.#truths = truths;
     this.#problems = problems;
   }
 
@@ -47,7 +53,7 @@ export class VoteChecker implements WorldObserver {
       this.#support(shard, ballot, { voter: member, candidate: member.id });
       if (ballot.pre) return;
       this.#vote(member, shard, { term: ballot.term, candidate: member.id });
-      if (!ballot.transfer) this.#checkPreVotes(member, shard, ballot.term);
+      if (!ballot.transfer) this.#checkPreVotes(member, shard, ballot);
     } else if (ballot.granted) {
       this.#support(shard, ballot, { voter: member, candidate: to });
       if (!ballot.pre) this.#vote(member, shard, { term: ballot.term, candidate: to });
@@ -113,9 +119,18 @@ export class VoteChecker implements WorldObserver {
     else supporters.add(voter.id);
   }
 
-  #checkPreVotes(member: SimMember, shard: ShardId, term: number): void {
+  /**
+   * The request leaves once the own vote is synced; the replica may have read of other voters by then, and even of a new log. So the
+   * campaign is judged by the voters at the index that it names.
+   */
+  #checkPreVotes(member: SimMember, shard: ShardId, { term, index }: Ballot): void {
+    const truth = this.#truths.get(shard);
+    const generation = member.replica(shard)?.status().raft.accepted.generation;
+    if (truth === undefined || truth.frozen) return;
+    if (generation !== this.#world.generation(shard)) return;
+    truth.extend(this.#world.history(shard));
+    const { voters } = membershipAt(truth, index, this.#world.initialVoters);
     const agreed = this.#supporters.get(supportKey(shard, { pre: true, term }, member.id));
-    const voters = member.replica(shard)?.status().raft.voters ?? [];
     if (isMajority(member, voters, agreed)) return;
     const text = `${member.name} campaigns on shard ${shard} in term ${term} with ${agreed?.size ?? 0}`;
     this.#problems.add('pre-vote-majority', text);
@@ -150,7 +165,13 @@ function ballotOf(payload: unknown): Ballot | undefined {
     term: Number(payload.term),
     transfer: 'transfer' in payload && payload.transfer === true,
     granted: 'granted' in payload ? payload.granted === true : undefined,
+    index: 'history' in payload ? indexOf(payload.history) : -1,
   };
+}
+
+function indexOf(history: unknown): number {
+  const isPoint = typeof history === 'object' && history !== null && 'index' in history;
+  return isPoint ? Number(history.index) : -1;
 }
 
 /** format u8 · term u64 · vote u64, as replica's hard-state-codec writes them. */
