@@ -2,7 +2,7 @@ import type { LogOffset, Result } from '@kvorum/base';
 import { assert, equalBytes, logOffset, ok, toHex } from '@kvorum/base';
 import { decodeMembership, type Membership } from './conf-change.ts';
 import type { Core, OpenAppend } from './core.ts';
-import { emit, halt, isLeading, isVoter, setMembership } from './core.ts';
+import { emit, halt, isVoter, setMembership } from './core.ts';
 import { judge } from './filter.ts';
 import { decodeGenesis } from './genesis.ts';
 import type { ReadRecord, UnreadableRecord } from './input.ts';
@@ -117,7 +117,8 @@ export function admit(core: Core, record: ReadRecord | UnreadableRecord): void {
   if (membership !== undefined) {
     setMembership(core, membership.value.voters, membership.value.learners);
     core.configIndex = state.index;
-    const out = isLeading(core) && !isVoter(core, core.config.self);
+    // Also one that only stands for election: those who vote now may have agreed to it before they knew.
+    const out = core.role !== 'follower' && !isVoter(core, core.config.self);
     if (out) becomeFollower(core, core.hard.term);
   }
 }

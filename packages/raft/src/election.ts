@@ -128,6 +128,8 @@ export function onVoteResponse(core: Core, from: MemberId, message: VoteResponse
     return;
   }
   if (granted && term !== core.hard.term + (pre ? 1 : 0)) return;
+  // A vote stays given: what is refused afterwards is the same request once more, and its voter has heard a leader meanwhile.
+  if (!pre && !granted && core.votes.get(from) === true) return;
   if (core.role === 'leader-elect' && !pre) core.votes.set(from, granted);
   if (core.role !== (pre ? 'pre-candidate' : 'candidate')) return;
   core.votes.set(from, granted);

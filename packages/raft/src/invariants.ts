@@ -1,6 +1,6 @@
 import { assert, equalBytes } from '@kvorum/base';
 import type { Core } from './core.ts';
-import { lacksHistory } from './core.ts';
+import { isVoter, lacksHistory } from './core.ts';
 
 /**
  * Throws InvariantError when the state of a replica contradicts itself. Tests and simulations call
@@ -49,6 +49,7 @@ function checkRole(core: Core): void {
     const reads = core.following || core.awaitingSnapshot !== undefined;
     assert(reads, 'only a leader may leave the log unread');
   }
+  if (role !== 'follower') assert(isVoter(core, config.self), `${role} without a vote`);
   assert((role === 'leader-elect') === (core.barrier !== undefined), 'barrier without its role');
   if (role === 'candidate' || role === 'leader-elect') {
     assert(hard.vote === config.self, `${role} without its own vote`);

@@ -1,5 +1,5 @@
 import type { MemberId } from '@kvorum/base';
-import type { Core } from './core.ts';
+import type { Core, Transfer } from './core.ts';
 import { emit, isLeading, isVoter, lacksHistory, send } from './core.ts';
 import { campaign } from './election.ts';
 import { broadcastHeartbeat } from './heartbeat.ts';
@@ -29,13 +29,18 @@ export function pumpTransfer(core: Core): void {
   if (!isLeading(core) && core.leader !== undefined) {
     core.transfer = undefined;
     emit(core, { kind: 'transfer-settled', target, moved: core.leader === target });
-  } else if (core.nowMs - transfer.startedMs >= core.config.electionMsMax) {
+  } else if (isOver(core, transfer)) {
     core.transfer = undefined;
     emit(core, { kind: 'transfer-settled', target, moved: false });
   } else if (core.role === 'leader' && !transfer.sent && isReadyFor(core, target)) {
     transfer.sent = true;
     send(core, target, { kind: 'timeout-now', term: core.hard.term });
   }
+}
+
+/** It took too long, or a `config` record that was in flight when it began took the target out. */
+function isOver(core: Core, { startedMs, target }: Transfer): boolean {
+  return core.nowMs - startedMs >= core.config.electionMsMax || !isVoter(core, target);
 }
 
 function isReadyFor(core: Core, target: MemberId): boolean {
