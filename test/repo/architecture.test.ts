@@ -35,7 +35,7 @@ const ALLOWED: Readonly<Record<string, Row>> = {
   'snapshot-store': { workspace: ['ports'], libraries: ['@aws-sdk/client-s3'] },
   replica: { workspace: ['raft', 'mvcc', 'shard', 'wire', 'ports'] },
   // ADR 0013: copies of shards as files, for members and for kvctl; over ports, as replica.
-  backup: { workspace: ['raft', 'mvcc', 'shard', 'wire', 'ports', 'replica'] },
+  backup: { workspace: ['raft', 'mvcc', 'shard', 'auth', 'wire', 'ports', 'replica'] },
   server: {
     workspace: [
       ...['raft', 'mvcc', 'shard', 'auth', 'wire', 'ports', 'replica', 'backup'],

@@ -1,7 +1,9 @@
-import { compareBytes, isOpenEnd, KvError } from '@kvorum/base';
+import { compareBytes, equalBytes, isOpenEnd, KvError } from '@kvorum/base';
+import { encodeAuthState } from './auth-codec.ts';
 import {
   type AuthState,
   comparePermissions,
+  NO_AUTH,
   type Permission,
   ROOT,
   type Role,
@@ -16,6 +18,8 @@ export type AuthChange =
   /** `tokenKey`: fresh random bytes, hex. */
   | { readonly kind: 'enable'; readonly tokenKey: string }
   | { readonly kind: 'disable' }
+  /** Of a backup; `tokenKey` as in `enable`. */
+  | { readonly kind: 'restore'; readonly from: AuthState; readonly tokenKey: string }
   | { readonly kind: 'user-add'; readonly name: string; readonly passwordHash?: string }
   | { readonly kind: 'user-delete'; readonly name: string }
   | { readonly kind: 'user-password'; readonly name: string; readonly passwordHash: string }
@@ -35,7 +39,7 @@ export type AuthChange =
  * The state after a change; the same object when it changes nothing. As etcd's auth store, answer by answer.
  *
  * Errors: KV_AUTH_MANAGEMENT, KV_USER_EMPTY, KV_USER_EXISTS, KV_USER_NOT_FOUND, KV_ROLE_EMPTY, KV_ROLE_EXISTS, KV_ROLE_NOT_FOUND,
- * KV_ROLE_NOT_GRANTED, KV_PERMISSION_NOT_GRANTED, KV_ROOT_USER_MISSING, KV_ROOT_ROLE_MISSING, KV_INVALID_ARGUMENT.
+ * KV_ROLE_NOT_GRANTED, KV_PERMISSION_NOT_GRANTED, KV_ROOT_USER_MISSING, KV_ROOT_ROLE_MISSING, KV_INVALID_ARGUMENT, KV_BACKUP.
  */
 export function applyAuthChange(state: AuthState, change: AuthChange): AuthState {
   switch (change.kind) {
@@ -43,6 +47,8 @@ export function applyAuthChange(state: AuthState, change: AuthChange): AuthState
       return enable(state, change.tokenKey);
     case 'disable':
       return state.enabled ? { ...next(state), enabled: false, tokenKey: '' } : state;
+    case 'restore':
+      return restore(state, change.from, change.tokenKey);
     case 'user-add':
       return addUser(state, change.name, change.passwordHash);
     case 'user-delete':
@@ -103,6 +109,27 @@ function enable(state: AuthState, tokenKey: string): AuthState {
   if (root === undefined) throw new KvError('KV_ROOT_USER_MISSING');
   if (!root.roles.includes(ROOT)) throw new KvError('KV_ROOT_ROLE_MISSING');
   return { ...state, version: state.version + 1, enabled: true, tokenKey };
+}
+
+const isUnused = ({ enabled, users, roles }: AuthState): boolean =>
+  !enabled && users.size === 0 && roles.size === 0;
+
+/** What a restore keeps: the rest says which tokens count, and none of the old cluster's does. */
+const kept = ({ enabled, users, roles }: AuthState): Uint8Array =>
+  encodeAuthState({ ...NO_AUTH, enabled, users, roles });
+
+/** Users, roles and the switch as another cluster had them. Done again it changes nothing. */
+function restore(state: AuthState, from: AuthState, tokenKey: string): AuthState {
+  if (isUnused(from) || equalBytes(kept(state), kept(from))) return state;
+  if (!isUnused(state)) {
+    throw new KvError('KV_BACKUP', 'the new cluster has users or roles of its own', {
+      details: { hint: 'keep those with --without-auth, or delete them all and disable it before' },
+    });
+  }
+  const { enabled, users, roles } = from;
+  const version = Math.max(state.version, from.version) + 1;
+  const revision = Math.max(state.revision, from.revision) + 1;
+  return { version, revision, enabled, tokenKey: enabled ? tokenKey : '', users, roles };
 }
 
 function addUser(state: AuthState, name: string, passwordHash: string | undefined): AuthState {

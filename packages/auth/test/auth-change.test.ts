@@ -162,3 +162,22 @@ it('damaged bytes are no state, and never an exception', () => {
   }
   expect(decodeAuthState(new Uint8Array([0xff]))).toBeUndefined();
 });
+
+it('gives a new cluster the users and roles of a backup, once, with no token of the old one', () => {
+  const restored = run(NO_AUTH, { kind: 'restore', from: ON, tokenKey: 'ef' });
+  expect(restored).toEqual({ ...ON, version: 7, revision: 7, tokenKey: 'ef' });
+  expect(run(restored, { kind: 'restore', from: ON, tokenKey: 'cd' })).toBe(restored);
+  const off = run(NO_AUTH, { kind: 'restore', from: OFF, tokenKey: 'ef' });
+  expect(off).toMatchObject({ enabled: false, tokenKey: '', users: OFF.users });
+  expect(run(ON, { kind: 'restore', from: NO_AUTH, tokenKey: 'ef' })).toBe(ON);
+  // Its versions go on from those that its members know.
+  const emptied = { ...NO_AUTH, version: 40, revision: 50 };
+  const later = run(emptied, { kind: 'restore', from: ON, tokenKey: 'ef' });
+  expect(later).toMatchObject({ version: 41, revision: 51 });
+});
+
+it('mixes the users of a backup with no others', () => {
+  const own = run(NO_AUTH, { kind: 'user-add', name: 'somebody' });
+  const restore = (): AuthState => run(own, { kind: 'restore', from: ON, tokenKey: 'ef' });
+  expect(restore).toThrow('has users or roles of its own');
+});

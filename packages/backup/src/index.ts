@@ -25,5 +25,11 @@ export {
   type SnapshotSource,
   stateHash,
 } from './snapshot-stream.ts';
-export { openSource, type RestoreSource, readHeader, type SourceShard } from './source.ts';
+export {
+  type ClusterMeta,
+  openSource,
+  type RestoreSource,
+  readHeader,
+  type SourceShard,
+} from './source.ts';
 export { type VerifiedFile, type VerifyOptions, verifyBackup } from './verify.ts';

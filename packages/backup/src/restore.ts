@@ -3,7 +3,7 @@ import { clusterId as asClusterId, concatBytes, KvError, type ShardId } from '@k
 import { initialMeta } from '@kvorum/mvcc';
 import { type ShardMap, shardOfKey, shardsWithSlots } from '@kvorum/shard';
 import { SnapshotEncoder, type SnapshotHeader, type SnapshotRow } from '@kvorum/wire';
-import { openSource, type RestoreSource, readSourceMap } from './source.ts';
+import { type ClusterMeta, openSource, type RestoreSource, readClusterMeta } from './source.ts';
 import { Staging } from './staging.ts';
 
 /** What a watcher of the old cluster can never have seen: as etcd recommends. */
@@ -13,7 +13,9 @@ export interface RestoreOptions extends RestoreSource {
   /** Of the new, empty cluster. */
   readonly target: ShardMap;
   /** Of the old one; absent: read from the copy of its meta shard. */
-  readonly sourceMap?: ShardMap | undefined;
+  readonly sourceMeta?: ClusterMeta | undefined;
+  /** Gives the new cluster the users and roles of the old one, if it had any; what follows is asked as root where they are enabled. */
+  readonly restoreAuth: (state: Uint8Array) => Promise<void>;
   readonly bumpRevision: number;
   readonly nowMs: () => number;
   /** What the new cluster's shard holds now. */
@@ -53,14 +55,14 @@ export interface RestoreReport {
 
 /**
  * Loads the keys of an old cluster into a new, empty one: each key to the shard that the new map gives it, with its value,
- * create and mod revision and version. History, sessions and leases stay behind.
+ * create and mod revision and version; and its users and roles. History, sessions and leases stay behind.
  *
  * Errors: KV_BACKUP, KV_CORRUPT, those of the old log, and those of `upload`.
  */
 export async function restoreCluster(options: RestoreOptions): Promise<RestoreReport> {
   const { target, scratch, progress } = options;
   if (!options.resume) await mustBeEmpty(options);
-  const old = options.sourceMap ?? (await readSourceMap(options));
+  const { map: old, auth } = options.sourceMeta ?? (await readClusterMeta(options));
   const targets = shardsWithSlots(target);
   await scratch.remove('staging');
   const staging = new Staging(await scratch.open('staging'), target, targets);
@@ -79,6 +81,8 @@ export async function restoreCluster(options: RestoreOptions): Promise<RestoreRe
   }
   const revision = Math.max(0, ...from.map((one) => one.revision)) + options.bumpRevision;
   const source = asClusterId(BigInt(`0x${old.clusterId}`));
+  // Before anything is visible: nobody may see in the new cluster what they could not see in the old one.
+  if (auth !== undefined) await options.restoreAuth(auth);
   const unfinished: ShardId[] = [];
   for (const shard of targets) {
     if (!isFinished(await options.inspect(shard), revision)) unfinished.push(shard);

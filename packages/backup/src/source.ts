@@ -1,3 +1,4 @@
+import { AUTH_STATE_KEY } from '@kvorum/auth';
 import {
   revision as asRevision,
   DEFAULT_LIMITS,
@@ -169,26 +170,33 @@ function bareStart(
   return { shardUid, generation, from: emptyAcceptedState(), at: { revision, compactRevision } };
 }
 
-/** The shard map in a store of the meta shard at a revision. Errors: KV_BACKUP when there is none. */
-export async function readShardMap(reader: StateReader, revision: number): Promise<ShardMap> {
+/** What the meta shard of a cluster holds. */
+export interface ClusterMeta {
+  readonly map: ShardMap;
+  /** Users and roles (package auth), encoded; undefined = there never were any. */
+  readonly auth: Uint8Array | undefined;
+}
+
+/** From a store of the meta shard at a revision. Errors: KV_BACKUP when there is no shard map. */
+async function clusterMetaOf(reader: StateReader, revision: number): Promise<ClusterMeta> {
   const engine = Engine.load({ ...initialMeta(), revision: asRevision(revision) }, DEFAULT_LIMITS);
-  const { kvs } = await drive(engine.getBatch([SHARD_MAP_KEY]), reader);
-  const [kv] = kvs;
+  const { kvs } = await drive(engine.getBatch([SHARD_MAP_KEY, AUTH_STATE_KEY]), reader);
+  const [kv, auth] = kvs;
   if (kv === undefined) throw new KvError('KV_BACKUP', 'the meta shard holds no shard map yet');
   const map = parseShardMap(JSON.parse(fromUtf8(kv.value)));
   if (!map.ok) throw new KvError('KV_BACKUP', `the shard map is damaged: ${map.error}`);
-  return map.value;
+  return { map: map.value, auth: auth?.value };
 }
 
-/** The old cluster's map: from the copy of its meta shard, and its log. */
-export async function readSourceMap(source: RestoreSource): Promise<ShardMap> {
+/** The old cluster's: from the copy of its meta shard, and its log. */
+export async function readClusterMeta(source: RestoreSource): Promise<ClusterMeta> {
   // Revisions of the data shards say nothing about those of the meta shard.
   const until = (shard: ShardId): ReplayUntil => {
     const wanted = source.until(shard);
     return wanted.kind === 'revision' ? { kind: 'end' } : wanted;
   };
   const meta = await openSource(META_SHARD, undefined, { ...source, until });
-  const map = await readShardMap(meta.store, meta.revision);
+  const found = await clusterMetaOf(meta.store, meta.revision);
   await meta.store.close();
-  return map;
+  return found;
 }

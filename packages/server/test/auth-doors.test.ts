@@ -48,6 +48,7 @@ describe('REST', () => {
     ['GET', '/v1/snapshot/0'],
     ['GET', '/v1/snapshot/meta'],
     ['GET', '/v1/restore/0'],
+    ['POST', '/v1/restore/auth', {}],
     ['GET', '/v1/slots'],
   ];
   it.each(doors.map(([method, path, body]) => ({ method, path, body })))(

@@ -110,6 +110,7 @@ async function restore(
     resume: source.resume ?? false,
     inspect: async (shard) => (await call(`${cluster.url}/v1/restore/${shard}`)) as TargetState,
     nowMs: () => Date.now(),
+    restoreAuth: (state) => send('auth', state, 'application/octet-stream'),
     upload: (shard, piece) => send(shard, piece, 'application/octet-stream'),
     finish: (shard, revision) =>
       shard === source.breakAt
@@ -181,6 +182,23 @@ describe('backup and restore', () => {
     }
     await restore(fresh, { store, manifest, resume: true });
     expect(await everything(fresh)).toEqual(await everything(old));
+  });
+
+  it('takes no users of a backup that nobody could have made', async () => {
+    const fresh = await start(1);
+    const user = { name: 'root', roles: ['root'], since: 1 };
+    const state = { format: 1, version: 1, revision: 1, enabled: false, tokenKey: '', roles: [] };
+    const hash = (cost: number): string => `$2b$${cost}$${'x'.repeat(53)}`;
+    const restoring = (passwordHash: string): Promise<unknown> =>
+      call(`${fresh.url}/v1/restore/auth`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/octet-stream' },
+        body: JSON.stringify({ ...state, users: [{ ...user, passwordHash }] }),
+      });
+    await expect(restoring('secret')).rejects.toThrow('KV_CORRUPT');
+    // Half a minute for every try to log in.
+    await expect(restoring(hash(20))).rejects.toThrow('KV_CORRUPT');
+    expect(await restoring(hash(10))).toEqual({ enabled: false, users: 1, roles: 0 });
   });
 
   it('proves a backup, and says what is wrong with a damaged one', async () => {

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import {
   type BackupManifest,
   BUMP_REVISION_DEFAULT,
+  type ClusterMeta,
   listBackups,
   type ReplayUntil,
   type RestoreReport,
@@ -10,7 +11,6 @@ import {
 } from '@kvorum/backup';
 import type { ShardId } from '@kvorum/base';
 import type { SharedLogs, SnapshotStore } from '@kvorum/ports';
-import type { ShardMap } from '@kvorum/shard';
 import { type Context, parseCount } from '../context.ts';
 import { InputError, IoError } from '../exit.ts';
 import { askJson } from '../member-http.ts';
@@ -132,18 +132,19 @@ async function sourceOf(
   throw new InputError(`nothing in ${store.where} to restore from`);
 }
 
-/** @param sourceMap - of the old cluster, where there is no copy of its meta shard. */
+/** @param sourceMeta - of the old cluster, where there is no copy of its meta shard. */
 export async function restore(
   context: Context,
   where: string,
   flags: RestoreFlags,
-  sourceMap?: ShardMap,
+  sourceMeta?: ClusterMeta,
 ): Promise<void> {
   const until = parseAt(flags.at);
   const bumpRevision =
     flags.bumpRevision === undefined ? BUMP_REVISION_DEFAULT : parseCount(flags.bumpRevision);
   const caller = await callerOf(context);
   const target = await quietMap(caller);
+  let auth: RestoredAuth | undefined;
   const report = await withStore(where, flags, (store) =>
     withLogs(flags, (logs) =>
       withScratch(flags, async (scratch) => {
@@ -152,7 +153,7 @@ export async function restore(
         return restoreCluster({
           store,
           manifest,
-          sourceMap,
+          sourceMeta,
           logs,
           until,
           scratch,
@@ -161,6 +162,16 @@ export async function restore(
           progress: reporter(context),
           nowMs: () => Date.now(),
           resume: flags.resume === true,
+          restoreAuth: async (bytes) => {
+            if (flags.withoutAuth === true) {
+              context.io.err(
+                'users and roles stay behind: set them up before anybody else comes\n',
+              );
+              return;
+            }
+            const body = { type: 'application/octet-stream', bytes };
+            auth = (await askJson(caller('/v1/restore/auth', body))) as RestoredAuth;
+          },
           inspect: async (shard) => targetState(await askJson(caller(`/v1/restore/${shard}`))),
           upload: async (shard, bytes) => {
             const body = { type: 'application/octet-stream', bytes };
@@ -175,7 +186,14 @@ export async function restore(
       }),
     ),
   );
-  print(context, flags, report);
+  print(context, flags, report, auth);
+}
+
+/** Users and roles that the new cluster has got. */
+interface RestoredAuth {
+  readonly enabled: boolean;
+  readonly users: number;
+  readonly roles: number;
 }
 
 function targetState(plain: unknown): TargetState {
@@ -186,14 +204,23 @@ function targetState(plain: unknown): TargetState {
   throw new IoError('a member gave no account of its shard: is it of an older version?');
 }
 
-function print(context: Context, flags: RestoreFlags, report: RestoreReport): void {
+function print(
+  context: Context,
+  flags: RestoreFlags,
+  report: RestoreReport,
+  auth: RestoredAuth | undefined,
+): void {
   const { from, to, keys, leased, revision } = report;
   if (wantsJson(context, flags)) {
-    context.io.out(jsonLine(report));
+    context.io.out(jsonLine(auth === undefined ? report : { ...report, auth }));
     return;
   }
   const note = leased === 0 ? '' : `; ${leased} keys had a lease and stay without one`;
   context.io.out(
     `restored ${keys} keys from ${from.length} shards into ${to.length}, at revision ${revision}${note}\n`,
   );
+  if (auth === undefined) return;
+  const { enabled, users, roles } = auth;
+  const state = enabled ? 'authorization is enabled' : 'authorization is not enabled';
+  context.io.out(`${state}, as it was, with ${users} users and ${roles} roles\n`);
 }

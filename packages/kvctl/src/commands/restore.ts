@@ -7,6 +7,8 @@ Loads a backup, or the newest scheduled copies, into a NEW cluster that nobody h
 number of shards and members may differ. Keys keep their value, create and mod revision and version;
 older history reads as compacted, and the revision is raised so that every watcher notices.
 
+Users and roles come along, enabled as they were: then --user must be one of them with the role root.
+
 With the log of the old cluster (--log-dir, --log-brokers) what was written after the copies comes
 along: to the end, or with --at to a moment.
 
@@ -20,6 +22,7 @@ export interface RestoreFlags extends StoreFlags {
   readonly backup?: string;
   readonly copies?: boolean;
   readonly resume?: boolean;
+  readonly withoutAuth?: boolean;
   readonly at?: string;
   readonly bumpRevision?: string;
   readonly logDir?: string;
@@ -41,6 +44,7 @@ export function addRestore(program: Command, context: Context): void {
   flag(command, '--backup <name>', 'which one (default: the newest that suits)');
   flag(command, '--copies', 'the newest scheduled copies, even if there are backups');
   flag(command, '--resume', 'go on with the same restore after it broke off');
+  flag(command, '--without-auth', 'leave users and roles behind: the new cluster keeps its own');
   flag(command, '--at <moment>', 'a time, a revision, or shard=revision,…; needs the log');
   flag(command, '--bump-revision <count>', 'raise the revision by (default: a thousand million)');
   flag(command, '--log-dir <dir>', 'embedded log of the old cluster, which must be stopped');

@@ -3,8 +3,14 @@ import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { type BackupManifest, backupOf, decodeSnapshot, parseManifest } from '@kvorum/backup';
-import { formatId, isShardId, KvError } from '@kvorum/base';
+import {
+  type BackupManifest,
+  backupOf,
+  type ClusterMeta,
+  decodeSnapshot,
+  parseManifest,
+} from '@kvorum/backup';
+import { formatId, isShardId, KvError, META_SHARD } from '@kvorum/base';
 import type { ShardMap } from '@kvorum/shard';
 import type { Context } from '../context.ts';
 import { InputError, IoError } from '../exit.ts';
@@ -61,8 +67,14 @@ type Opened =
       readonly manifest: BackupManifest;
       readonly entries: readonly TarEntry[];
     }
-  /** By etcdctl: a copy of one shard, so many bytes of the file. */
-  | { readonly kind: 'copy'; readonly bytes: number };
+  /** By etcdctl: copies of all shards, one behind the other. */
+  | { readonly kind: 'copies'; readonly spans: readonly Span[] };
+
+/** Bytes of a file, the last one included. */
+interface Span {
+  readonly start: number;
+  readonly end: number;
+}
 
 async function opened<T>(
   path: string,
@@ -82,7 +94,7 @@ async function look(path: string, file: FileHandle): Promise<Opened> {
   const head = Buffer.alloc(BBOLT_MAGIC_AT + BBOLT_MAGIC.length);
   await file.read(head, 0, head.length, 0);
   if (head.subarray(0, OUR_MAGIC.length).equals(OUR_MAGIC)) {
-    return { kind: 'copy', bytes: await copyBytes(path, file) };
+    return { kind: 'copies', spans: await copiesIn(path, file) };
   }
   const entries = await tarEntries(path, file);
   if (entries !== undefined) {
@@ -117,14 +129,21 @@ const CRC_BYTES = 4;
 const MAGIC_BYTES = 5;
 const KIND_TRAILER = 3;
 
-/** Where our copy ends in a file of etcdctl: zeros up to a page and a checksum stand behind it (snapshot-file.ts tells the frames). */
-async function copyBytes(path: string, file: FileHandle): Promise<number> {
+/** The copies in a file of etcdctl: zeros up to a page and a checksum stand behind them (snapshot-file.ts tells the frames). */
+async function copiesIn(path: string, file: FileHandle): Promise<readonly Span[]> {
   const { size } = await file.stat();
   const head = Buffer.alloc(FRAME_HEAD_BYTES);
+  const spans: Span[] = [];
+  let start = 0;
   for (let at = MAGIC_BYTES; at + FRAME_HEAD_BYTES < size; ) {
     await file.read(head, 0, FRAME_HEAD_BYTES, at);
     at += FRAME_HEAD_BYTES + head.readUInt32BE(1) + CRC_BYTES;
-    if (head.readUInt8(0) === KIND_TRAILER && at <= size - SHA256_BYTES) return at;
+    if (head.readUInt8(0) !== KIND_TRAILER || at > size - SHA256_BYTES) continue;
+    spans.push({ start, end: at - 1 });
+    await file.read(head, 0, OUR_MAGIC.length, at);
+    if (!head.subarray(0, OUR_MAGIC.length).equals(OUR_MAGIC)) return spans;
+    start = at;
+    at += MAGIC_BYTES;
   }
   throw damaged(path, 'it is not whole');
 }
@@ -175,19 +194,25 @@ async function statusOfBackup(
   };
 }
 
-async function statusOfCopy(
+async function statusOfCopies(
   path: string,
   file: FileHandle,
-  bytes: number,
+  spans: readonly Span[],
 ): Promise<Omit<Status, 'totalSize'>> {
   const hash = (await mustMatchChecksum(path, file)).slice(0, 8);
   let revision = 0;
   let totalKeys = 0;
-  for await (const part of decodeSnapshot(createReadStream(path, { end: bytes - 1 }))) {
-    if (part.kind === 'header') ({ revision } = part.header);
-    else if (part.kind === 'rows') totalKeys += part.rows.length;
+  let shards = 0;
+  for (const span of spans) {
+    for await (const part of decodeSnapshot(createReadStream(path, span))) {
+      if (part.kind === 'header') {
+        if (part.header.shard === META_SHARD) break;
+        revision = Math.max(revision, part.header.revision);
+        shards += 1;
+      } else if (part.kind === 'rows') totalKeys += part.rows.length;
+    }
   }
-  return { hash, revision, totalKeys, shards: 1 };
+  return { hash, revision, totalKeys, shards };
 }
 
 export async function snapshotStatus(context: Context, path: string): Promise<void> {
@@ -196,7 +221,7 @@ export async function snapshotStatus(context: Context, path: string): Promise<vo
     const rest =
       found.kind === 'backup'
         ? await statusOfBackup(path, found)
-        : await statusOfCopy(path, file, found.bytes);
+        : await statusOfCopies(path, file, found.spans);
     return { ...rest, totalSize: size };
   });
   const { hash, revision, totalKeys, totalSize, shards } = status;
@@ -204,7 +229,7 @@ export async function snapshotStatus(context: Context, path: string): Promise<vo
   printRows(context, ['HASH', 'REVISION', 'TOTAL KEYS', 'TOTAL SIZE', 'SHARDS'], [row], status);
 }
 
-/** A cluster of one shard that has every slot. */
+/** A cluster of one shard that has every slot: what files of older versions are of, which do not hold its meta shard. */
 function mapOfOne(header: { readonly clusterId: string; readonly shard: string }): ShardMap {
   const { clusterId, shard: id } = header;
   if (!isShardId(id)) throw new KvError('KV_CORRUPT', `"${id}" is no shard`);
@@ -225,30 +250,51 @@ export async function restoreSnapshot(
 ): Promise<void> {
   const directory = mkdtempSync(join(flags.scratch ?? tmpdir(), 'kvctl-snapshot-'));
   try {
-    const sourceMap = await opened(path, async (file, found) => {
+    const found = await opened(path, async (file, found) => {
       if (found.kind === 'backup') {
         await unpackTar(path, found.entries, directory);
         return undefined;
       }
       await mustMatchChecksum(path, file);
-      return copyInto(directory, path, found.bytes);
+      return copyInto(directory, path, found.spans);
     });
-    const source = sourceMap === undefined ? { backup: BACKUP_NAME } : { copies: true };
-    await restore(context, directory, { ...flags, ...source }, sourceMap);
+    if (found === undefined) {
+      await restore(context, directory, { ...flags, backup: BACKUP_NAME });
+      return;
+    }
+    if (found.sourceMeta !== undefined && flags.withoutAuth !== true) {
+      throw new InputError(
+        `${path} was saved by a version of kvd that left users and roles out`,
+        'add --without-auth, and set them up before anybody else comes',
+      );
+    }
+    await restore(context, directory, { ...flags, copies: true }, found.sourceMeta);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-/** The copy as the only one of a store; answers the map of the cluster that it is of. */
-async function copyInto(directory: string, path: string, bytes: number): Promise<ShardMap> {
-  const content = (): AsyncIterable<Uint8Array> => createReadStream(path, { end: bytes - 1 });
-  for await (const part of decodeSnapshot(content())) {
-    if (part.kind !== 'header') continue;
-    const { shard, clusterId } = part.header;
+/** The copies as the only ones of a store; `sourceMeta` when that of the meta shard is not among them. */
+async function copyInto(
+  directory: string,
+  path: string,
+  spans: readonly Span[],
+): Promise<{ readonly sourceMeta: ClusterMeta | undefined }> {
+  let sourceMeta: ClusterMeta | undefined;
+  for (const span of spans) {
+    const { shard, clusterId } = await headerOf(path, span);
+    await withStore(directory, {}, (store) =>
+      store.save(shard, BACKUP_NAME, createReadStream(path, span)),
+    );
     const map = mapOfOne({ shard, clusterId: formatId(clusterId) });
-    await withStore(directory, {}, (store) => store.save(shard, BACKUP_NAME, content()));
-    return map;
+    sourceMeta = shard === META_SHARD ? undefined : { map, auth: undefined };
+  }
+  return { sourceMeta };
+}
+
+async function headerOf(path: string, span: Span) {
+  for await (const part of decodeSnapshot(createReadStream(path, span))) {
+    if (part.kind === 'header') return part.header;
   }
   throw damaged(path, 'it holds nothing');
 }

@@ -4,7 +4,8 @@ import { type Context, flag } from '../context.ts';
 const HELP = `
 save writes one file that holds a copy of every shard: a tar of what kvctl backup saves, so that
 "tar xf FILE" gives a STORE for kvctl restore. It needs twice the room for a moment. status and restore
-take it, and what etcdctl snapshot save wrote of a cluster with one shard. A file of etcd itself cannot be
+take it, and what etcdctl snapshot save wrote. Users and roles come along, enabled as they were: then
+--user must be one of them with the role root. A file of etcd itself cannot be
 read: start that etcd, then etcdctl make-mirror.
 
 Examples:
@@ -16,6 +17,7 @@ export interface SnapshotRestoreFlags {
   readonly bumpRevision?: string;
   readonly scratch?: string;
   readonly resume?: boolean;
+  readonly withoutAuth?: boolean;
 }
 
 /** Loaded only where it is used. */
@@ -43,6 +45,7 @@ export function addSnapshot(program: Command, context: Context): void {
   flag(restoring, '--bump-revision <count>', 'raise the revision by (default: a thousand million)');
   flag(restoring, '--scratch <dir>', 'where to put the content together (default: temporary)');
   flag(restoring, '--resume', 'go on with the same restore after it broke off');
+  flag(restoring, '--without-auth', 'leave users and roles behind: the new cluster keeps its own');
   restoring.action(async (file: string, flags: SnapshotRestoreFlags) =>
     (await work()).restoreSnapshot(context, file, flags),
   );

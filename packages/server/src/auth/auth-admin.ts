@@ -16,7 +16,7 @@ import { encodeAuthQuestion } from '../router/forward.ts';
 import type { AuthStateSource } from './auth-state-source.ts';
 
 /** All users and roles; they are written anew with each change. */
-const STATE_BYTES_MAX = 1024 * 1024;
+export const STATE_BYTES_MAX: number = 1024 * 1024;
 const ASK_MS = 1000;
 const RETRY_MS = 100;
 /** Clocks of members run at slightly different speeds. */
@@ -61,13 +61,14 @@ export class AuthAdmin {
    * Errors: those of {@link applyAuthChange}; KV_TIMEOUT; to enable, KV_UNAVAILABLE while a member does not answer.
    */
   async change(change: AuthChange): Promise<AuthState> {
-    if (change.kind === 'enable') await this.#checkAllAnswer();
+    const enables = change.kind === 'enable' || (change.kind === 'restore' && change.from.enabled);
+    if (enables) await this.#checkAllAnswer();
     const { value, isChanged } = await this.#editor.update((state) => {
       const next = applyAuthChange(state, change);
       return next === state ? undefined : checkedSize(next);
     });
     await this.#parts.source.confirm();
-    if (isChanged || change.kind === 'enable') await this.#spread(value, change.kind);
+    if (isChanged || enables) await this.#spread(value, enables);
     return value;
   }
 
@@ -92,19 +93,19 @@ export class AuthAdmin {
     });
   }
 
-  async #spread({ version, enabled }: AuthState, kind: AuthChange['kind']): Promise<void> {
+  async #spread({ version, enabled }: AuthState, enables: boolean): Promise<void> {
     const { clock, freshMs, others } = this.#parts;
     const endMs = clock.nowMs() + freshMs * MARGIN;
     let silent = await this.#silent(others(), version);
     // While everybody may do everything nobody has to know who may do what.
     while (enabled && silent.length > 0 && clock.nowMs() < endMs) {
-      if (kind !== 'enable') silent = await this.#mayServe(silent);
+      if (!enables) silent = await this.#mayServe(silent);
       if (silent.length === 0) return;
       await pause(RETRY_MS);
       silent = await this.#silent(silent, version);
     }
     // Whoever did not hear of it has not been confirmed for so long, and serves nobody.
-    if (silent.length === 0 || kind !== 'enable') return;
+    if (silent.length === 0 || !enables) return;
     const text = `authorization is enabled, but ${this.#names(silent)} may not know: stop them, or enable it again`;
     throw new KvError('KV_TIMEOUT', text);
   }

@@ -1,9 +1,17 @@
-import { type AuthChange, type Permission, ROOT } from '@kvorum/auth';
+import { type AuthChange, decodeAuthState, type Permission, ROOT } from '@kvorum/auth';
 import { EMPTY_BYTES, KvError, RANGE_END_OPEN, toHex } from '@kvorum/base';
 import { systemRng } from '../member/system.ts';
 import type { MemberAuth } from './member-auth.ts';
+import { isPasswordHash } from './passwords.ts';
 
 const TOKEN_KEY_BYTES = 32;
+const newTokenKey = (): string => toHex(systemRng.bytes(TOKEN_KEY_BYTES));
+
+/** A user's name, and what they say their password is. */
+export interface Password {
+  readonly user: string;
+  readonly password: string;
+}
 
 /** What the role root may do, as etcd shows it. */
 const EVERYTHING: Permission = { kind: 'readwrite', key: EMPTY_BYTES, rangeEnd: RANGE_END_OPEN };
@@ -29,7 +37,36 @@ export class AuthOperations {
   }
 
   enable(): Promise<void> {
-    return this.change({ kind: 'enable', tokenKey: toHex(systemRng.bytes(TOKEN_KEY_BYTES)) });
+    return this.change({ kind: 'enable', tokenKey: newTokenKey() });
+  }
+
+  /**
+   * Users and roles of a backup, enabled as they were: the bytes of the key in the old cluster's meta group.
+   *
+   * @param shown - who asks. Where they are enabled it must be one of them with the role root: nobody is locked out by a restore.
+   * Errors: KV_BACKUP when this cluster has users of its own; KV_CORRUPT; KV_AUTH_FAILED.
+   */
+  async restore(
+    bytes: Uint8Array,
+    shown: Password | undefined,
+  ): Promise<{ readonly enabled: boolean; readonly users: number; readonly roles: number }> {
+    const from = decodeAuthState(bytes);
+    const hashes = [...(from?.users.values() ?? [])].map(({ passwordHash }) => passwordHash);
+    if (from === undefined || !hashes.every((hash) => hash === undefined || isPasswordHash(hash))) {
+      throw new KvError('KV_CORRUPT', 'the users and roles of the backup are damaged');
+    }
+    if (from.enabled) {
+      const { user: name = '', password = '' } = shown ?? {};
+      const user = from.users.get(name);
+      const isRight = await this.#auth.gate.passwords.matches(user, name, password);
+      if (!isRight || user?.roles.includes(ROOT) !== true) {
+        throw new KvError('KV_AUTH_FAILED', 'the backup is of a cluster with authorization', {
+          details: { hint: 'give --user root with the password of then, or --without-auth' },
+        });
+      }
+    }
+    await this.change({ kind: 'restore', from, tokenKey: newTokenKey() });
+    return { enabled: from.enabled, users: from.users.size, roles: from.roles.size };
   }
 
   async status(): Promise<{ readonly enabled: boolean; readonly revision: number }> {

@@ -1,6 +1,7 @@
 import type { User } from '@kvorum/auth';
 import { KvError } from '@kvorum/base';
 import { hash, verify } from '@node-rs/bcrypt';
+import { BCRYPT_COST_MAX, BCRYPT_COST_MIN } from '../config/schema.ts';
 
 /** bcrypt takes no longer ones: what lies beyond would not count. */
 const BYTES_MAX = 72;
@@ -71,6 +72,12 @@ export class Passwords {
     if (next === undefined) this.#running -= 1;
     else next();
   }
+}
+
+/** A hash as bcrypt writes it, of a cost that may be configured: a greater one keeps whoever compares busy. */
+export function isPasswordHash(text: string): boolean {
+  const [, cost] = /^\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{53}$/.exec(text) ?? [];
+  return cost !== undefined && Number(cost) >= BCRYPT_COST_MIN && Number(cost) <= BCRYPT_COST_MAX;
 }
 
 function unusable(password: string): string | undefined {

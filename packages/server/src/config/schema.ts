@@ -2,6 +2,10 @@ import { DEFAULT_LIMITS, type Limits } from '@kvorum/base';
 import type { AutoCompactionConfig } from './auto-compaction.ts';
 import { LIMIT_TEXT } from './limit-texts.ts';
 
+/** Bounds of `auth.bcryptCost`. */
+export const BCRYPT_COST_MIN = 4;
+export const BCRYPT_COST_MAX = 16;
+
 export interface MemberConfig {
   readonly name: string;
   /** host:port where other members reach it. */
@@ -226,8 +230,8 @@ const AUTH_SCHEMA = section(
     bcryptCost: {
       type: 'integer',
       description: 'Work that a password costs, as a power of two; each step doubles it.',
-      minimum: 4,
-      maximum: 16,
+      minimum: BCRYPT_COST_MIN,
+      maximum: BCRYPT_COST_MAX,
       default: 10,
     },
     jwt: section(

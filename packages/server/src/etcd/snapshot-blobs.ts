@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { encodeSnapshot } from '@kvorum/backup';
+import { encodeSnapshot, type SnapshotOptions } from '@kvorum/backup';
 import { clusterId } from '@kvorum/base';
 import type { SnapshotView } from '@kvorum/replica';
 import type { Host } from '../host.ts';
@@ -15,12 +15,12 @@ export interface SnapshotBlob {
 }
 
 /**
- * A copy of a shard as etcd's snapshot stream: our snapshot file (wire/snapshot-file.ts), zeros up to a whole page, and the SHA-256
- * of all that. The rows of a view do not change, so that the size is found by encoding it twice: nothing has to be held.
+ * Copies of shards as etcd's snapshot stream: our snapshot files (wire/snapshot-file.ts) one behind the other, zeros up to a whole page,
+ * and the SHA-256 of all that. The rows of a view do not change, so that the size is found by encoding it twice: nothing has to be held.
  */
 export async function* snapshotBlobs(
   host: Pick<Host, 'clock' | 'clusterId'>,
-  view: SnapshotView,
+  views: readonly SnapshotView[],
 ): AsyncGenerator<SnapshotBlob, void, undefined> {
   const options = {
     clusterId: clusterId(BigInt(`0x${host.clusterId}`)),
@@ -28,16 +28,23 @@ export async function* snapshotBlobs(
     withStateHash: false,
   };
   let size = 0;
-  for await (const bytes of encodeSnapshot(view, options)) size += bytes.length;
+  for await (const bytes of encoded(views, options)) size += bytes.length;
   const padding = (PAGE_BYTES - (size % PAGE_BYTES)) % PAGE_BYTES;
   const hash = createHash('sha256');
   let remaining = size + padding;
-  for await (const blob of blobsOf(encodeSnapshot(view, options), padding)) {
+  for await (const blob of blobsOf(encoded(views, options), padding)) {
     hash.update(blob);
     remaining -= blob.length;
     yield { blob, remaining };
   }
   yield { blob: new Uint8Array(hash.digest()), remaining: 0 };
+}
+
+async function* encoded(
+  views: readonly SnapshotView[],
+  options: SnapshotOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for (const view of views) yield* encodeSnapshot(view, options);
 }
 
 /** The bytes in pieces of one size, the last one smaller. */

@@ -1,6 +1,7 @@
 import { type Needs, noNeeds } from '@kvorum/auth';
 import { fromBase64, isKvError, KvError, tryUtf8 } from '@kvorum/base';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Password } from '../auth/auth-operations.ts';
 import type { Identity } from '../auth/identity.ts';
 import type { Host } from '../host.ts';
 
@@ -48,17 +49,25 @@ export function identityOf(request: FastifyRequest): Identity | undefined {
   return identities.get(request);
 }
 
-/** `Basic` carries user and password, `Bearer` a token. */
+/** `Bearer` carries a token. */
 async function identify(host: Host, request: FastifyRequest): Promise<Identity | undefined> {
   const { authorization } = request.headers;
   if (authorization === undefined) return undefined;
   const { gate } = host.auth;
   const [scheme = '', value = ''] = authorization.split(' ');
   if (scheme.toLowerCase() === 'bearer') return gate.identify(value);
+  const shown = passwordOf(request);
+  if (shown === undefined) throw new KvError('KV_UNAUTHENTICATED');
+  return gate.logInAgain(shown.user, shown.password);
+}
+
+/** `Basic` carries user and password. */
+export function passwordOf({ headers }: FastifyRequest): Password | undefined {
+  const [scheme = '', value = ''] = headers.authorization?.split(' ') ?? [];
   const text = scheme.toLowerCase() === 'basic' ? textOf(value) : undefined;
   const at = text?.indexOf(':') ?? -1;
-  if (text === undefined || at < 0) throw new KvError('KV_UNAUTHENTICATED');
-  return gate.logInAgain(text.slice(0, at), text.slice(at + 1));
+  if (text === undefined || at < 0) return undefined;
+  return { user: text.slice(0, at), password: text.slice(at + 1) };
 }
 
 function textOf(base64: string): string | undefined {

@@ -4,9 +4,12 @@ import { clusterId, isShardId, KvError, type ShardId } from '@kvorum/base';
 import { checkRestoredRow, HEADS } from '@kvorum/mvcc';
 import type { Replica } from '@kvorum/replica';
 import { shardOfKey } from '@kvorum/shard';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { STATE_BYTES_MAX } from '../auth/auth-admin.ts';
+import { AuthOperations } from '../auth/auth-operations.ts';
 import type { Host } from '../host.ts';
 import { notHere } from '../router/elsewhere.ts';
+import { passwordOf } from './rest-access.ts';
 import { isForeignPage } from './sessions.ts';
 
 /** One scan of a restore with its headers, at most; the rows of one request are a small snapshot file. */
@@ -94,6 +97,12 @@ async function restoreState(
   }
 }
 
+function refuseForeign(request: FastifyRequest): void {
+  if (isForeignPage(request.raw)) {
+    throw new KvError('KV_INVALID_ARGUMENT', 'a page of another site may not do this');
+  }
+}
+
 /** Copies of shards for backups, and the loading of a backup into an empty cluster. */
 export function snapshotRoutes(app: FastifyInstance, host: Host): void {
   const tags = ['operations'];
@@ -121,9 +130,7 @@ export function snapshotRoutes(app: FastifyInstance, host: Host): void {
     '/v1/restore/:shard',
     { bodyLimit: PIECE_BYTES_MAX, schema: { hide: true } },
     async (request) => {
-      if (isForeignPage(request.raw)) {
-        throw new KvError('KV_INVALID_ARGUMENT', 'a page of another site may not do this');
-      }
+      refuseForeign(request);
       const { shard, replica } = hosted(host, request.params.shard);
       const rows = await rowsOf(host, shard, request.body);
       for (const run of runs(rows, host.limits.recordBytesTarget)) {
@@ -131,6 +138,15 @@ export function snapshotRoutes(app: FastifyInstance, host: Host): void {
         await replica.restore({ kind: 'rows', rows: run }, deadlineMs);
       }
       return { shard, rows: rows.length };
+    },
+  );
+  app.post<{ Body: Uint8Array }>(
+    '/v1/restore/auth',
+    { bodyLimit: STATE_BYTES_MAX, schema: { hide: true } },
+    async (request) => {
+      refuseForeign(request);
+      const operations = new AuthOperations(host.auth, () => host.refusal());
+      return operations.restore(request.body, passwordOf(request));
     },
   );
   app.post<{ Params: ShardParams; Body: { readonly revision: number } }>(
@@ -149,9 +165,7 @@ export function snapshotRoutes(app: FastifyInstance, host: Host): void {
       },
     },
     async (request) => {
-      if (isForeignPage(request.raw)) {
-        throw new KvError('KV_INVALID_ARGUMENT', 'a page of another site may not do this');
-      }
+      refuseForeign(request);
       const { shard, replica } = hosted(host, request.params.shard);
       const { revision } = request.body;
       // Asked again after an answer was lost: done is done.

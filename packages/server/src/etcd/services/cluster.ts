@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { isKvError, type KvError } from '@kvorum/base';
-import { type MemberEntry, memberNamed, SHARD_MAP_KEY, type ShardMap } from '@kvorum/shard';
+import { type MemberEntry, memberNamed, type ShardMap } from '@kvorum/shard';
 import {
   Cluster,
   MemberListResponseSchema,
@@ -8,13 +8,11 @@ import {
   MemberUpdateResponseSchema,
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import type { Host } from '../../host.ts';
-import { decodeShardMap } from '../../member/shard-map-source.ts';
 import { GrpcError } from '../grpc-error.ts';
 import { headersOf } from '../header.ts';
-import { explained } from '../kv-calls.ts';
 import { memberMessages } from '../member-messages.ts';
-import { deadlineOf } from '../route-options.ts';
-import { type Call, type Service, type ServiceHandlers, service } from '../service.ts';
+import { newestMap } from '../newest-map.ts';
+import { type Service, type ServiceHandlers, service } from '../service.ts';
 
 /**
  * etcd's Cluster service over the shard map. Removing a member and changing its peer address are what they are in etcd. Adding one is
@@ -74,18 +72,6 @@ export function clusterHandlers(host: Host): ServiceHandlers<typeof Cluster.meth
 function serving(host: Host): void {
   const refusal = host.refusal();
   if (refusal !== undefined) throw refusal;
-}
-
-/** The map as the meta shard has it now. */
-async function newestMap(host: Host, call: Call): Promise<ShardMap> {
-  const request = { op: 'range', key: SHARD_MAP_KEY } as const;
-  const response = await host.router
-    .onMeta(request, { deadlineMs: deadlineOf(host, call) })
-    .catch((error: unknown) => {
-      throw explained(error, true);
-    });
-  const [kv] = response.op === 'range' ? response.kvs : [];
-  return kv === undefined ? host.map() : decodeShardMap(kv.value);
 }
 
 /** Errors: NOT_FOUND in etcd's words. */

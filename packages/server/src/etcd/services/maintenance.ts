@@ -15,7 +15,6 @@ import {
   StatusResponseSchema,
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import type { Host } from '../../host.ts';
-import { notHere } from '../../router/elsewhere.ts';
 import { alarmsOf, answerAlarm } from '../alarms.ts';
 import { ETCD_CLUSTER_VERSION, ETCD_VERSION } from '../etcd-version.ts';
 import { GrpcError } from '../grpc-error.ts';
@@ -23,6 +22,7 @@ import { headersOf, newestRevision } from '../header.ts';
 import { numberOf } from '../kv-messages.ts';
 import { type Service, type ServiceHandlers, service } from '../service.ts';
 import { snapshotBlobs } from '../snapshot-blobs.ts';
+import { closeAll, snapshotViews } from '../snapshot-views.ts';
 
 /**
  * etcd's Maintenance service. Where an answer can be about one shard only (raft's numbers of a status, hashes), it is the member's
@@ -56,16 +56,16 @@ export function maintenanceHandlers(host: Host): ServiceHandlers<typeof Maintena
       });
     },
     snapshot: async (_request, outgoing, call) => {
-      const { replica } = onlyShard(host);
-      const view = await replica.snapshotView();
+      serving(host);
+      const views = await snapshotViews(host, call);
       try {
-        for await (const { blob, remaining } of snapshotBlobs(host, view)) {
+        for await (const { blob, remaining } of snapshotBlobs(host, views)) {
           const piece = { blob, remainingBytes: BigInt(remaining), version: ETCD_VERSION };
           if (!outgoing.send(create(SnapshotResponseSchema, piece))) await outgoing.drained();
           if (call.signal.aborted) return;
         }
       } finally {
-        await view.close();
+        await closeAll(views);
       }
     },
     // The store needs none: compaction of the files goes on by itself.
@@ -106,22 +106,6 @@ function firstShard(host: Host): HostedShard {
     if (replica !== undefined) return { shard, replica };
   }
   throw new KvError('KV_UNAVAILABLE', 'this member has no replica');
-}
-
-/** Errors: FAILED_PRECONDITION when there are several, of which one stream cannot hold a consistent copy. */
-function onlyShard(host: Host): HostedShard {
-  serving(host);
-  const shards = shardsWithSlots(host.map());
-  const [shard] = shards;
-  const replica = shard === undefined ? undefined : host.replica(shard);
-  if (shards.length === 1 && shard !== undefined) {
-    if (replica !== undefined) return { shard, replica };
-    throw notHere(host, shard);
-  }
-  throw new GrpcError(
-    'FAILED_PRECONDITION',
-    `kv: the keys lie in ${shards.length} shards, a snapshot holds one: kvctl backup save copies them all`,
-  );
 }
 
 function statusOf(host: Host) {
