@@ -116,8 +116,11 @@ function admit(
   const { term, floor } = state.leaseMark;
   const isVoid = permit.term < term || (permit.term === term && permit.seq < floor);
   if (isVoid) return failed(new KvError('KV_DEPOSED', 'the permit is void'));
-  // Without slots it takes no keys.
-  if (slots !== undefined && slots.served.length === 0) return answer(run, false);
+  // It owns no slots and none are about to come: a write that is queued once this is answered finds none either. And nothing may be left
+  // here by a lease that ends while its home has never given a slot away, for no other shard is asked then.
+  if (slots !== undefined && slots.served.length === 0 && !slots.isHandingOver) {
+    return answer(run, false);
+  }
   if (!raiseMark(run, { term: permit.term, seq: 0 })) return executor.recordFull();
   for (const { id, ttlSeconds } of leases) {
     if (state.hasLease(id)) continue;

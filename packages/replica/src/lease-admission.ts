@@ -87,7 +87,10 @@ export class LeaseAdmission {
     });
   }
 
-  /** Undefined: what the home knows of these leases is known here. */
+  /**
+   * Undefined: what the home knows of these leases is known here, or the shard owns no slots and has none coming. Then the writes are
+   * refused for that; slots that begin to come now are adopted only by commands that are queued after them.
+   */
   async #admit(ids: readonly LeaseId[]): Promise<KvError | undefined> {
     const { clock, leases: network, shard } = this.#host;
     if (network === undefined) return undefined;
