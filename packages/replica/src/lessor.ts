@@ -23,13 +23,18 @@ interface Waiter {
 interface Ending {
   readonly ttlSeconds: number;
   readonly waiters: Waiter[];
+  /**
+   * `decided`: by this leader alone, it may not come to that; `alone`: a step that asks no other shard is under way, or was; `logged`: the
+   * home's log has it, the lease will never be used again.
+   */
+  stage: 'decided' | 'alone' | 'logged';
 }
 
 /** One leadership over the home. */
 interface Reign {
   readonly term: number;
   readonly queue: LeaseQueue;
-  /** Leases that end: they cannot be used any more, but their keys may still be there. */
+  /** Leases that end: their keys may still be there. */
   readonly ending: Map<LeaseId, Ending>;
   /** Number of the newest permit that names the lease. */
   readonly permits: Map<LeaseId, number>;
@@ -71,7 +76,7 @@ export class Lessor
     const queue = new LeaseQueue();
     const ending = new Map<LeaseId, Ending>();
     for (const { id, ttlSeconds, isEnding } of rows) {
-      if (isEnding === true) ending.set(id, { ttlSeconds, waiters: [] });
+      if (isEnding === true) endingOf(ending, { id, ttlSeconds }).stage = 'logged';
       else queue.set(id, ttlSeconds, nowMs + ttlSeconds * 1000 + limits.electionMsMax);
     }
     const permits = new Map<LeaseId, number>();
@@ -102,7 +107,7 @@ export class Lessor
       ending.delete(id);
     } else if (row.isEnding === true) {
       queue.remove(id);
-      if (!ending.has(id)) ending.set(id, { ttlSeconds: row.ttlSeconds, waiters: [] });
+      endingOf(ending, row).stage = 'logged';
     } else if (!ending.has(id)) {
       queue.set(id, row.ttlSeconds, this.#host.clock.nowMs() + row.ttlSeconds * 1000);
     }
@@ -115,7 +120,7 @@ export class Lessor
     if (nowMs - reign.scannedMs < SCAN_MS) return;
     reign.scannedMs = nowMs;
     const expired = reign.queue.takeExpired(nowMs, EXPIRIES_MAX);
-    for (const { id, ttlSeconds } of expired) reign.ending.set(id, { ttlSeconds, waiters: [] });
+    for (const lease of expired) endingOf(reign.ending, lease);
     this.#host.metrics.leases.expired(expired.length);
     this.#drive(reign);
   }
@@ -125,7 +130,11 @@ export class Lessor
     deadlineMs: number,
   ): ReturnType<ReplicaLeases['grant']> {
     const { limits } = this.#host;
-    this.#current();
+    if (this.#current().ending.has(id)) {
+      // Logged behind the step that lets the old lease go it would succeed, and a repetition of that step would end the new one.
+      await this.#confirmed(deadlineMs);
+      throw new KvError('KV_LEASE_EXISTS');
+    }
     if (wanted > limits.leaseSecondsMax) throw new KvError('KV_LEASE_TTL_TOO_LARGE');
     const { count } = this;
     if (count >= limits.leasesMax) {
@@ -146,8 +155,7 @@ export class Lessor
     const lease = ending.get(id) ?? queue.get(id);
     if (lease === undefined) throw new KvError('KV_LEASE_NOT_FOUND');
     queue.remove(id);
-    const waiters = ending.get(id)?.waiters ?? [];
-    ending.set(id, { ttlSeconds: lease.ttlSeconds, waiters });
+    const { waiters } = endingOf(ending, { id, ttlSeconds: lease.ttlSeconds });
     await new Promise<void>((resolve, reject) => {
       const done = (error: KvError | undefined): void =>
         error === undefined ? resolve() : reject(error);
@@ -194,12 +202,14 @@ export class Lessor
 
   async permit(ids: readonly LeaseId[], deadlineMs: number): Promise<LeasePermission> {
     const reign = await this.#confirmed(deadlineMs);
-    const nowMs = this.#host.clock.nowMs();
     reign.permitsGiven += 1;
     const seq = reign.permitsGiven;
     const leases = ids.flatMap((id) => {
-      const lease = reign.queue.get(id);
-      if (lease === undefined || lease.expiresAtMs <= nowMs) return [];
+      // As at home it can be used until the log has its end: what this leader has only decided may not come about.
+      const ending = reign.ending.get(id);
+      const lease = ending ?? reign.queue.get(id);
+      const isOver = ending !== undefined && ending.stage !== 'decided';
+      if (lease === undefined || isOver) return [];
       reign.permits.set(id, seq);
       return [{ id, ttlSeconds: lease.ttlSeconds }];
     });
@@ -259,29 +269,37 @@ export class Lessor
   /** True: the leases are gone. Errors: those of the steps. */
   async #pass(reign: Reign, ids: readonly LeaseId[]): Promise<boolean> {
     const { leases } = this.#host;
-    if (leases === undefined || otherShards(leases.map()).length === 0) {
+    if (leases === undefined || isAlone(reign, ids, leases.map())) {
+      for (const id of ids) holdPermits(reign.ending.get(id));
       const isGone = await this.#step(reign, ids, 'alone');
       if (isGone || leases === undefined) return isGone;
     }
     const map = await leases.readMap();
     const { term } = reign;
     const isHereDone = await this.#step(reign, ids, 'begin');
+    // Steps of an earlier pass are decided by now. What is gone may have been granted anew since; and what found no room in the log is
+    // not ending, and may never be.
+    const left = ids.filter((id) => reign.ending.get(id)?.stage === 'logged');
+    if (left.length === 0) return isHereDone;
     // Of this term every permit that may still be on its way is void then; those of earlier terms are by the term.
-    const floor = ids.reduce((most, id) => Math.max(most, (reign.permits.get(id) ?? -1) + 1), 0);
+    const floor = left.reduce((most, id) => Math.max(most, (reign.permits.get(id) ?? -1) + 1), 0);
     const deadlineMs = this.#host.clock.nowMs() + STEP_MS;
-    const dropped = await Promise.all(
-      otherShards(map).map((shard) => leases.at(shard).drop({ ids, term, floor }, deadlineMs)),
+    const drop = { ids: left, term, floor };
+    const dropped = await allDone(
+      otherShards(map).map((shard) => leases.at(shard).drop(drop, deadlineMs)),
     );
     const { version } = await leases.readMap();
-    if (!isHereDone || dropped.includes(false) || version !== map.version) return false;
-    return this.#step(reign, ids, 'finish');
+    if (!isHereDone || !dropped || version !== map.version) return false;
+    return this.#step(reign, left, 'finish');
   }
 
   /** One step at the home itself; those that are gone already are done. */
-  async #step(reign: Reign, ids: readonly LeaseId[], stage: RevokeStage): Promise<boolean> {
+  async #step(reign: Reign, wanted: readonly LeaseId[], stage: RevokeStage): Promise<boolean> {
     // A step that was decided in one reign must not be logged in another.
     if (this.#reign !== reign) throw this.#host.notLeading();
     const { term } = reign;
+    const ids = wanted.filter((id) => reign.ending.has(id));
+    if (ids.length === 0) return true;
     const deadlineMs = this.#host.clock.nowMs() + STEP_MS;
     const command = { op: 'lease', action: 'revoke', ids, stage, term } as const;
     try {
@@ -296,6 +314,36 @@ export class Lessor
       return true;
     }
   }
+}
+
+/** The lease among those that end, which it joins when it is not one of them. */
+function endingOf(
+  ending: Map<LeaseId, Ending>,
+  { id, ttlSeconds }: Pick<LeaseRow, 'id' | 'ttlSeconds'>,
+): Ending {
+  const known = ending.get(id);
+  if (known !== undefined) return known;
+  const fresh: Ending = { ttlSeconds, waiters: [], stage: 'decided' };
+  ending.set(id, fresh);
+  return fresh;
+}
+
+/**
+ * Whether no other shard can have keys of these leases, or come to have any, unless the home has given slots away. The map may be an old
+ * one: a shard that it lacks was made empty, and takes no key before it has asked for a permit.
+ */
+function isAlone(reign: Reign, ids: readonly LeaseId[], map: ShardMap | undefined): boolean {
+  return otherShards(map).length === 0 && !ids.some((id) => reign.permits.has(id));
+}
+
+function holdPermits(lease: Ending | undefined): void {
+  if (lease?.stage === 'decided') lease.stage = 'alone';
+}
+
+/** Whether all say so. None is under way any more when this fails: what comes late may find a lease that was granted anew. */
+async function allDone(steps: readonly Promise<boolean>[]): Promise<boolean> {
+  await Promise.allSettled(steps);
+  return (await Promise.all(steps)).every((isDone) => isDone);
 }
 
 function otherShards(map: ShardMap | undefined): ShardMap['shards'][number]['id'][] {

@@ -32,9 +32,9 @@ export const LEASES: readonly Mutant[] = [
     edits: [
       {
         file: 'replica/src/lessor.ts',
-        find: "otherShards(leases.map()).length === 0) {\n      const isGone = await this.#step(reign, ids, 'alone');",
+        find: "isAlone(reign, ids, leases.map())) {\n      for (const id of ids) holdPermits(reign.ending.get(id));\n      const isGone = await this.#step(reign, ids, 'alone');",
         replace:
-          "otherShards(leases.map()).length >= 0) {\n      await this.#step(reign, ids, 'begin');\n      const isGone = await this.#step(reign, ids, 'finish');",
+          "true) {\n      await this.#step(reign, ids, 'begin');\n      const isGone = await this.#step(reign, ids, 'finish');",
       },
     ],
     adjust: heldLeases,
@@ -71,7 +71,7 @@ export const LEASES: readonly Mutant[] = [
     edits: [
       {
         file: 'replica/src/lessor.ts',
-        find: 'if (!isHereDone || dropped.includes(false) || version !== map.version) return false;',
+        find: 'if (!isHereDone || !dropped || version !== map.version) return false;',
         replace: 'if (version < 0) return false;',
       },
     ],
