@@ -374,8 +374,9 @@ export class LevelStateStore implements StateStore {
   async #flush(changes: readonly RowChange[], sync: boolean): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const rows = this.#pending;
-    if (!rows.isEmpty) {
+    // Where nothing waits there is nothing to forget afterwards: what begins to wait meanwhile is the next flush's.
+    const rows = this.#pending.isEmpty ? undefined : this.#pending;
+    if (rows !== undefined) {
       this.#pending = new PendingRows();
       this.#flushing.push(rows);
     }
@@ -386,19 +387,18 @@ export class LevelStateStore implements StateStore {
       await batch.close();
       throw error;
     }
-    const at = this.#flushing.indexOf(rows);
-    if (at >= 0) this.#flushing.splice(at, 1);
+    if (rows !== undefined) this.#flushing.splice(this.#flushing.indexOf(rows), 1);
   }
 
   #batchOf(
-    rows: PendingRows,
+    rows: PendingRows | undefined,
     changes: readonly RowChange[],
     sync: boolean,
   ): ReturnType<Db['batch']> {
     // A chained batch copies each row into LevelDB's own buffer at once: a third cheaper than batch([...]), which
     // makes an object a row first (1.9 against 2.9 µs of time, 2.8 against 4.2 µs of CPU, rows of 276 B).
     const batch = this.#db.batch();
-    for (const { key, value } of rows.changes()) put(batch, key, value);
+    for (const { key, value } of rows?.changes() ?? []) put(batch, key, value);
     for (const { key, value } of changes) put(batch, key, value);
     if (batch.length === 0 && sync) batch.del(SYNC_MARKER_KEY);
     return batch;

@@ -378,4 +378,22 @@ function describeModel(store: () => StateStore): void {
       expect(texts(await store().scan(ALL, NO_LIMIT))).toEqual(sorted());
     }
   });
+
+  it('reads what was written at any moment, while it is synced and scanned', async () => {
+    for (let round = 0; round < 30; round += 1) {
+      let underWay = 2;
+      const ended = (): void => {
+        underWay -= 1;
+      };
+      const key = `k${round}`;
+      const synced = put(store(), { other: key }, true).then(ended);
+      await put(store(), { [key]: key });
+      const scanned = store().scan(ALL, NO_LIMIT).then(ended);
+      while (underWay > 0) {
+        expect(await getText(store(), key)).toEqual([key]);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await Promise.all([synced, scanned]);
+    }
+  });
 }
