@@ -154,13 +154,19 @@ function* superseded(
     freedBytes += row.length;
     tombstones.push(row);
   }
-  const heads = yield* getMany(tombstones.map((row) => headKey(rowKey(row))));
-  for (const [i, row] of tombstones.entries()) {
-    const value = heads[i];
-    if (value === undefined) continue;
-    const head = decodeHead(value);
-    const newest = head.modMain === rowMain(row) && head.modSub === rowSub(row);
-    if (newest && !view.touched.has(byteText(rowKey(row)))) deletes.push(headKey(rowKey(row)));
+  for (const row of yield* newestRows(tombstones)) {
+    if (!view.touched.has(byteText(rowKey(row)))) deletes.push(headKey(rowKey(row)));
   }
   return { deletes, freedBytes };
+}
+
+/** Those of the rows that the heads of their keys point to. */
+export function* newestRows(rows: readonly Uint8Array[]): Reading<readonly Uint8Array[]> {
+  const heads = yield* getMany(rows.map((row) => headKey(rowKey(row))));
+  return rows.filter((row, i) => {
+    const value = heads[i];
+    if (value === undefined) return false;
+    const head = decodeHead(value);
+    return head.modMain === rowMain(row) && head.modSub === rowSub(row);
+  });
 }

@@ -37,6 +37,7 @@ import {
 import { runCommand } from './run-command.ts';
 import { type SessionBatch, SessionTable } from './session-table.ts';
 import type { SlotCommand } from './slot-command.ts';
+import type { LeftRows } from './slot-drop.ts';
 import type { SlotExport } from './slot-execution.ts';
 import { SlotKeeper, type SlotState } from './slot-keeper.ts';
 import {
@@ -51,6 +52,7 @@ import { type Pointer, rowsAt, type Snapshot } from './visible.ts';
 import {
   applyWriteSet,
   decodeWriteSet,
+  type SlotChanges,
   type StoreSink,
   type WriteSet,
   WriteSetBuilder,
@@ -114,7 +116,8 @@ export interface BatchOfGets {
  * - other readings start when the store holds at least what is applied: write the store, then `take`; or `apply`, and
  *   start none until the write is done. They keep to the revision at their start, whatever is written meanwhile;
  * - `stateHash` runs over a view of a store that holds exactly what is applied;
- * - the deletes of a compaction step go to the store before any write set that is applied after the step.
+ * - the deletes of a compaction step go to the store before any write set that is applied after the step;
+ * - what `leftByDrop` finds is deleted from the store before a step of a slot move is.
  */
 export class Engine {
   private readonly limits: Limits;
@@ -266,6 +269,16 @@ export class Engine {
       writeTo: (sink) => applyWriteSet(writeSet, sink),
       events: () => writeSetEvents(writeSet),
     };
+  }
+
+  /**
+   * What a step of a slot move that drops rows would leave in this store alone: rows that a compaction had taken where the step was
+   * decided, and not here yet. To be deleted before the step is applied, piece by piece; nobody can read them, then or later.
+   *
+   * @param from - `next` of the piece before.
+   */
+  *leftByDrop(slots: SlotChanges, from?: Uint8Array): Reading<LeftRows> {
+    return yield* this.slots.leftByDrop(slots, from);
   }
 
   private *executeSlots(command: SlotCommand, leaderTimeMs: number): Reading<Execution> {

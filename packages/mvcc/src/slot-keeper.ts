@@ -1,6 +1,7 @@
 import { assert, type KvError, type KvRequest, type Revision } from '@kvorum/base';
 import type { Reading } from './reading.ts';
 import type { SlotCommand } from './slot-command.ts';
+import { droppedPart, type LeftRows, leftRows } from './slot-drop.ts';
 import {
   type ExportView,
   executeSlots,
@@ -19,6 +20,7 @@ import {
   subtractSpans,
 } from './slot-ownership.ts';
 import { requestRefusal } from './slot-refusal.ts';
+import type { SlotChanges } from './write-set.ts';
 
 /** How keys lie in slots, and the row that says which of them the shard owns. */
 export interface SlotState {
@@ -103,6 +105,17 @@ export class SlotKeeper {
     const ownership = row ?? (space.startsEmpty ? emptyOwnership([]) : undefined);
     const { revision, compactRevision } = state;
     return yield* executeSlots({ revision, compactRevision, ownership }, command, space);
+  }
+
+  /** Of the rows that an applied step drops, those that it does not name; `from` = where the piece before has ended. */
+  *leftByDrop(
+    { ownership, deletes }: SlotChanges,
+    from: Uint8Array | undefined,
+  ): Reading<LeftRows> {
+    const { space, row } = this;
+    const part = row === undefined ? undefined : droppedPart(row, decodeOwnership(ownership));
+    if (part === undefined || space === undefined) return { deletes: [], next: undefined };
+    return yield* leftRows({ ...part, gte: from ?? part.gte }, deletes, space);
   }
 
   *exportFrom(

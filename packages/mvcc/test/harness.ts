@@ -3,6 +3,7 @@ import {
   type Applied,
   type CommandResult,
   decodeMeta,
+  decodeWriteSet,
   Engine,
   encodeMeta,
   initialMeta,
@@ -97,6 +98,7 @@ export class TestReplica {
   }
 
   apply(payload: Uint8Array): Applied {
+    this.dropRest(payload);
     const applied = this.engine.apply(payload);
     if (!applied.ok) throw applied.error;
     applied.value.writeTo(this.store);
@@ -104,6 +106,18 @@ export class TestReplica {
     this.store.put(META_KEY, encodeMeta({ ...initialMeta(), revision, compactRevision }));
     this.run(this.hub.onApplied(applied.value));
     return applied.value;
+  }
+
+  /** As the state machine does it before a step of a slot move. */
+  private dropRest(payload: Uint8Array): void {
+    const decoded = decodeWriteSet(payload);
+    if (!decoded.ok || decoded.value.slots === undefined) return;
+    let from: Uint8Array | undefined;
+    do {
+      const { deletes, next } = this.run(this.engine.leftByDrop(decoded.value.slots, from));
+      for (const key of deletes) this.store.delete(key);
+      from = next;
+    } while (from !== undefined);
   }
 
   /** Removes superseded rows until nothing is left; returns how many keys were deleted. */

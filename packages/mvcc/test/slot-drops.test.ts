@@ -1,7 +1,15 @@
-import { fromUtf8, utf8 } from '@kvorum/base';
-import { applyWriteSet, decodeWriteSet, Engine, initialMeta, type SlotCommand } from '@kvorum/mvcc';
+import { fromUtf8, utf8, type WatchEvent } from '@kvorum/base';
+import {
+  applyWriteSet,
+  decodeWriteSet,
+  Engine,
+  initialMeta,
+  type SlotCommand,
+  WatchHub,
+} from '@kvorum/mvcc';
 import { expect, it } from 'vitest';
 import { TestReplica } from './harness.ts';
+import { copy, dropAll, handOver, MOVED, Shard, shown } from './moving-shard.ts';
 
 it('a get of a key whose slot has left is refused, also while its rows are dropped', () => {
   const replica = new TestReplica();
@@ -37,4 +45,43 @@ it('a get of a key whose slot has left is refused, also while its rows are dropp
   while (answer.done !== true) answer = reading.next(replica.store.answer(answer.value));
   expect(answer.value.kvs.map((kv) => kv?.value)).toEqual([undefined, utf8('here')]);
   expect(answer.value.refused?.map((error) => error?.code)).toEqual(['KV_WRONG_SHARD', undefined]);
+});
+
+it('shows history once that was copied, given up and copied again, on a replica that compacts late', () => {
+  const source = new Shard(false);
+  const target = new Shard(false);
+  source.put('a', '1');
+  source.put('a', '2');
+  const begin = { op: 'slots', action: 'import-begin', move: 'm', attempt: 1 } as const;
+  target.must({ ...begin, slots: MOVED, owned: [[0, 0]] });
+  copy(source, target, 10_000);
+  target.must({ op: 'slots', action: 'discard', move: 'm' });
+  for (const value of ['1', '2', '3']) target.put('d', value);
+  target.run({ op: 'compact', revision: target.leader.engine.revision });
+  target.leader.compactPhysically();
+  dropAll(target);
+  target.must({ ...begin, slots: MOVED, owned: [[0, 0]] });
+  handOver(source, target, 1);
+  target.must({ op: 'slots', action: 'adopt', move: 'm', mapVersion: 2 });
+  for (const replica of [target.leader, target.follower]) {
+    const seen: WatchEvent[] = [];
+    const sink = {
+      deliver: (_: number, { events }: { readonly events: readonly WatchEvent[] }) => {
+        seen.push(...events);
+        return true;
+      },
+      cancelled: (id: number) => expect.fail(`watch ${id} compacted`),
+      moved: (id: number) => expect.fail(`watch ${id} moved`),
+    };
+    replica.hub = new WatchHub(sink, replica.engine);
+    const request = {
+      key: utf8('a'),
+      rangeEnd: new Uint8Array(0),
+      startRevision: 1,
+      slots: MOVED,
+    };
+    expect(replica.hub.add(1, request, replica.engine.revision).ok).toBe(true);
+    replica.catchUp();
+    expect(shown(seen)).toEqual(['put a 1@2', 'put a 2@3']);
+  }
 });

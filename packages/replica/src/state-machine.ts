@@ -26,6 +26,7 @@ import {
   restoreFinish,
   restoreRows,
   SHARD_TIME_KEY,
+  type SlotChanges,
   type SlotExport,
   type SlotSpace,
   type SlotSpan,
@@ -261,6 +262,7 @@ export class StateMachine {
       format: STORE_FORMAT,
     };
     const newTimes = end === undefined ? undefined : this.#dueTimes(end.leaderTimeMs);
+    for (const { slots } of writeSets) if (slots !== undefined) await this.#dropRest(slots);
     await this.#store.write(
       (batch) => {
         for (const writeSet of writeSets) applyWriteSet(writeSet, batch);
@@ -285,6 +287,22 @@ export class StateMachine {
       if (writeSet.leases.length > 0) this.#leases(writeSet.leases);
       await this.watches.applied(applied);
     }
+  }
+
+  /** A crash in the middle costs nothing: the position has not moved, and nobody can read these rows. */
+  async #dropRest(slots: SlotChanges): Promise<void> {
+    let from: Uint8Array | undefined;
+    do {
+      const { deletes, next } = await drive(this.#engine.leftByDrop(slots, from), this.#store);
+      from = next;
+      if (deletes.length === 0) continue;
+      await this.#store.write(
+        (batch) => {
+          for (const key of deletes) batch.delete(key);
+        },
+        { sync: false },
+      );
+    } while (from !== undefined);
   }
 
   slotStatus(): SlotStatus {

@@ -83,6 +83,8 @@ const coming = {
   compactedBefore: -1,
 };
 
+const dropped = { move: MOVE, slots: [SPAN], main: 0, sub: 0, through: 9 };
+
 function begun(map: ShardMap): ShardMap {
   const moves = [{ from: SOURCE, to: TARGET, slots: [SPAN] }];
   return beginMoves(map, { shards: [], moves }, [MOVE]);
@@ -237,6 +239,22 @@ describe('moved-history', () => {
     checker.checkDisks(world.members);
     expect(new Set(names(problems))).toEqual(new Set(['moved-history']));
     expect(problems.found.map((one) => one.text).join()).toMatch(text);
+  });
+
+  it('a version that is left where the slot has gone from', async () => {
+    const { world, checker, problems, member } = await written();
+    const replica = member.replica(SOURCE);
+    if (replica === undefined) throw new RangeError('a replica');
+    const { revision } = replica.status();
+    Object.assign(replica, { slotStatus: () => ({ ownership: emptyOwnership(REST), revision }) });
+    checker.checkDisks([member]);
+    expect(problems.found.map((one) => one.text)).toEqual([containing('is left behind')]);
+    problems.found.splice(0);
+    const ownership = { ...emptyOwnership(REST), drops: [dropped] };
+    Object.assign(replica, { slotStatus: () => ({ ownership, revision }) });
+    checker.checkDisks([member]);
+    expect(problems.found).toEqual([]);
+    expect(world.members).toContain(member);
   });
 });
 

@@ -88,9 +88,16 @@ export class MoveChecker {
     this.#parts.problems.addAll('moved-watch', checkWatch(record, this.groupTruth(record.shard)));
   }
 
-  /** Every version that no compaction took stands once on each disk of the owner, as it was written wherever. */
+  /**
+   * Every version that no compaction took stands once on each disk of the owner, as it was written wherever; and no version on
+   * those of a shard that has let the slot go.
+   */
   checkDisks(members: readonly SimMember[]): void {
-    const { problems } = this.#parts;
+    const { problems, truths, meta } = this.#parts;
+    for (const shard of truths.keys()) {
+      if (shard === meta) continue;
+      for (const member of members) problems.addAll('moved-history', leftOn(member, shard));
+    }
     for (const group of GROUP_IDS) {
       const owner = shardOfGroup(this.map, group);
       const expected = versionsOf(this.groupTruth(group).changes);
@@ -148,6 +155,23 @@ export class MoveChecker {
     if (coming.includes(named)) return undefined;
     return `the map says ${named}, held by ${coming.join(' and ')}`;
   }
+}
+
+/** Versions that stand on a disk of a shard which neither owns their slot nor takes it on, and has dropped what it had of it. */
+function leftOn(member: SimMember, shard: ShardId): readonly string[] {
+  const ownership = member.replica(shard)?.slotStatus().ownership;
+  if (ownership === undefined) return [];
+  const { owned, imports, drops } = ownership;
+  const here = [owned, ...[...imports, ...drops].map(({ slots }) => slots)];
+  return GROUP_IDS.filter((group) => {
+    const slot = slotOfGroup(Number(group));
+    return !here.some((slots) => spansHold(slots, slot));
+  }).flatMap((group) =>
+    [...rowsOn(member, shard, group)].map(([key, rows]) => {
+      const revisions = rows.map(({ revision }) => revision).join();
+      return `${member.name} shard ${shard}: ${key}@${revisions} is left behind`;
+    }),
+  );
 }
 
 interface Row {
