@@ -44,15 +44,18 @@ export interface RaftStatus {
 }
 
 export function statusOf(core: Core): RaftStatus {
-  const peers = [...core.peers].map(([id, peer]) => ({
-    id,
-    reachable: peer.reachable,
-    index: peer.index,
-    lastHeardMs: peer.lastHeardMs,
-    logReachable: peer.logReachable,
-    durableOffset: peer.durableOffset,
-    pinOffset: peer.pinOffset,
-  }));
+  const peers: PeerStatus[] = [];
+  for (const [id, peer] of core.peers) {
+    peers.push({
+      id,
+      reachable: peer.reachable,
+      index: peer.index,
+      lastHeardMs: peer.lastHeardMs,
+      logReachable: peer.logReachable,
+      durableOffset: peer.durableOffset,
+      pinOffset: peer.pinOffset,
+    });
+  }
   return {
     role: core.role,
     term: core.hard.term,

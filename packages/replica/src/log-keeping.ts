@@ -53,11 +53,12 @@ export class LogKeeping {
     );
   }
 
-  get status(): {
-    readonly snapshotsSending: number;
-    readonly truncation: TruncationStatus;
-  } {
-    return { snapshotsSending: this.#source.sending, truncation: this.#truncation.status };
+  get snapshotsSending(): number {
+    return this.#source.sending;
+  }
+
+  get truncation(): TruncationStatus {
+    return this.#truncation.status;
   }
 
   /** A record lies in the log. */

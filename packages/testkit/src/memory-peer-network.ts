@@ -184,8 +184,12 @@ function copyOf(value: unknown): unknown {
   if (value instanceof Uint8Array) return value.slice();
   if (Array.isArray(value)) return value.map(copyOf);
   if (Object.getPrototypeOf(value) !== Object.prototype) return structuredClone(value);
-  const copy: Record<string, unknown> = {};
-  for (const [name, field] of Object.entries(value)) copy[name] = copyOf(field);
+  // Spread keeps the shape of the object: adding field by field to an empty one is far slower.
+  const copy: Record<string, unknown> = { ...value };
+  for (const name in copy) {
+    const field = copy[name];
+    if (typeof field === 'object') copy[name] = copyOf(field);
+  }
   return copy;
 }
 

@@ -76,8 +76,11 @@ const AFTER_APPEND_PERCENT = 30;
 
 const stopped = (): KvError => new KvError('KV_STOPPED', 'the log is closed');
 const unreachable = (): KvError => new KvError('KV_LOG_UNAVAILABLE', 'no answer (injected)');
-const unknownOutcome = (): KvError =>
-  new KvError('KV_TIMEOUT', 'no answer to the append (injected)', { outcome: 'unknown' });
+const absent = (): AppendOutcome => ({ kind: 'absent', error: unreachable(), oversize: false });
+const unknown = (): AppendOutcome => ({
+  kind: 'unknown',
+  error: new KvError('KV_TIMEOUT', 'no answer to the append (injected)', { outcome: 'unknown' }),
+});
 
 /**
  * The shared log of a whole simulated cluster, with every fault of a real one on demand. All time and chance come from the two ports, so a
@@ -233,8 +236,7 @@ export class MemoryLogBroker {
 
   /** @internal */
   async append(name: LogName, member: string, record: Uint8Array): Promise<AppendOutcome> {
-    if (this.isUnavailable(member))
-      return { kind: 'absent', error: unreachable(), oversize: false };
+    if (this.isUnavailable(member)) return absent();
     const limit = this.#limits.recordBytesMax;
     if (record.length > limit) return oversize(record.length, limit);
     const bytes = record.slice();
@@ -242,12 +244,10 @@ export class MemoryLogBroker {
     const slowMs = fault?.kind === 'slow' ? fault.delayMs : 0;
     await this.#sleep(this.#draw(this.#appendMs) + slowMs);
     const log = this.find(name);
-    if (log === undefined || this.isUnavailable(member)) {
-      return { kind: 'unknown', error: unknownOutcome() };
-    }
+    if (log === undefined || this.isUnavailable(member)) return unknown();
     if (this.#stale.has(member)) {
       await this.#sleep(this.#appendTimeoutMs);
-      return { kind: 'unknown', error: unknownOutcome() };
+      return unknown();
     }
     return this.#settle(log, bytes, fault);
   }
@@ -282,28 +282,26 @@ export class MemoryLogBroker {
     bytes: Uint8Array,
     fault: AppendFault | undefined,
   ): Promise<AppendOutcome> {
-    const unknown: AppendOutcome = { kind: 'unknown', error: unknownOutcome() };
-    const absent: AppendOutcome = { kind: 'absent', error: unreachable(), oversize: false };
     if (log.isrBelowMin) {
-      if (this.#rng.integer(0, 100) >= AFTER_APPEND_PERCENT) return absent;
+      if (this.#rng.integer(0, 100) >= AFTER_APPEND_PERCENT) return absent();
       log.land(bytes);
-      return unknown;
+      return unknown();
     }
     switch (fault?.kind) {
       case undefined:
       case 'slow':
         return this.#acknowledge(log, log.land(bytes));
       case 'refused':
-        return absent;
+        return absent();
       case 'lost':
-        return unknown;
+        return unknown();
       case 'late':
       case 'stray':
         log.landLater(bytes, fault.delayMs, fault.kind === 'stray');
-        return unknown;
+        return unknown();
       case 'answer-lost':
         log.land(bytes);
-        return unknown;
+        return unknown();
       case 'duplicate': {
         const offsets = [log.land(bytes), log.land(bytes)] as const;
         return this.#acknowledge(log, this.#rng.integer(0, 2) === 0 ? offsets[0] : offsets[1]);
@@ -313,7 +311,7 @@ export class MemoryLogBroker {
 
   async #acknowledge(log: MemoryLog, offset: LogOffset): Promise<AppendOutcome> {
     const committed = await log.acknowledged(offset, this.#appendTimeoutMs);
-    return committed ? { kind: 'appended', offset } : { kind: 'unknown', error: unknownOutcome() };
+    return committed ? { kind: 'appended', offset } : unknown();
   }
 
   #nextFault(name: LogName): AppendFault | undefined {

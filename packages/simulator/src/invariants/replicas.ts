@@ -23,6 +23,49 @@ interface Seen {
   voters: readonly MemberId[];
 }
 
+/** Everything that the look at one replica goes by: while all of it stays the same, looking again shows nothing new. */
+interface Looked {
+  readonly life: number | undefined;
+  readonly reopened: number;
+  readonly status: ReplicaStatus;
+  readonly truth: Truth | undefined;
+  readonly frozen: boolean | undefined;
+  readonly generation: number;
+}
+
+function isSame(a: Looked, b: Looked): boolean {
+  return (
+    a.life === b.life &&
+    a.reopened === b.reopened &&
+    a.truth === b.truth &&
+    a.frozen === b.frozen &&
+    a.generation === b.generation &&
+    isSameStatus(a.status, b.status) &&
+    isSameRaft(a.status.raft, b.status.raft)
+  );
+}
+
+function isSameStatus(a: ReplicaStatus, b: ReplicaStatus): boolean {
+  return (
+    a.appliedIndex === b.appliedIndex &&
+    a.revision === b.revision &&
+    a.queuedCommands === b.queuedCommands &&
+    a.queuedBytes === b.queuedBytes &&
+    a.phase === b.phase
+  );
+}
+
+function isSameRaft(a: ReplicaStatus['raft'], b: ReplicaStatus['raft']): boolean {
+  return (
+    a.role === b.role &&
+    a.term === b.term &&
+    a.accepted === b.accepted &&
+    a.voters === b.voters &&
+    a.configIndex === b.configIndex &&
+    a.awaitingSnapshot === b.awaitingSnapshot
+  );
+}
+
 /**
  * What must hold of replicas at every moment: each has accepted the one history of the log, applies in its order, leads only
  * with a barrier that was accepted, goes never back, and holds the same content as the others at the same index.
@@ -31,6 +74,7 @@ export class ReplicaChecker {
   readonly #leaders = new Map<string, string>();
   readonly #hashes = new Map<string, { readonly hash: string; readonly member: string }>();
   readonly #seen = new Map<string, Seen>();
+  readonly #looked = new Map<SimMember, Map<ShardId, Looked>>();
   readonly #world: World;
   readonly #truths: ReadonlyMap<ShardId, Truth>;
   readonly #votes: VoteChecker;
@@ -58,7 +102,7 @@ export class ReplicaChecker {
     for (const member of this.#world.members) {
       if (!member.dirty) continue;
       member.dirty = false;
-      for (const shard of this.#world.shards) this.#check(member, shard);
+      for (const shard of this.#world.shards) this.#look(member, shard);
     }
   }
 
@@ -95,9 +139,22 @@ export class ReplicaChecker {
     }
   }
 
-  #check(member: SimMember, shard: ShardId): void {
+  #look(member: SimMember, shard: ShardId): void {
     const status = member.replica(shard)?.status();
     if (status === undefined) return;
+    const { life, reopened } = member;
+    const truth = this.#truths.get(shard);
+    const generation = this.#world.generation(shard);
+    const now = { life, reopened, status, truth, frozen: truth?.frozen, generation };
+    const looked = this.#looked.get(member);
+    const last = looked?.get(shard);
+    if (last !== undefined && isSame(last, now)) return;
+    if (looked === undefined) this.#looked.set(member, new Map([[shard, now]]));
+    else looked.set(shard, now);
+    this.#check(member, shard, status);
+  }
+
+  #check(member: SimMember, shard: ShardId, status: ReplicaStatus): void {
     const { role, term, accepted } = status.raft;
     // A generation may stand on another state than the one that this replica had; what was not applied is read again.
     const key = `${shard} ${member.name} ${accepted.generation} ${member.reopened}`;
