@@ -3,6 +3,7 @@ import {
   type AuthAnswer,
   type AuthParams,
   type KeyPermission,
+  PERMISSION_KINDS,
   parseAuthAnswer,
 } from '@kvorum/wire';
 import type { Control } from './control.ts';
@@ -126,6 +127,10 @@ export class AuthAdmin {
     target: Bytes | KeyRange,
     options: CallOptions = {},
   ): Promise<void> {
+    if (!PERMISSION_KINDS.includes(kind)) {
+      const known = PERMISSION_KINDS.join(', ');
+      throw new KvError('KV_INVALID_ARGUMENT', `the kind of a permission must be one of ${known}`);
+    }
     const action = 'grantPermission';
     await this.#ask({ action, role, kind, ...spanOfTarget(target) }, options);
   }

@@ -5,7 +5,7 @@ import type { Bytes, KeyRange } from './key-range.ts';
 import type { Lease } from './lease.ts';
 import type { Leases } from './leases.ts';
 import type { CallOptions } from './options.ts';
-import { pauseFor } from './question.ts';
+import { pauseFor, withOutcome } from './question.ts';
 import { compare, op, type TxnInit } from './txn.ts';
 import type { WatchOptions } from './watch.ts';
 
@@ -24,6 +24,18 @@ export interface LineParts {
   readonly nowMs: () => number;
   /** Of a call that says nothing else. */
   readonly timeoutMs: number;
+}
+
+/** A lease's place in a line, which is that of one holding at a time: the key there is the same for all of them. */
+export interface Claim {
+  /**
+   * It is free for another one.
+   *
+   * @param removal - what is left to do before: the key may be there yet, and must not be taken for that of the next.
+   */
+  free(removal?: TxnInit): void;
+  /** It is done. */
+  removed(removal: TxnInit): void;
 }
 
 export interface Held {
@@ -45,21 +57,19 @@ export class Holding {
   readonly #parts: LineParts;
   readonly #ownsLease: boolean;
   readonly #over = new AbortController();
-  readonly #onEnd: () => void;
+  readonly #claim: Claim;
+  readonly #removal: TxnInit;
   readonly #onLeaseEnd = (): void => this.#finish(this.lease.signal.reason as KvError);
   #end: KvError | undefined;
 
-  constructor(
-    parts: LineParts,
-    { lease, ownsLease, key, token, revision }: Held,
-    onEnd: () => void,
-  ) {
+  constructor(parts: LineParts, { lease, ownsLease, key, token, revision }: Held, claim: Claim) {
     this.#parts = parts;
     this.#ownsLease = ownsLease;
-    this.#onEnd = onEnd;
+    this.#claim = claim;
     this.lease = lease;
     this.key = key;
     this.token = token;
+    this.#removal = { compare: [this.fence()], success: [op.delete(key)] };
     this.signal = this.#over.signal;
     // It is given to whatever the holder does meanwhile.
     setMaxListeners(0, this.signal);
@@ -78,15 +88,23 @@ export class Holding {
     if (this.#end !== undefined) throw this.#end;
   }
 
-  /** Changes the key for as long as it is held. Errors: KV_NOT_HELD. */
+  /** Changes the key for as long as it is held. Errors: why it is not held any more, of which nothing was changed. */
   async put(value: Uint8Array, options: CallOptions): Promise<void> {
-    this.check();
+    this.#mustHold();
     const { key, lease } = this;
     const success = [op.put(key, value, { lease })];
     const done = await this.#parts.txn({ compare: [this.fence()], success }, options);
     if (done.succeeded) return;
     this.#finish(new KvError('KV_NOT_HELD', 'its key was deleted'));
-    this.check();
+    this.#mustHold();
+  }
+
+  #mustHold(): void {
+    try {
+      this.check();
+    } catch (error) {
+      throw isKvError(error) ? withOutcome(error, 'not-applied') : error;
+    }
   }
 
   /** Holds as long as this is held. */
@@ -100,14 +118,15 @@ export class Holding {
    * Errors: why it is not certain that it is given up; a lease of its own is not kept alive any more then.
    */
   async leave(options: CallOptions): Promise<void> {
-    this.#finish(new KvError('KV_CANCELLED', 'given up by this program'));
-    const remove = { compare: [this.fence()], success: [op.delete(this.key)] };
     if (!this.#ownsLease) {
-      await this.#parts.txn(remove, options);
+      this.#finish(new KvError('KV_CANCELLED', 'given up by this program'), this.#removal);
+      await this.#parts.txn(this.#removal, options);
+      this.#claim.removed(this.#removal);
       return;
     }
+    this.#finish(new KvError('KV_CANCELLED', 'given up by this program'));
     // The lease takes the key with it; the key alone goes sooner.
-    const removed = this.#parts.txn(remove, options).catch((error: unknown) => {
+    const removed = this.#parts.txn(this.#removal, options).catch((error: unknown) => {
       if (!isKvError(error)) throw error;
     });
     await Promise.all([removed, this.lease.revoke(options)]);
@@ -130,17 +149,18 @@ export class Holding {
         const { signal } = this;
         const options = { startRevision, filters: ['no-put'], signal } as const;
         for await (const event of await this.#parts.watch(this.key, options)) {
-          if (event.type === 'delete') break;
+          if (event.type !== 'delete') continue;
+          this.#finish(new KvError('KV_NOT_HELD', 'its key was deleted'));
+          return;
         }
-        this.#finish(new KvError('KV_NOT_HELD', 'its key was deleted'));
       } catch (error) {
         if (!isKvError(error)) throw error;
-        startRevision = (await this.#look()) ?? startRevision;
       }
+      startRevision = (await this.#look()) ?? startRevision;
     }
   }
 
-  /** From where to watch on, after a watch has failed; undefined: not known, or not needed. */
+  /** From where to watch on, after a watch has ended; undefined: not known, or not needed. */
   async #look(): Promise<number | undefined> {
     const { signal } = this;
     if (signal.aborted) return undefined;
@@ -151,15 +171,19 @@ export class Holding {
       this.#finish(new KvError('KV_NOT_HELD', 'its key was deleted'));
     } catch (error) {
       if (!isKvError(error)) throw error;
+      // Its lease may be another client's, and live on: nobody looks after the key any more.
+      if (error.code === 'KV_CANCELLED' && !signal.aborted) {
+        this.#finish(new KvError('KV_CANCELLED', 'the client was closed'), this.#removal);
+      }
     }
     return undefined;
   }
 
-  #finish(why: KvError): void {
+  #finish(why: KvError, removal?: TxnInit): void {
     if (this.#end !== undefined) return;
     this.#end = why;
     this.lease.signal.removeEventListener('abort', this.#onLeaseEnd);
+    this.#claim.free(removal);
     this.#over.abort(why);
-    this.#onEnd();
   }
 }

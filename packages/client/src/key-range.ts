@@ -28,8 +28,9 @@ export function toBytes(value: Bytes): Uint8Array {
 /**
  * Errors: KV_INVALID_ARGUMENT when it names no keys, KV_EMPTY_KEY for a range that starts nowhere.
  */
-export function spanOf(range: KeyRange): Span {
-  const from = range as Readonly<Record<string, unknown>>;
+export function spanOf(named: KeyRange): Span {
+  // Without a type checker nothing, or something else, may have been given.
+  const range: KeyRange | object = typeof named === 'object' ? { ...named } : {};
   if ('prefix' in range && isBytes(range.prefix)) {
     const key = toBytes(range.prefix);
     return key.length === 0 ? { key: ZERO, rangeEnd: ZERO } : { key, rangeEnd: prefixEnd(key) };
@@ -45,7 +46,7 @@ export function spanOf(range: KeyRange): Span {
     const key = toBytes(range.from);
     return { key: key.length === 0 ? ZERO : key, rangeEnd: ZERO };
   }
-  if (from['all'] === true) return { key: ZERO, rangeEnd: ZERO };
+  if ('all' in range && range.all === true) return { key: ZERO, rangeEnd: ZERO };
   throw new KvError('KV_INVALID_ARGUMENT', 'name the keys by prefix, range, from or all: true');
 }
 

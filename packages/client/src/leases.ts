@@ -61,7 +61,8 @@ export class Leases {
    */
   async grant(options: GrantOptions): Promise<Lease> {
     checkOptions(options, GRANT_OPTIONS);
-    const { ttlSeconds, id, keepAlive = true } = options;
+    // Without a type checker nothing may have been given.
+    const { ttlSeconds, id, keepAlive = true } = { ...options };
     if (!Number.isSafeInteger(ttlSeconds) || ttlSeconds < 1) {
       throw new KvError('KV_INVALID_ARGUMENT', 'ttlSeconds must be a whole number of at least 1');
     }

@@ -86,11 +86,14 @@ const CONNECT_OPTIONS: readonly string[] = [
  * silence. Errors: KV_INVALID_ARGUMENT, or the given code.
  */
 export function checkOptions(
-  options: object | undefined,
+  options: unknown,
   known: readonly string[],
   code: 'KV_INVALID_ARGUMENT' | 'KV_CONFIG' = 'KV_INVALID_ARGUMENT',
 ): void {
   if (options === undefined) return;
+  if (typeof options !== 'object' || options === null) {
+    throw new KvError(code, 'options must be an object');
+  }
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     throw new KvError(code, `unknown option ${name} (known: ${known.join(', ')})`);
@@ -103,14 +106,16 @@ export function checkOptions(
  */
 export function settingsOf(options: ConnectOptions): Settings {
   checkOptions(options, CONNECT_OPTIONS, 'KV_CONFIG');
-  if (!Array.isArray(options.endpoints) || options.endpoints.length === 0) {
+  // Without a type checker nothing may have been given.
+  const { endpoints } = { ...options };
+  if (!Array.isArray(endpoints) || endpoints.length === 0) {
     throw new KvError(
       'KV_CONFIG',
       'connect needs at least one endpoint, e.g. http://127.0.0.1:2379',
     );
   }
   return {
-    endpoints: [...new Set(options.endpoints.map(normalEndpoint))],
+    endpoints: [...new Set(endpoints.map(normalEndpoint))],
     name: options.name ?? '',
     timeoutMs: positive('timeoutMs', options.timeoutMs ?? DEFAULT_LIMITS.requestTimeoutMs),
     session: options.session ?? true,

@@ -12,14 +12,14 @@ import {
 } from '@kvorum/base';
 import type { TxnOpResult, TxnResult } from './answer.ts';
 import type { Entry } from './entry.ts';
-import { Holding, type LineParts } from './holding.ts';
+import { type Claim, Holding, type LineParts } from './holding.ts';
 import { type Bytes, toBytes } from './key-range.ts';
 import { Lease } from './lease.ts';
 import { linkSignals } from './linked-signal.ts';
 import type { CallOptions } from './options.ts';
 import { isPassing, type Persistence, persistently } from './persistently.ts';
 import { pauseFor, withOutcome } from './question.ts';
-import { compare, op } from './txn.ts';
+import { compare, op, type TxnInit } from './txn.ts';
 
 /** Of a lease that is made for one lock or leadership. */
 const TTL_SECONDS = 10;
@@ -34,8 +34,8 @@ export interface LineOptions extends CallOptions {
   readonly ttlSeconds?: number | undefined;
 }
 
-/** Names that a lease is in the line of already: its key there is the same. */
-const taken = new WeakMap<Lease, Set<string>>();
+/** By name, the lines that a lease is in, with `undefined`, or may have left a key in, with what removes that. */
+const taken = new WeakMap<Lease, Map<string, TxnInit | undefined>>();
 
 /** The oldest key directly below a directory; the shard of the directory answers alone, see `routeRequest`. */
 function oldestOf(directory: Uint8Array): RangeRequest {
@@ -101,24 +101,23 @@ export class WaitingLine {
     const { timeoutMs = Number.POSITIVE_INFINITY } = options;
     const deadlineMs = this.#parts.nowMs() + timeoutMs;
     const place = await this.#place(options, timeoutMs);
-    const forget = this.#claim(place.lease);
+    const { claim, removal } = this.#claim(place.lease);
     const { signal, release } = linkSignals([options.signal, place.lease.signal]);
     try {
       const { nowMs, timeoutMs: attemptMs } = this.#parts;
       const until = { deadlineMs, signal, nowMs, attemptMs };
+      if (removal !== undefined) await this.#removed(removal, until);
       const entered = await this.#join(place, value, until);
       if (!entered.isFirst && isImpatient) {
-        await this.#leave(place);
-        forget();
+        await this.#leave(place, claim);
         return undefined;
       }
       const revision = entered.isFirst
         ? entered.revision
         : await this.#turn(place, entered.created, until);
-      return new Holding(this.#parts, { ...place, token: entered.created, revision }, forget);
+      return new Holding(this.#parts, { ...place, token: entered.created, revision }, claim);
     } catch (error) {
-      const isLeft = await this.#leave(place);
-      forget();
+      const isLeft = await this.#leave(place, claim);
       throw this.#explained(error, place, isLeft);
     } finally {
       release();
@@ -151,17 +150,31 @@ export class WaitingLine {
     }
   }
 
-  /** Notes that the lease is in this line; returns how to forget that. */
-  #claim(lease: Lease): () => void {
-    const names = taken.get(lease) ?? new Set<string>();
+  /** Notes that the lease is in this line; `removal` = of the key that it may have left there. */
+  #claim(lease: Lease): { readonly claim: Claim; readonly removal: TxnInit | undefined } {
+    const names = taken.get(lease) ?? new Map<string, TxnInit | undefined>();
     const name = toHex(this.name);
-    if (names.has(name)) {
+    const removal = names.get(name);
+    if (names.has(name) && removal === undefined) {
       const hint = 'use another lease, or none: each lock and leadership gets its own then';
       const text = `this lease holds "${fromUtf8(this.name)}" already, or waits for it`;
       throw new KvError('KV_INVALID_ARGUMENT', text, { details: { hint } });
     }
-    taken.set(lease, names.add(name));
-    return () => names.delete(name);
+    taken.set(lease, names.set(name, undefined));
+    const free = (left?: TxnInit): void => {
+      if (left === undefined) names.delete(name);
+      else names.set(name, left);
+    };
+    const removed = (done: TxnInit): void => {
+      if (names.get(name) === done) names.delete(name);
+    };
+    return { claim: { free, removed }, removal };
+  }
+
+  /** The key that this lease had here before: with it, it would have the old token too. */
+  async #removed(removal: TxnInit, until: Persistence): Promise<void> {
+    const { signal } = until;
+    await persistently((timeoutMs) => this.#parts.txn(removal, { signal, timeoutMs }), until);
   }
 
   /** Repeated whatever became of it: the key is this lease's alone, and made only if it is not there. */
@@ -243,18 +256,21 @@ export class WaitingLine {
   }
 
   /** Gives its place up, as far as that can be done soon; whether it certainly has. */
-  async #leave({ key, lease, ownsLease }: Place): Promise<boolean> {
+  async #leave({ key, lease, ownsLease }: Place, claim: Claim): Promise<boolean> {
     const options = { timeoutMs: LEAVE_MS };
+    const removal = { success: [op.delete(key)] };
     try {
-      await this.#parts.txn({ success: [op.delete(key)] }, options);
+      await this.#parts.txn(removal, options);
       if (ownsLease) await lease.revoke(options);
+      claim.free();
       return true;
     } catch (error) {
       if (!isKvError(error)) throw error;
-      if (!ownsLease) return error.code === 'KV_LEASE_NOT_FOUND';
+      const isLeft = !ownsLease && error.code === 'KV_LEASE_NOT_FOUND';
+      claim.free(isLeft || ownsLease ? undefined : removal);
       // It is not kept alive any more, and takes the key with it.
-      lease.finish(error);
-      return false;
+      if (ownsLease) lease.finish(error);
+      return isLeft;
     }
   }
 

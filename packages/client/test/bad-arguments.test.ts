@@ -47,6 +47,15 @@ describe('what no member could read is refused before it is sent', () => {
       (kv) => kv.getAll(wrong({ prefix: 'a', limt: 1 })),
     ],
     ['an option of watch', /unknown option from/, (kv) => kv.watch('k', wrong({ from: 1 }))],
+    ['options that are none', /options must be an object/, (kv) => kv.get('k', wrong(null))],
+    ['no range', /name the keys by prefix/, (kv) => kv.getAll(wrong(undefined))],
+    ['nothing to delete', /name the keys by prefix/, (kv) => kv.delete(wrong(undefined))],
+    ['no time of a lease', /ttlSeconds must be/, (kv) => kv.leases.grant(wrong(undefined))],
+    [
+      'an unknown kind of permission',
+      /kind of a permission must be one of read, write, readwrite/,
+      (kv) => kv.auth.grantPermission('r', wrong('rw'), 'k'),
+    ],
   ])('%s', async (_what, message, call) => {
     const kv = await client(await cluster(1, 2));
     const others = Array.from({ length: 20 }, (_, i) => kv.put(`other/${i}`, 'v'));

@@ -123,6 +123,54 @@ describe('a lock', () => {
     await lease.revoke();
   });
 
+  it('that is taken again before it is given up has a token of its own', async () => {
+    const lease = await kv().leases.grant({ ttlSeconds: 60 });
+    const one = await kv().lock('hasty', { lease });
+    const released = one.release();
+    const two = await kv().lock('hasty', { lease });
+    expect(two.token).toBeGreaterThan(one.token);
+    await released;
+    expect(await kv().get(two.key)).toMatchObject({ createRevision: two.token });
+    expect(two.isHeld).toBe(true);
+    await two.release();
+    await lease.revoke();
+  });
+
+  it('that nobody gave up has a token of its own when it is taken again', async () => {
+    const cutter = await AnswerCutter.start(url());
+    const unlucky = await client({ endpoints: [cutter.url], discover: false, session: false });
+    const lease = await unlucky.leases.grant({ ttlSeconds: 60 });
+    const one = await unlucky.lock('doubtful', { lease });
+    cutter.cutNextResponse();
+    await expect(one.release()).rejects.toMatchObject({ outcome: 'unknown' });
+    const two = await unlucky.lock('doubtful', { lease });
+    expect(two.token).toBeGreaterThan(one.token);
+    await two.release();
+    await unlucky.close();
+    await kv().leases.revoke(lease);
+    await cutter.stop();
+  });
+
+  it('is over with its client, or with that of its lease', async () => {
+    const other = await client();
+    const lease = await kv().leases.grant({ ttlSeconds: 60 });
+    const one = await other.lock('of-two', { lease });
+    const theirs = await other.leases.grant({ ttlSeconds: 60 });
+    const two = await kv().lock('of-theirs', { lease: theirs });
+    await other.close();
+    for (const lock of [one, two]) {
+      expect(await aborted(lock.signal)).toMatchObject({
+        code: 'KV_CANCELLED',
+        message: expect.stringContaining('the client was closed') as unknown,
+      });
+      expect(lock.isHeld).toBe(false);
+    }
+    const next = await kv().lock('of-two', { lease });
+    expect(next.token).toBeGreaterThan(one.token);
+    await lease.revoke();
+    await kv().leases.revoke(theirs);
+  });
+
   it('many of one lease, and their holders’ work, warn of nothing', async () => {
     const warnings: string[] = [];
     const note = (warning: Error): void => {
@@ -207,7 +255,8 @@ describe('an election', () => {
     const seen = [await observed.next(), await observed.next()];
     expect(seen.map(({ value }) => value?.text())).toEqual(['one, still', 'two']);
     expect([one.isLeading, two.isLeading]).toEqual([false, true]);
-    await expect(one.proclaim('late')).rejects.toMatchObject({ code: 'KV_CANCELLED' });
+    const late = { code: 'KV_CANCELLED', outcome: 'not-applied' };
+    await expect(one.proclaim('late')).rejects.toMatchObject(late);
     const fenced = { compare: [two.fence(), compare('service/x', 'version', '=', 0)] };
     expect(await kv().txn(fenced)).toMatchObject({ succeeded: true });
     const next = observed.next();

@@ -43,7 +43,7 @@ export interface AuthAnswer {
   readonly permissions?: readonly KeyPermission[];
 }
 
-const PERMISSION_KINDS = ['read', 'write', 'readwrite'] as const;
+export const PERMISSION_KINDS: readonly KeyPermission['kind'][] = ['read', 'write', 'readwrite'];
 
 class Malformed extends Error {}
 

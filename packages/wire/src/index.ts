@@ -3,6 +3,7 @@ export {
   type AuthAnswer,
   type AuthParams,
   type KeyPermission,
+  PERMISSION_KINDS,
   parseAuthAnswer,
   parseAuthParams,
 } from './auth-control.ts';
