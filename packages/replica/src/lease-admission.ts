@@ -32,8 +32,12 @@ export class LeaseAdmission {
   }
 
   lead(rows: readonly LeaseRow[]): void {
-    this.#known.clear();
     for (const row of rows) this.applied(row.id, row);
+  }
+
+  /** What becomes of the leases is not heard of any more. */
+  stop(): void {
+    this.#known.clear();
   }
 
   applied(id: LeaseId, row: LeaseRow | undefined): void {

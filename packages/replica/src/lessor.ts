@@ -1,6 +1,6 @@
 import { compareBytes, isKvError, KvError, type LeaseId, META_SHARD } from '@kvorum/base';
 import { LeaseQueue, type LeaseRow, type RevokeStage } from '@kvorum/mvcc';
-import { LEASE_HOME, type ShardMap } from '@kvorum/shard';
+import { LEASE_HOME, movesOf, type ShardMap } from '@kvorum/shard';
 import type { LeasePermission, LeaseTime, ReplicaLeases } from './lease-api.ts';
 import { type LeaseHost, logLeases } from './lease-host.ts';
 import { pause } from './slot-move-driver.ts';
@@ -181,7 +181,7 @@ export class Lessor
     const reign = await this.#confirmed(deadlineMs);
     const revision = this.#host.revision();
     const isKnown = (): boolean => reign.queue.get(id) !== undefined || reign.ending.has(id);
-    const keys = wantsKeys && isKnown() ? await this.#keys(id, deadlineMs) : [];
+    const keys = wantsKeys && isKnown() ? await this.#keys(reign, id, deadlineMs) : [];
     // Whoever is told that it is gone may count on its keys to be gone: until then it has no time left.
     const ending = reign.ending.get(id);
     if (ending !== undefined) {
@@ -230,13 +230,23 @@ export class Lessor
     return reign;
   }
 
-  async #keys(id: LeaseId, deadlineMs: number): Promise<readonly Uint8Array[]> {
-    const { leases } = this.#host;
-    const others = leases === undefined ? [] : otherShards(leases.map());
-    const asked = others.map((shard) => leases?.at(shard).keys(id, deadlineMs) ?? []);
-    const lists = await Promise.all([this.#host.keysOf(id), ...asked]);
+  /** The keys of a lease in all shards, ascending. Errors: those of the shards, KV_REQUEST_TOO_LARGE. */
+  async #keys(reign: Reign, id: LeaseId, deadlineMs: number): Promise<readonly Uint8Array[]> {
+    const { leases, keysOf } = this.#host;
+    if (leases === undefined || isAlone(reign, [id], leases.map())) return keysOf(id);
+    const lists: (readonly Uint8Array[])[] = [];
+    let isSettled = false;
+    for (let asked: number | undefined; !isSettled; ) {
+      const map = await leases.readMap();
+      const others = otherShards(map).map((shard) => leases.at(shard).keys(id, deadlineMs));
+      lists.push(...(await Promise.all([keysOf(id), ...others])));
+      const { version } = await leases.readMap();
+      // One shard may be asked before it takes slots, and the other one after it let them go; but not twice by one map.
+      const isQuiet = movesOf(map).length === 0 || asked === map.version;
+      isSettled = isQuiet && version === map.version;
+      asked = map.version;
+    }
     const keys = lists.flat().sort(compareBytes);
-    // Slots that have just moved are answered for by both shards.
     return keys.filter((key, i) => i === 0 || compareBytes(key, keys[i - 1] as Uint8Array) !== 0);
   }
 

@@ -38,6 +38,7 @@ export class ShardLeases implements ReplicaLeases {
   stop(): void {
     this.#leads = false;
     this.#lessor?.stop();
+    this.#admission?.stop();
   }
 
   /** Leases that its home's leader keeps time for, and those that are ending. */

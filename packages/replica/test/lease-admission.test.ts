@@ -1,7 +1,17 @@
-import { fromUtf8, leaseId, type ShardId, shardId, utf8, type WriteRequest } from '@kvorum/base';
+import {
+  DEFAULT_LIMITS,
+  fromUtf8,
+  leaseId,
+  type ShardId,
+  shardId,
+  utf8,
+  type WriteRequest,
+} from '@kvorum/base';
 import type { SlotCommand, SlotSpace } from '@kvorum/mvcc';
 import { fixedMapOf, LeaseService, type SimMember, World } from '@kvorum/simulator';
+import { VirtualClock } from '@kvorum/testkit';
 import { describe, expect, it } from 'vitest';
+import { LeaseAdmission } from '../src/lease-admission.ts';
 import { outcome, type Pending, settled } from './support.ts';
 
 const HOME = shardId(0);
@@ -140,6 +150,45 @@ describe('a put with a living lease', () => {
     expect(await overtaken(world, seal)).toBe('KV_WRONG_SHARD');
     expect(await told(world, adopt)).toBe('ok');
     expect(await told(world, PUT)).toBe('ok');
+  });
+
+  it('is admitted anew by a leader that has not heard of leases for a while', async () => {
+    let asked = 0;
+    const queued: string[] = [];
+    const fail = (): never => {
+      throw new RangeError('not asked for');
+    };
+    const permit = { term: 1, seq: 1 };
+    const home = {
+      permit: async () => {
+        asked += 1;
+        return { permit, leases: [] };
+      },
+      drop: fail,
+      keys: fail,
+    };
+    const admission = new LeaseAdmission({
+      shard: SHARD,
+      clock: new VirtualClock(),
+      limits: DEFAULT_LIMITS,
+      logger: { debug: fail, info: fail, warn: fail, error: fail },
+      metrics: { leases: { granted: fail, renewed: fail, expired: fail, revoked: fail } },
+      leases: { map: fail, readMap: fail, at: () => home },
+      submit: ({ request }) => queued.push(request.op),
+      confirm: fail,
+      revision: fail,
+      keysOf: fail,
+      notLeading: fail,
+    });
+    const command = { request: PUT, session: undefined, deadlineMs: 1, bytes: 1, done: fail };
+    admission.lead([{ id: L7, ttlSeconds: 5, grantedAtMs: 0 }]);
+    admission.submit(command);
+    expect([asked, queued]).toEqual([0, ['put']]);
+    // It leads again, and has not read its leases yet.
+    admission.stop();
+    admission.submit(command);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([asked, queued]).toEqual([1, ['put', 'put']]);
   });
 
   it('leaves nothing in a shard that owns no slots', async () => {

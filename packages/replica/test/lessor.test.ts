@@ -1,6 +1,15 @@
-import { DEFAULT_LIMITS, isKvError, KvError, leaseId, revision, shardId } from '@kvorum/base';
+import {
+  DEFAULT_LIMITS,
+  fromUtf8,
+  isKvError,
+  KvError,
+  leaseId,
+  revision,
+  shardId,
+  utf8,
+} from '@kvorum/base';
 import type { LeaseCommand, LeaseRow } from '@kvorum/mvcc';
-import { initialShardMap, type ShardMap } from '@kvorum/shard';
+import { beginMoves, initialShardMap, type ShardMap } from '@kvorum/shard';
 import { VirtualClock } from '@kvorum/testkit';
 import { describe, expect, it } from 'vitest';
 import type { Command } from '../src/api.ts';
@@ -41,6 +50,8 @@ class Home {
   readonly rows = new Map([[L7, ROW]]);
   readonly queue: Command[] = [];
   readonly drops: Asked[] = [];
+  /** What other shards say of the lease's keys, one after the other. */
+  readonly keys = new Map<string, string[][]>();
   /** The map as this member knows it, and as a reading finds it. */
   known: ShardMap;
   newest: ShardMap;
@@ -65,9 +76,9 @@ class Home {
           await this.reading;
           return this.newest;
         },
-        at: () => ({
+        at: (shard) => ({
           permit: () => Promise.reject(new KvError('KV_NO_LEADER')),
-          keys: () => Promise.resolve([]),
+          keys: () => Promise.resolve((this.keys.get(shard)?.shift() ?? []).map(utf8)),
           drop: (drop) =>
             new Promise((resolve, reject) => this.drops.push({ drop, resolve, reject })),
         }),
@@ -225,6 +236,30 @@ describe('a lease that ends', () => {
     await turn();
     await home.look();
     expect(home.queued).toEqual(['begin']);
+  });
+});
+
+describe('the keys of a lease', () => {
+  const keysOf = async (home: Home): Promise<string[]> => {
+    const time = await home.lessor.timeToLive(L7, true, WAIT_MS);
+    return time.keys.map(fromUtf8);
+  };
+
+  it('are found while their slots change hands', async () => {
+    const home = new Home(3, 3);
+    const moves = [{ from: shardId(1), to: shardId(2), slots: [[0, 9]] as const }];
+    const moving = beginMoves(home.newest, { shards: [], moves }, ['00000000000000f1']);
+    home.newest = { ...moving, version: 2 };
+    // Asked before it takes them, and after they are gone.
+    home.keys.set('2', [[], ['k1']]);
+    expect(await keysOf(home)).toEqual(['k1']);
+  });
+
+  it('are found in a shard that the leader has not heard of', async () => {
+    const home = new Home(2, 3);
+    home.keys.set('1', [['k2']]);
+    home.keys.set('2', [['k1']]);
+    expect(await keysOf(home)).toEqual(['k1', 'k2']);
   });
 });
 
