@@ -4,6 +4,7 @@ import type { Change, LeaseEnd, Truth } from '../truth.ts';
 
 interface Version {
   readonly revision: number;
+  readonly isDeleted: boolean;
   readonly lease: LeaseId | undefined;
 }
 
@@ -40,10 +41,24 @@ export class LeaseChecker {
     this.#places = places;
   }
 
-  /** Somebody was told that the lease is gone: nothing may hang on it now, or ever again. */
+  /** Somebody was told that the lease is gone: nothing may hang on it now, or before it is granted again. */
   mustBeGone(id: LeaseId): void {
     this.#gone.add(id);
     this.check();
+  }
+
+  /** Somebody was told that the lease is granted. */
+  isBack(id: LeaseId): void {
+    this.#gone.delete(id);
+  }
+
+  /** The lease lives, and these keys were put on it by somebody who has heard of it. */
+  mustBeThere(id: LeaseId, keys: readonly string[]): void {
+    this.#take();
+    for (const key of keys) {
+      if (this.#versions.get(key)?.at(-1)?.isDeleted === false) continue;
+      this.#problems.add('lease-cut-short', `${key} is gone, and its lease ${id} lives`);
+    }
   }
 
   /** To be called when the truths have been extended. */
@@ -104,7 +119,8 @@ export class LeaseChecker {
     if (!isHeldKey(key)) return;
     const versions = this.#versions.get(key) ?? [];
     this.#versions.set(key, versions);
-    versions.push({ revision, lease: value === undefined ? undefined : lease });
+    const isDeleted = value === undefined;
+    versions.push({ revision, isDeleted, lease: isDeleted ? undefined : lease });
     versions.sort((a, b) => a.revision - b.revision);
   }
 }

@@ -37,11 +37,16 @@ type Told<T> =
 interface Held {
   readonly id: LeaseId;
   readonly ttlSeconds: number;
+  /** What was put on it, and acknowledged. */
+  readonly keys: string[];
   /** Before then, on the world's clock, it must not end unless its holder has asked for that. */
   soundUntilMs: number;
 }
 
-/** Somebody who takes one lease after another, puts keys of several shards on it, keeps it alive for a while, revokes it or goes away. */
+/**
+ * Somebody who takes one lease after another, puts keys of several shards on it, keeps it alive for a while, revokes it or goes away. A
+ * number is taken again when nothing that was asked of the lease before can still be on its way.
+ */
 export class LeaseHolder {
   readonly #parts: LeaseHolderParts;
   readonly #index: number;
@@ -67,30 +72,37 @@ export class LeaseHolder {
   }
 
   async #run(): Promise<void> {
-    while (this.#issuing) {
-      await this.#hold();
+    let number = 0;
+    for (let isFree = false; this.#issuing; ) {
+      if (!isFree) number += 1;
+      isFree = await this.#hold(leaseId(BigInt(this.#index * 1_000_000 + number)));
       await this.#sleep(this.#rng.integer(0, PAUSE_MS_MAX));
     }
     this.idle = true;
   }
 
-  async #hold(): Promise<void> {
+  /** True: the lease was granted and revoked at the first attempt. */
+  async #hold(id: LeaseId): Promise<boolean> {
     this.#taken += 1;
-    const id = leaseId(BigInt(this.#index * 1_000_000 + this.#taken));
-    const held: Held = { id, ttlSeconds: this.#rng.integer(2, 4), soundUntilMs: 0 };
-    if (!(await this.#grant(held))) return;
+    const ttlSeconds = this.#rng.integer(2, 4);
+    const held: Held = { id, ttlSeconds, keys: [], soundUntilMs: 0 };
+    const granted = await this.#grant(held);
+    if (granted === undefined) return false;
     const keys = this.#rng.integer(1, 4);
-    for (let i = 0; i < keys; i += 1) if (!(await this.#put(held, i))) return;
+    for (let i = 0; i < keys; i += 1) if (!(await this.#put(held, i))) return false;
     const rounds = this.#rng.integer(0, 4);
     for (let i = 0; i < rounds; i += 1) {
       await this.#sleep(this.#rng.integer(0, held.ttlSeconds * 600));
-      if (!(await this.#keepAlive(held))) return;
+      this.#checkKeys(held);
+      if (!(await this.#keepAlive(held))) return false;
     }
-    if (this.#rng.integer(0, 2) === 0) await this.#revoke(held);
+    this.#checkKeys(held);
+    if (this.#rng.integer(0, 2) > 0) return false;
+    return (await this.#revoke(held)) && granted === 'at once';
   }
 
-  /** False: it gave up. */
-  async #grant(held: Held): Promise<boolean> {
+  /** Undefined: it gave up. */
+  async #grant(held: Held): Promise<'at once' | 'later' | undefined> {
     const { id, ttlSeconds } = held;
     const firstMs = this.#nowMs();
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
@@ -102,12 +114,20 @@ export class LeaseHolder {
       if (told.kind === 'ok' || isThere) {
         // An earlier attempt may be the one that came about.
         this.#renewed(held, isThere ? firstMs : startMs);
-        return true;
+        this.#parts.checker.isBack(id);
+        return attempt === 0 ? 'at once' : 'later';
       }
-      if (!this.#issuing) return false;
+      if (!this.#issuing) return undefined;
       await this.#sleep(this.#rng.integer(0, PAUSE_MS_MAX));
     }
-    return false;
+    return undefined;
+  }
+
+  /** What was put on a lease that nobody has revoked, and whose time is not over, is there. */
+  #checkKeys({ id, keys, soundUntilMs }: Held): void {
+    if (this.#nowMs() >= soundUntilMs) return;
+    this.#parts.extend();
+    this.#parts.checker.mustBeThere(id, keys);
   }
 
   async #put(held: Held, i: number): Promise<boolean> {
@@ -118,14 +138,17 @@ export class LeaseHolder {
     const client = `holder${this.#index}`;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
       const shard = routing.shardOf(group);
-      const value = `lease${lease}.${i}.${attempt}`;
+      const value = `lease${lease}.${this.#taken}.${i}.${attempt}`;
       const request = { op: 'put', key: utf8(key), value: utf8(value), lease } as const;
       const record = history.beginLeasePut({ client, shard: group, key, value, lease });
       const told = await this.#ask(shard, (replica, deadlineMs) =>
         submitted(replica, deadlineMs, request),
       );
       history.finishLeasePut(record, outcomeOf(told));
-      if (told.kind === 'ok') return true;
+      if (told.kind === 'ok') {
+        held.keys.push(key);
+        return true;
+      }
       if (told.code === 'KV_LEASE_NOT_FOUND') {
         this.#mayHaveEnded(held, `put in shard ${shard}`);
         return false;
@@ -150,7 +173,8 @@ export class LeaseHolder {
     return true;
   }
 
-  async #revoke(held: Held): Promise<void> {
+  /** True: at the first attempt. */
+  async #revoke(held: Held): Promise<boolean> {
     const { checker, extend } = this.#parts;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
       const told = await this.#ask(LEASE_HOME, ({ leases }, deadlineMs) =>
@@ -161,10 +185,11 @@ export class LeaseHolder {
       if (told.kind === 'ok' || isGone) {
         extend();
         checker.mustBeGone(held.id);
-        return;
+        return attempt === 0;
       }
       await this.#sleep(this.#rng.integer(0, PAUSE_MS_MAX));
     }
+    return false;
   }
 
   #renewed(held: Held, sinceMs: number): void {

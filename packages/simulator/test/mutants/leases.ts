@@ -41,6 +41,19 @@ export const LEASES: readonly Mutant[] = [
     seenBy: ['lease-outlived'],
   },
   {
+    name: 'a lease dropped once more after its end',
+    edits: [
+      {
+        file: 'replica/src/lessor.ts',
+        find: "    return this.#step(reign, left, 'finish');",
+        replace:
+          "    void pause(this.#host.clock, 500).then(() => otherShards(map).map((shard) => leases.at(shard).drop(drop, deadlineMs).catch(() => false)));\n    return this.#step(reign, left, 'finish');",
+      },
+    ],
+    adjust: heldLeases,
+    seenBy: ['lease-cut-short'],
+  },
+  {
     name: 'keys of a lease deleted one by one',
     edits: [
       {
