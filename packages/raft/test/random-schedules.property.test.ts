@@ -1,7 +1,7 @@
 import { assert, toHex, utf8 } from '@kvorum/base';
 import type { RaftEffect } from '@kvorum/raft';
 import { expect, it } from 'vitest';
-import { Cluster, payloadText, type SimMember } from './cluster.ts';
+import { Cluster, membershipPayload, payloadText, type SimMember } from './cluster.ts';
 
 const SCHEDULE_COUNT = Number(process.env['KV_RAFT_SCHEDULES'] ?? 200);
 const FIRST_SEED = Number(process.env['KV_RAFT_SEED'] ?? 1);
@@ -90,6 +90,8 @@ class Checker {
     assert(open !== undefined, 'a verdict without a proposal');
     const [name, proposal] = open;
     proposal.verdict = verdict;
+    // Its bytes do not name it.
+    if (name.startsWith('change')) return;
     const index = this.acceptedAt.get(name);
     if (verdict === 'accepted') {
       assert(index !== undefined, `${name} acknowledged, not accepted`);
@@ -100,26 +102,34 @@ class Checker {
   }
 }
 
-interface Schedule {
+/** What a schedule holds beyond what all of them do. */
+interface Kind {
+  /** Members lose their votes. */
+  readonly wipes: boolean;
+  /** Voters and learners come and go. */
+  readonly changes: boolean;
+}
+
+interface Schedule extends Kind {
   readonly cluster: Cluster;
   readonly checker: Checker;
   readonly random: Random;
-  readonly wipes: boolean;
+  changeCount: number;
   nameCount: number;
   /** Messages from and to this member wait. */
   cutOff: number | undefined;
 }
 
-function createSchedule(seed: number, wipes: boolean): Schedule {
+function createSchedule(seed: number, kind: Kind): Schedule {
   const random = seeded(seed);
-  const checker = new Checker(!wipes);
+  const checker = new Checker(!kind.wipes);
   const cluster = new Cluster({
     voters: [1, 2, 3, 3, 3, 5][random(0, 6)] ?? 3,
-    learners: random(0, 2),
+    learners: kind.changes ? random(1, 3) : random(0, 2),
     random: (_member, from, to) => random(from, to),
     onEffect: (member, effect) => checker.onEffect(member, effect),
   });
-  return { cluster, checker, random, wipes, nameCount: 0, cutOff: undefined };
+  return { ...kind, cluster, checker, random, nameCount: 0, changeCount: 0, cutOff: undefined };
 }
 
 function anyMember(schedule: Schedule): SimMember {
@@ -142,7 +152,7 @@ function act(schedule: Schedule): void {
   else if (dice < 740) poll(schedule);
   else if (dice < 830) settle(schedule);
   else if (dice < 845) cluster.land(busyMember(schedule, ({ zombies }) => zombies.length > 0));
-  else if (dice < 920) propose(schedule);
+  else if (dice < 920) offer(schedule);
   else if (dice < 975) read(schedule);
   else if (dice < 985) cutOff(schedule);
   else disturb(schedule);
@@ -190,6 +200,11 @@ function settle(schedule: Schedule): void {
   else schedule.cluster.settle(member, 'absent', false);
 }
 
+function offer(schedule: Schedule): void {
+  const changed = schedule.changes && schedule.random(0, 2) === 0 && change(schedule);
+  if (!changed) propose(schedule);
+}
+
 function propose(schedule: Schedule): void {
   for (const member of schedule.cluster.members.values()) {
     if (!member.up || !member.raft.canPropose()) continue;
@@ -199,6 +214,31 @@ function propose(schedule: Schedule): void {
     schedule.checker.proposals.set(name, { owner, boot, verdict: undefined });
     schedule.cluster.step(member, { kind: 'propose', record: 'batch', payload: utf8(name) });
   }
+}
+
+/** Some leader adds a learner, promotes one or removes a voter, also itself. */
+function change(schedule: Schedule): boolean {
+  const { cluster, random } = schedule;
+  const member = busyMember(schedule, ({ raft, up }) => up && raft.canChangeMembership());
+  if (!member.up || !member.raft.canChangeMembership()) return false;
+  const { voters, learners } = member.raft.status();
+  const id = anyMember(schedule).id;
+  const others = (ids: readonly bigint[]): number[] =>
+    ids.map(Number).filter((other) => other !== id);
+  const has = (ids: readonly bigint[]): boolean => ids.includes(BigInt(id));
+  if (has(voters) && voters.length === 1) return false;
+  const votes = has(learners);
+  const learns = !votes && (!has(voters) || random(0, 2) === 0);
+  const payload = membershipPayload(
+    [...others(voters), ...(votes ? [id] : [])],
+    [...others(learners), ...(learns ? [id] : [])],
+  );
+  schedule.changeCount += 1;
+  const { id: owner, bootCount: boot } = member;
+  const name = `change ${schedule.changeCount}`;
+  schedule.checker.proposals.set(name, { owner, boot, verdict: undefined });
+  cluster.step(member, { kind: 'propose', record: 'config', payload });
+  return true;
 }
 
 function read(schedule: Schedule): void {
@@ -262,36 +302,51 @@ function flush(cluster: Cluster): void {
   }
 }
 
-function runSchedule(seed: number, wipes: boolean): Checker {
-  const schedule = createSchedule(seed, wipes);
+function runSchedule(seed: number, kind: Kind): Schedule {
+  const schedule = createSchedule(seed, kind);
   for (let step = 0; step < STEPS; step += 1) act(schedule);
   heal(schedule);
-  return schedule.checker;
+  return schedule;
 }
 
-function runAll(wipes: boolean): { readonly acceptedCount: number; readonly readCount: number } {
+interface Counts {
+  readonly acceptedCount: number;
+  readonly readCount: number;
+  readonly changeCount: number;
+}
+
+function runAll(kind: Kind): Counts {
   let acceptedCount = 0;
   let readCount = 0;
+  let changeCount = 0;
   for (let seed = FIRST_SEED; seed < FIRST_SEED + SCHEDULE_COUNT; seed += 1) {
     try {
-      const checker = runSchedule(seed, wipes);
-      acceptedCount += checker.acceptedAt.size;
-      readCount += checker.readCount;
+      const schedule = runSchedule(seed, kind);
+      acceptedCount += schedule.checker.acceptedAt.size;
+      readCount += schedule.checker.readCount;
+      changeCount += schedule.changeCount;
     } catch (cause) {
-      throw new Error(`seed ${seed}, wipes ${wipes}: ${String(cause)}`, { cause });
+      throw new Error(`seed ${seed}, ${JSON.stringify(kind)}: ${String(cause)}`, { cause });
     }
   }
-  return { acceptedCount, readCount };
+  return { acceptedCount, readCount, changeCount };
 }
 
 it('keeps one history, every acknowledgement and fresh reads under random schedules', () => {
-  const { acceptedCount, readCount } = runAll(false);
+  const { acceptedCount, readCount } = runAll({ wipes: false, changes: false });
   // A schedule in which nothing happens proves nothing.
   expect(acceptedCount).toBeGreaterThan(2 * SCHEDULE_COUNT);
   expect(readCount).toBeGreaterThan(2 * SCHEDULE_COUNT);
 });
 
 it('keeps one history and every acknowledgement when members lose their votes', () => {
-  const { acceptedCount } = runAll(true);
+  const { acceptedCount } = runAll({ wipes: true, changes: false });
   expect(acceptedCount).toBeGreaterThan(2 * SCHEDULE_COUNT);
+});
+
+it('keeps one history, every acknowledgement and fresh reads while voters come and go', () => {
+  const { acceptedCount, changeCount, readCount } = runAll({ wipes: false, changes: true });
+  expect(acceptedCount).toBeGreaterThan(2 * SCHEDULE_COUNT);
+  expect(readCount).toBeGreaterThan(2 * SCHEDULE_COUNT);
+  expect(changeCount).toBeGreaterThan(2 * SCHEDULE_COUNT);
 });
