@@ -222,6 +222,20 @@ export const lateHandOvers: SwarmSet = (swarm) => ({
   meanMs: QUIET,
 });
 
+/** Slots come and go, and histories are compacted, while a follower stands still. */
+export const standingFollowers: SwarmSet = (swarm) => ({
+  ...movingSlots(swarm),
+  shards: 2,
+  safetyMs: 14_000,
+  movesMeanMs: 1500,
+  autoCompaction: { mode: 'revision', retention: 2 },
+  limits: { slotHandOverMsMax: 5000 },
+  appendFaults: CALM,
+  meanMs: { ...QUIET, pause: 1500 },
+  faultMsMax: 6000,
+  leaderPercent: 0,
+});
+
 /** The log loses its end, and when the shard is recovered its replicas hold more or less of it. */
 export const contestedRecovery: SwarmSet = (swarm) => ({
   ...base(swarm),

@@ -1,5 +1,5 @@
 import type { Mutant } from './mutant.ts';
-import { lateHandOvers, movingSlots, restlessSlots } from './sets.ts';
+import { lateHandOvers, movingSlots, restlessSlots, standingFollowers } from './sets.ts';
 
 /** Bugs of slots that move between shards. */
 export const SLOT_MOVES: readonly Mutant[] = [
@@ -112,6 +112,18 @@ export const SLOT_MOVES: readonly Mutant[] = [
     ],
     adjust: movingSlots,
     seenBy: ['slot-owned-once'],
+  },
+  {
+    name: 'a drop leaves what only the leader has compacted',
+    edits: [
+      {
+        file: 'replica/src/state-machine.ts',
+        find: 'for (const { slots } of writeSets) if (slots !== undefined) await this.#dropRest(slots);',
+        replace: '',
+      },
+    ],
+    adjust: standingFollowers,
+    seenBy: ['moved-history'],
   },
   {
     name: 'a copy goes on over a compaction',
