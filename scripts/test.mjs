@@ -1,7 +1,7 @@
 // `npm test`: from a fresh clone to a verdict. The last line is `N passed, N failed, N skipped`.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { install, must, node, ROOT, requireNode, step } from './setup.mjs';
+import { install, must, node, ROOT, requireNode, run, step } from './setup.mjs';
 import { staticChecks } from './verify.mjs';
 
 const REPORTS = 'node_modules/.cache/kvorum';
@@ -80,10 +80,9 @@ function opening(message = '') {
 
 /** Simulated clusters, one a seed; the unit tests have the planted bugs that they must catch. */
 async function runSeeds({ from, to }) {
-  const main = 'packages/simulator/src/main.ts';
   const seeds = ['--from', `${from}`, '--seeds', `${to - from + 1}`];
   const code = await step(`simulation of seeds ${from} to ${to}`, () =>
-    node('tsx/dist/cli.mjs', ['--conditions=@kvorum/source', main, ...seeds]),
+    run('npm', ['run', '--silent', 'sim', '--', ...seeds]),
   );
   if (code === 0) total.passed += 1;
   else {

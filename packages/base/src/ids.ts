@@ -1,4 +1,4 @@
-import { assert } from './assert.ts';
+import { assert, InvariantError } from './assert.ts';
 
 declare const brand: unique symbol;
 /** A nominal type: `Branded<number, 'Term'>` cannot be passed where a LogIndex is expected. */
@@ -25,12 +25,10 @@ export type LeaseId = Branded<bigint, 'LeaseId'>;
  */
 export type LeaderId = Branded<string, 'LeaderId'>;
 
+/** Asked several times a message: the text is only made for what is wrong. */
 function counter(value: number, name: string): number {
-  assert(
-    Number.isSafeInteger(value) && value >= 0,
-    `${name} must be a safe integer >= 0: ${value}`,
-  );
-  return value;
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  throw new InvariantError(`${name} must be a safe integer >= 0: ${value}`);
 }
 export function term(value: number): Term {
   return counter(value, 'term') as Term;
@@ -39,11 +37,8 @@ export function logIndex(value: number): LogIndex {
   return counter(value, 'logIndex') as LogIndex;
 }
 export function logOffset(value: number): LogOffset {
-  assert(
-    Number.isSafeInteger(value) && value >= -1,
-    `logOffset must be a safe integer >= -1: ${value}`,
-  );
-  return value as LogOffset;
+  if (Number.isSafeInteger(value) && value >= -1) return value as LogOffset;
+  throw new InvariantError(`logOffset must be a safe integer >= -1: ${value}`);
 }
 export function revision(value: number): Revision {
   return counter(value, 'revision') as Revision;

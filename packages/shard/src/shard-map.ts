@@ -340,13 +340,21 @@ function checkMoves(map: ShardMap): void {
     for (const range of map.slots) {
       if (range.shard === owner) owned.fill(1, range.from, range.to + 1);
     }
-    for (const [first, last] of slots) {
-      for (let slot = first; slot <= last; slot += 1) {
-        check(taken[slot] === 0, `slot ${slot} is in two moves`);
-        check(owned[slot] === 1, `slot ${slot} of the move ${id} is not in shard ${owner}`);
-        taken[slot] = 1;
-      }
-    }
+    const claims = { id, owner, owned, taken };
+    for (const span of slots) claimSlots(span, claims);
+  }
+}
+
+/** Marks the slots of one move as taken. It may be of thousands of slots: no text is made for one that is right. */
+function claimSlots(
+  [first, last]: readonly [number, number],
+  claims: { id: string; owner: ShardId; owned: Uint8Array; taken: Uint8Array },
+): void {
+  const { id, owner, owned, taken } = claims;
+  for (let slot = first; slot <= last; slot += 1) {
+    if (taken[slot] !== 0) check(false, `slot ${slot} is in two moves`);
+    if (owned[slot] !== 1) check(false, `slot ${slot} of the move ${id} is not in shard ${owner}`);
+    taken[slot] = 1;
   }
 }
 

@@ -20,7 +20,7 @@ const TWICE_EVERY = 50;
 /** One in so many is judged by the checkers of recorded histories as well: they cost as much as the run. */
 const CROSS_CHECK_EVERY = 10;
 
-export async function runReported(seed: number): Promise<SeedReport> {
+async function runReported(seed: number): Promise<SeedReport> {
   const result = await runSeed(seed, { crossCheck: seed % CROSS_CHECK_EVERY === 0 });
   const again = seed % TWICE_EVERY === 0 ? (await runSeed(seed)).traceDigest : undefined;
   return { result, again };

@@ -1,4 +1,4 @@
-import { assert } from '@kvorum/base';
+import { assert, InvariantError } from '@kvorum/base';
 import type { Rng } from '@kvorum/ports';
 
 const MASK_64 = 0xffff_ffff_ffff_ffffn;
@@ -48,10 +48,9 @@ export function seededRng(seed: number): Rng {
   return {
     integer(fromInclusive: number, toExclusive: number): number {
       const span = toExclusive - fromInclusive;
-      assert(
-        Number.isSafeInteger(fromInclusive) && Number.isSafeInteger(span) && span > 0,
-        `empty or unsafe range [${fromInclusive}, ${toExclusive})`,
-      );
+      if (!Number.isSafeInteger(fromInclusive) || !Number.isSafeInteger(span) || span <= 0) {
+        throw new InvariantError(`empty or unsafe range [${fromInclusive}, ${toExclusive})`);
+      }
       // 53 bits scaled down: the bias is below 2^-20 for any span a simulation asks for.
       const fraction = (next() * 2 ** 21 + (next() >>> 11)) / 2 ** 53;
       return fromInclusive + Math.floor(fraction * span);

@@ -1,4 +1,4 @@
-import { assert } from '@kvorum/base';
+import { assert, InvariantError } from '@kvorum/base';
 import type { Clock } from '@kvorum/ports';
 
 interface Timer {
@@ -32,7 +32,7 @@ export class VirtualClock implements Clock {
 
   setTimer(delayMs: number, callback: () => void): () => void {
     const dueMs = this.#nowMs + Math.max(0, delayMs);
-    assert(Number.isFinite(dueMs), `timer delay must be finite: ${delayMs}`);
+    if (!Number.isFinite(dueMs)) throw new InvariantError(`timer delay must be finite: ${delayMs}`);
     const timer: Timer = { dueMs, order: this.#created, callback, cancelled: false };
     this.#created += 1;
     this.#push(timer);
@@ -80,7 +80,7 @@ export class VirtualClock implements Clock {
 
   #at(index: number): Timer {
     const timer = this.#heap[index];
-    assert(timer !== undefined, `no timer at ${index}`);
+    assert(timer !== undefined, 'the heap has a hole');
     return timer;
   }
 

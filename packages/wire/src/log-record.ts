@@ -2,6 +2,7 @@ import {
   assert,
   err,
   fromHex,
+  InvariantError,
   type LeaderId,
   leaderId,
   ok,
@@ -75,10 +76,9 @@ const KIND_OF: readonly (LogRecordKind | undefined)[] = [
 ];
 
 function putCounter(view: DataView, at: number, value: number, name: string): void {
-  assert(
-    Number.isSafeInteger(value) && value >= 0,
-    `record ${name} must be a safe integer >= 0: ${value}`,
-  );
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new InvariantError(`record ${name} must be a safe integer >= 0: ${value}`);
+  }
   view.setUint32(at, Math.floor(value / TWO_32));
   view.setUint32(at + 4, value >>> 0);
 }
