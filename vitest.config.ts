@@ -1,5 +1,15 @@
 import { defineConfig } from 'vitest/config';
 
+/** Faults against the clock, or bounds on what must keep up: a file beside them would change what they find. */
+const ALONE = [
+  'test/chaos/chaos.test.ts',
+  'test/e2e/bounded-disk.test.ts',
+  'test/e2e/kafka-election.test.ts',
+  'test/e2e/survival.test.ts',
+];
+/** Of tests on real processes and brokers; for what hangs only. */
+const SLOW_MS = 180_000;
+
 export default defineConfig({
   ssr: { resolve: { conditions: ['@kvorum/source'] } },
   resolve: { conditions: ['@kvorum/source'] },
@@ -32,11 +42,24 @@ export default defineConfig({
             'test/chaos/**/*.test.ts',
             'test/{clients,differential}/**/*.test.ts',
           ],
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
-          fileParallelism: false,
+          exclude: [...ALONE, '**/node_modules/**'],
+          testTimeout: SLOW_MS,
+          hookTimeout: SLOW_MS,
+          // Each waits half of its time, for elections, brokers and leases. More at once would take memory: a file may have three brokers.
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
           globalSetup: ['test/shared-kafka.ts'],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'integration-alone',
+          include: ALONE,
+          testTimeout: SLOW_MS,
+          hookTimeout: SLOW_MS,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
         },
       },
     ],

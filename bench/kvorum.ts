@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePorts } from '../scripts/free-ports.ts';
+import { freeDevPort, freePorts } from '../scripts/free-ports.ts';
 import {
   GivenUp,
   logTail,
@@ -53,7 +53,7 @@ export class KvorumCluster {
 
   /** `kvd dev --members 1`: everything in one process, on the embedded log. */
   static async startEmbedded(workspace: Workspace, shards: number): Promise<KvorumCluster> {
-    const port = await portPair();
+    const port = await freeDevPort(1);
     const dataDir = join(workspace.dir, 'embedded');
     const args = ['dev', '--members', '1', '--shards', String(shards), '--data-dir', dataDir];
     const launch = {
@@ -221,17 +221,6 @@ export class KvorumCluster {
 
   async stop(): Promise<void> {
     await Promise.all(this.#members.map((member) => this.#workspace.stop(member)));
-  }
-}
-
-/** A port whose successor is free too: `kvd dev` listens for peers one above its clients. */
-async function portPair(): Promise<number> {
-  for (;;) {
-    const ports = (await freePorts(16)).toSorted((a, b) => a - b);
-    const found = ports.find((port, i) => ports[i + 1] === port + 1);
-    if (found !== undefined) return found;
-    const [any] = ports;
-    if (any !== undefined) return any;
   }
 }
 

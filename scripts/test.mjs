@@ -27,6 +27,8 @@ mkdirSync(`${ROOT}${REPORTS}`, { recursive: true });
 await runProject('unit');
 await runSeeds({ from: UNIT_SEEDS + 1, to: 1000 });
 await runProject('integration');
+// In a run of its own: the Kafka that the others share is gone by then.
+await runProject('integration-alone');
 
 if (failures.length > 0) console.log(`\nFailed:\n${failures.map((one) => `✗ ${one}`).join('\n')}`);
 if (kafka === undefined) warnSkipped();
@@ -57,9 +59,10 @@ async function runProject(project) {
   total.skipped += counted.numPendingTests + counted.numTodoTests;
   // A file that does not load has no failed test, only a failed run.
   total.failed += Math.max(counted.numFailedTests, code === 0 ? 0 : 1);
-  failures.push(...failuresIn(counted));
-  if (code !== 0 && failuresIn(counted).length === 0)
-    failures.push(`${project} tests: an error outside of any test, see above`);
+  const failed = failuresIn(counted);
+  if (code !== 0 && failed.length === 0)
+    failed.push(`${project} tests: an error outside of any test, see above`);
+  failures.push(...failed);
 }
 
 /** The failed tests, and the files that did not load, each with the beginning of its message. */

@@ -1,12 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePorts } from '../../scripts/free-ports.ts';
+import { freeDevPort, freePorts } from '../../scripts/free-ports.ts';
 import { run } from '../../scripts/kafka/jars.ts';
 import type { Found } from '../clients/found.ts';
 import { goProgram } from '../clients/go-programs.ts';
 import { Command, KVD, Program } from '../e2e/command.ts';
-import { freeDevPort } from '../e2e/ports.ts';
 import type { Pair } from './lockstep.ts';
 import { Subject } from './subject.ts';
 

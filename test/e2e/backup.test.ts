@@ -14,9 +14,9 @@ import { connect, type Entry } from '@kvorum/client';
 import { openLocalLogs } from '@kvorum/log-local';
 import S3rver from 's3rver';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { freeDevPort } from '../../scripts/free-ports.ts';
 import { type AvailableKafka, ensureKafka } from '../../scripts/kafka/index.ts';
 import { Command, KVCTL, KVD } from './command.ts';
-import { freeDevPort } from './ports.ts';
 
 /** Backup, loss and restore through the built command lines, on the embedded log: as docs/backup.md tells. */
 let running: Command[] = [];

@@ -7,7 +7,7 @@ import { connect } from '@kvorum/client';
 import { DevCluster } from '@kvorum/server';
 import kafkajs from 'kafkajs';
 import { afterAll, expect, it } from 'vitest';
-import { freeBase } from '../../packages/server/test/support/dev-cluster.ts';
+import { freeDevPort } from '../../scripts/free-ports.ts';
 import { ensureKafka } from '../../scripts/kafka/index.ts';
 import { ROOT } from '../repo/repository.ts';
 
@@ -63,7 +63,7 @@ it.skipIf(kafka.kind === 'unavailable')(
   'a Kafka consumer projects the topic into a table, and goes on where it was',
   async () => {
     if (kafka.kind === 'unavailable') return;
-    const clientPort = await freeBase();
+    const clientPort = await freeDevPort(1);
     const prefix = `feed-${process.pid}-`;
     process.env['KVD_LOG_TOPIC_PREFIX'] = prefix;
     const cluster = new DevCluster({

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { freeDevPort } from '../../scripts/free-ports.ts';
 import { type AvailableKafka, ensureKafka } from '../../scripts/kafka/index.ts';
 import { Command, KVCTL, KVD } from './command.ts';
-import { freeDevPort } from './ports.ts';
 import { ProcessCluster } from './process-cluster.ts';
 
 /** What a stranger does, through the built command lines alone. */

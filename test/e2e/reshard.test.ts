@@ -1,8 +1,8 @@
 import { connect, type KvorumClient } from '@kvorum/client';
 import { DevCluster } from '@kvorum/server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freeBase } from '../../packages/server/test/support/dev-cluster.ts';
 import { temporaryDirectory } from '../../packages/server/test/support/one-member.ts';
+import { freeDevPort } from '../../scripts/free-ports.ts';
 import { sawEverything, storeViolations, verifyEqualReplicas, writeViolations } from './verify.ts';
 import { type SeenEvent, Workload } from './workload.ts';
 
@@ -15,7 +15,7 @@ describe('the number of shards changes while clients go on', () => {
   let endpoints: string[];
 
   beforeAll(async () => {
-    const clientPort = await freeBase();
+    const clientPort = await freeDevPort(3);
     cluster = new DevCluster({
       members: 3,
       shards: 4,

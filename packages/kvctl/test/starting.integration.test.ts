@@ -6,7 +6,7 @@ import { type LocalLogs, openLocalLogs } from '@kvorum/log-local';
 import type { SharedLogs } from '@kvorum/ports';
 import { createLogger, loadConfig, type Member, startMember } from '@kvorum/server';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { freeBase } from '../../server/test/support/dev-cluster.ts';
+import { freeDevPort } from '../../../scripts/free-ports.ts';
 import { kvctl, type Ran } from './support/run-kvctl.ts';
 
 /** A shared log that does not answer until told so: what a member waits for that starts while Kafka is down. */
@@ -25,7 +25,7 @@ let started: Promise<Member | undefined>;
 let local: LocalLogs;
 
 beforeAll(async () => {
-  const base = await freeBase();
+  const base = await freeDevPort(1);
   url = `http://127.0.0.1:${base}`;
   const { config } = loadConfig({
     environment: {},

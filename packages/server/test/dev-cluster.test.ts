@@ -2,7 +2,7 @@ import { fromUtf8, utf8 } from '@kvorum/base';
 import { DevCluster, type Member } from '@kvorum/server';
 import { FRAME } from '@kvorum/wire';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { freeBase } from './support/dev-cluster.ts';
+import { freeDevPort } from '../../../scripts/free-ports.ts';
 import { temporaryDirectory } from './support/one-member.ts';
 import { RawSession } from './support/raw-session.ts';
 
@@ -21,7 +21,7 @@ const options = () => ({
 });
 
 beforeAll(async () => {
-  clientPort = await freeBase();
+  clientPort = await freeDevPort(3);
   cluster = new DevCluster(options());
   await cluster.start(new AbortController().signal);
 });

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { freePorts } from '../../../scripts/free-ports.ts';
+import { freeDevPort } from '../../../scripts/free-ports.ts';
 import { temporaryDirectory } from './support/one-member.ts';
 
 const MAIN = resolve(import.meta.dirname, '../src/main.ts');
@@ -61,7 +61,7 @@ function temporary(): string {
 
 it('kvd dev says where it listens and what to try, serves, keeps its data, and ends with 0 on SIGTERM', async () => {
   const directory = temporary();
-  const [port = 0] = await freePorts(2);
+  const port = await freeDevPort(1);
   const args = ['dev', '--members', '1', '--data-dir', directory, '--client-port', String(port)];
   const first = kvd(...args);
   await first.until('Ctrl-C');
@@ -86,7 +86,7 @@ it('kvd dev says where it listens and what to try, serves, keeps its data, and e
 
 it('kvd runs one member from a file and stops on SIGTERM', async () => {
   const directory = temporary();
-  const [port = 0] = await freePorts(2);
+  const port = await freeDevPort(1);
   const file = join(directory, 'kvd.yaml');
   writeFileSync(
     file,
