@@ -1,23 +1,15 @@
 import { compare, connect, type KvorumClient, op } from '@kvorum/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  type OneMember,
-  startOneMember,
-  temporaryDirectory,
-} from '../../server/test/support/one-member.ts';
+import { useOneMember } from '../../server/test/support/use-member.ts';
 import { AnswerCutter } from './support/answer-cutter.ts';
 
-const directory = temporaryDirectory();
-let member: OneMember;
+const member = useOneMember();
 let kv: KvorumClient;
 beforeAll(async () => {
-  member = await startOneMember(directory.path);
   kv = await connect({ endpoints: [member.url] });
 });
 afterAll(async () => {
   await kv.close();
-  await member.stop();
-  directory.remove();
 });
 
 /** Keys of one lease in both shards. */

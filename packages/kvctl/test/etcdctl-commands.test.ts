@@ -1,21 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  type OneMember,
-  startOneMember,
-  temporaryDirectory,
-} from '../../server/test/support/one-member.ts';
+import { describe, expect, it } from 'vitest';
+import { useOneMember } from '../../server/test/support/use-member.ts';
 import { kvctl, type Ran, type Surroundings } from './support/run-kvctl.ts';
 
-const directory = temporaryDirectory();
-let one: OneMember;
-
-beforeAll(async () => {
-  one = await startOneMember(directory.path, { shards: 1 });
-});
-afterAll(async () => {
-  await one.stop();
-  directory.remove();
-});
+const one = useOneMember({ shards: 1 });
 
 const on = (args: readonly string[], around?: Surroundings): Promise<Ran> =>
   kvctl(['--endpoints', one.url, ...args], around);

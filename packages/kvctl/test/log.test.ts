@@ -1,18 +1,11 @@
 import { connect, type KvorumClient } from '@kvorum/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  type OneMember,
-  startOneMember,
-  temporaryDirectory,
-} from '../../server/test/support/one-member.ts';
+import { useOneMember } from '../../server/test/support/use-member.ts';
 import { kvctl, type Ran } from './support/run-kvctl.ts';
 
-const directory = temporaryDirectory();
-let one: OneMember;
+const one = useOneMember({ shards: 1 });
 let billing: KvorumClient;
-
 beforeAll(async () => {
-  one = await startOneMember(directory.path, { shards: 1 });
   billing = await connect({ endpoints: [one.url], name: 'billing@h7' });
   await billing.put('cfg/a', 'one');
   await billing.put('cfg/b', 'x'.repeat(100));
@@ -23,11 +16,8 @@ beforeAll(async () => {
   });
   await billing.compact(3, { shard: '0' });
 });
-
 afterAll(async () => {
   await billing.close();
-  await one.stop();
-  directory.remove();
 });
 
 function run(...args: string[]): Promise<Ran> {

@@ -1,25 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  type OneMember,
-  startOneMember,
-  temporaryDirectory,
-} from '../../server/test/support/one-member.ts';
+import { describe, expect, it } from 'vitest';
+import { useOneMember } from '../../server/test/support/use-member.ts';
 import { parseExported } from '../src/exported.ts';
 import { PutWindow } from '../src/put-window.ts';
 import { kvctl, type Ran, type Surroundings } from './support/run-kvctl.ts';
 
-const directory = temporaryDirectory();
-let one: OneMember;
-
-beforeAll(async () => {
-  one = await startOneMember(directory.path, { shards: 2 });
-});
-afterAll(async () => {
-  await one.stop();
-  directory.remove();
-});
+const one = useOneMember({ shards: 2 });
 
 const on = (args: readonly string[], around?: Surroundings): Promise<Ran> =>
   kvctl(['--endpoints', one.url, ...args], around);
@@ -28,7 +15,7 @@ const out = async (...args: readonly string[]): Promise<string> => {
   expect(ran).toMatchObject({ code: 0 });
   return ran.out;
 };
-const file = (name: string): string => join(directory.path, name);
+const file = (name: string): string => join(one.directory, name);
 
 describe('export and import', () => {
   it('bring every key of a prefix to another one, over all shards', async () => {

@@ -1,20 +1,14 @@
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { KvError } from '@kvorum/base';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { type ClientServer, startClientServer } from '../src/http/server.ts';
-import { type OneMember, startOneMember, temporaryDirectory } from './support/one-member.ts';
+import { useOneMember } from './support/use-member.ts';
 
-const directory = temporaryDirectory();
-let member: OneMember;
+const member = useOneMember();
 let server: ClientServer;
 beforeAll(async () => {
-  member = await startOneMember(directory.path);
   server = await startClientServer(member.member.host, '127.0.0.1:0');
-});
-afterAll(async () => {
-  await member.stop();
-  directory.remove();
 });
 
 it('does not wait at its end for answers whose clients have gone', async () => {

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type HealthQuestion, healthAnswer } from '../src/http/health-checks.ts';
-import { type OneMember, startOneMember, temporaryDirectory } from './support/one-member.ts';
+import { useOneMember } from './support/use-member.ts';
 
 const CHECKS = [
   { name: 'a', ok: true, detail: 'well' },
@@ -39,15 +39,7 @@ describe('an answer of /livez or /readyz', () => {
 });
 
 describe('a member', () => {
-  const directory = temporaryDirectory();
-  let member: OneMember;
-  beforeAll(async () => {
-    member = await startOneMember(directory.path);
-  });
-  afterAll(async () => {
-    await member.stop();
-    directory.remove();
-  });
+  const member = useOneMember();
   const get = async (path: string): Promise<[number, string]> => {
     const response = await fetch(member.url + path);
     return [response.status, await response.text()];

@@ -2,24 +2,16 @@ import { request } from 'node:http';
 import { isErrorCode } from '@kvorum/base';
 import { FRAME, packFrame } from '@kvorum/wire';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { describe, expect } from 'vitest';
 import { countInputs, fuzz, mutationSeeds, SEED } from '../../../test/fuzz/fuzz.ts';
 import { mutateBytes, mutateText } from '../../../test/fuzz/mutate.ts';
-import { type OneMember, startOneMember, temporaryDirectory } from './support/one-member.ts';
 import { CLIENT_ID, RawSession } from './support/raw-session.ts';
+import { useOneMember } from './support/use-member.ts';
 
 const MUTANTS = 8;
-const directory = temporaryDirectory();
-let member: OneMember;
-beforeAll(async () => {
-  member = await startOneMember(directory.path, {
-    'limits.requestBytesMax': 10_000,
-    'limits.requestTimeoutMs': 500,
-  });
-});
-afterAll(async () => {
-  await member.stop();
-  directory.remove();
+const member = useOneMember({
+  'limits.requestBytesMax': 10_000,
+  'limits.requestTimeoutMs': 500,
 });
 
 interface Sent {

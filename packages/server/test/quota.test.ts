@@ -1,15 +1,7 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type OneMember, startOneMember, temporaryDirectory } from './support/one-member.ts';
+import { expect, it } from 'vitest';
+import { useOneMember } from './support/use-member.ts';
 
-const directory = temporaryDirectory();
-let member: OneMember;
-beforeAll(async () => {
-  member = await startOneMember(directory.path, { 'limits.quotaBytes': 200_000 });
-});
-afterAll(async () => {
-  await member.stop();
-  directory.remove();
-});
+const member = useOneMember({ 'limits.quotaBytes': 200_000 });
 
 function put(n: number): Promise<Response> {
   return fetch(`${member.url}/v1/kv/keys/key-${n}`, {

@@ -1,18 +1,10 @@
 import { utf8 } from '@kvorum/base';
 import { FRAME, OP } from '@kvorum/wire';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type OneMember, startOneMember, temporaryDirectory } from './support/one-member.ts';
+import { expect, it } from 'vitest';
 import { RawSession } from './support/raw-session.ts';
+import { useOneMember } from './support/use-member.ts';
 
-const directory = temporaryDirectory();
-let member: OneMember;
-beforeAll(async () => {
-  member = await startOneMember(directory.path);
-});
-afterAll(async () => {
-  await member.stop();
-  directory.remove();
-});
+const member = useOneMember();
 
 async function counts(): Promise<Readonly<Record<string, number>>> {
   const text = await (await fetch(`${member.url}/metrics`)).text();

@@ -1,15 +1,7 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type OneMember, startOneMember, temporaryDirectory } from './support/one-member.ts';
+import { describe, expect, it } from 'vitest';
+import { useOneMember } from './support/use-member.ts';
 
-const directory = temporaryDirectory();
-let member: OneMember;
-beforeAll(async () => {
-  member = await startOneMember(directory.path, { 'limits.requestBytesMax': 10_000 });
-});
-afterAll(async () => {
-  await member.stop();
-  directory.remove();
-});
+const member = useOneMember({ 'limits.requestBytesMax': 10_000 });
 
 interface Answer {
   readonly status: number;

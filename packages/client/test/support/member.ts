@@ -1,10 +1,6 @@
 import { connect, type KvorumClient } from '@kvorum/client';
 import { afterAll, beforeAll } from 'vitest';
-import {
-  type OneMember,
-  startOneMember,
-  temporaryDirectory,
-} from '../../../server/test/support/one-member.ts';
+import { useOneMember } from '../../../server/test/support/use-member.ts';
 
 /** A real member of two shards for the tests of a file, configured by `values`, with clients of it that are closed at the end. */
 export function useMember(values: Readonly<Record<string, unknown>> = {}): {
@@ -12,26 +8,19 @@ export function useMember(values: Readonly<Record<string, unknown>> = {}): {
   readonly kv: () => KvorumClient;
   readonly client: (options?: Partial<Parameters<typeof connect>[0]>) => Promise<KvorumClient>;
 } {
-  const directory = temporaryDirectory();
+  const member = useOneMember(values);
   const clients: KvorumClient[] = [];
-  let member: OneMember | undefined;
-  const url = (): string => {
-    if (member === undefined) throw new TypeError('not started');
-    return member.url;
-  };
+  const url = (): string => member.url;
   const client = async (options: Partial<Parameters<typeof connect>[0]> = {}) => {
     const made = await connect({ endpoints: [url()], ...options });
     clients.push(made);
     return made;
   };
   beforeAll(async () => {
-    member = await startOneMember(directory.path, values);
     await client();
   });
   afterAll(async () => {
     await Promise.all(clients.map((one) => one.close()));
-    await member?.stop();
-    directory.remove();
   });
   return {
     url,

@@ -1,19 +1,11 @@
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import { type OneMember, startOneMember, temporaryDirectory } from '../support/one-member.ts';
+import { useOneMember } from '../support/use-member.ts';
 
-const directory = temporaryDirectory();
-let member: OneMember;
-beforeAll(async () => {
-  member = await startOneMember(directory.path, { shards: 1 });
-});
-afterAll(async () => {
-  await member.stop();
-  directory.remove();
-});
+const member = useOneMember({ shards: 1 });
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
 

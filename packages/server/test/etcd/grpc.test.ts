@@ -9,20 +9,16 @@ import {
 } from '@kvorum/wire/gen/grpc/health/v1/health_pb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { frame, RawGrpc } from '../support/grpc-client.ts';
-import { type OneMember, startOneMember, temporaryDirectory } from '../support/one-member.ts';
 import { RawSession } from '../support/raw-session.ts';
+import { useOneMember } from '../support/use-member.ts';
 
-const directory = temporaryDirectory();
-let member: OneMember;
+const member = useOneMember();
 let client: RawGrpc;
 beforeAll(async () => {
-  member = await startOneMember(directory.path);
   client = new RawGrpc(member.url);
 });
 afterAll(async () => {
   client.close();
-  await member.stop();
-  directory.remove();
 });
 
 const CHECK = '/grpc.health.v1.Health/Check';

@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hasTooManyParts, PARTS_MAX } from '../../src/etcd/grpc/part-count.ts';
 import { RawGrpc } from '../support/grpc-client.ts';
-import { type OneMember, startOneMember, temporaryDirectory } from '../support/one-member.ts';
+import { useOneMember } from '../support/use-member.ts';
 
 /** `count` operations of no kind, in two bytes each. */
 function emptyOps(count: number): Uint8Array {
@@ -71,17 +71,13 @@ describe('messages inside of a request', () => {
 });
 
 describe('a million operations in two megabytes', () => {
-  const directory = temporaryDirectory();
-  let member: OneMember;
+  const member = useOneMember();
   let client: RawGrpc;
   beforeAll(async () => {
-    member = await startOneMember(directory.path);
     client = new RawGrpc(member.url);
   });
   afterAll(async () => {
     client.close();
-    await member.stop();
-    directory.remove();
   });
 
   it('are refused before they are decoded', async () => {

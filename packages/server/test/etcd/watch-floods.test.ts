@@ -5,20 +5,12 @@ import {
   WatchRequestSchema,
   type WatchResponse,
 } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
-import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { watchHandlers } from '../../src/etcd/services/watch.ts';
 import { Collected, callOf } from '../support/etcd-calls.ts';
-import { type OneMember, startOneMember, temporaryDirectory } from '../support/one-member.ts';
+import { useOneMember } from '../support/use-member.ts';
 
-const directory = temporaryDirectory();
-let member: OneMember;
-beforeAll(async () => {
-  member = await startOneMember(directory.path);
-});
-afterAll(async () => {
-  await member.stop();
-  directory.remove();
-});
+const member = useOneMember();
 
 const creation = (key: Uint8Array): WatchRequest =>
   create(WatchRequestSchema, { requestUnion: { case: 'createRequest', value: { key } } });
