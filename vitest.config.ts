@@ -1,8 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
-/** Faults against the clock, or bounds on what must keep up: a file beside them would change what they find. */
+/** Faults against the clock, floods, bounds on what must keep up: a file beside them would change what they find. */
 const ALONE = [
   'test/chaos/chaos.test.ts',
+  'test/e2e/bad-input.test.ts',
   'test/e2e/bounded-disk.test.ts',
   'test/e2e/kafka-election.test.ts',
   'test/e2e/survival.test.ts',

@@ -113,7 +113,9 @@ async function readTo(kafka: kafkajs.Kafka, topic: string, projection: Projectio
     throw new Error(`the topic begins at offset ${start}: begin with a backup of that time`);
   }
   if (projection.position.offset >= end) return;
-  const consumer = kafka.consumer({ groupId: `change-feed-${process.pid}` });
+  // To disconnect waits for the fetch under way, and one at the end of the topic for new records: 5 s unless told.
+  const wait = { maxWaitTimeInMs: 200 };
+  const consumer = kafka.consumer({ groupId: `change-feed-${process.pid}`, ...wait });
   await consumer.connect();
   await consumer.subscribe({ topic, fromBeginning: true });
   const reachedEnd = new Promise<void>((resolve, reject) => {

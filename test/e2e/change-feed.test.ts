@@ -41,7 +41,7 @@ async function appendAgain(brokers: readonly string[], topic: string): Promise<v
     brokers: [...brokers],
     logLevel: kafkajs.logLevel.NOTHING,
   });
-  const consumer = client.consumer({ groupId: `again-${process.pid}` });
+  const consumer = client.consumer({ groupId: `again-${process.pid}`, maxWaitTimeInMs: 200 });
   await consumer.connect();
   await consumer.subscribe({ topic, fromBeginning: true });
   const bytes = await new Promise<Buffer>((resolve) => {
