@@ -2,7 +2,8 @@
 // (`npm run start:kafka`) puts its logs on a local Kafka instead of the embedded log. Every other
 // argument goes to `kvd dev`, e.g. `npm start -- --members 5`.
 import { spawn } from 'node:child_process';
-import { build, install, must, ROOT, requireNode, step } from './setup.mjs';
+import { existsSync } from 'node:fs';
+import { build, install, isInstalled, must, ROOT, requireNode, run, step } from './setup.mjs';
 
 // npm passes a terminal's Ctrl-C on to a process that already had it from the terminal. kvd takes a
 // second signal as "stop now", so it gets its own process group and one signal for such a pair.
@@ -10,11 +11,25 @@ const SIGNAL_PAIR_MS = 500;
 const PARENT_POLL_MS = 500;
 const BROKER_LIST = /[\w.-]+:\d+(?:,[\w.-]+:\d+)*/g;
 
+const HELP = `Starts a development cluster of three members and four shards; Ctrl-C stops it.
+
+  npm start                          logs in ./kvorum-data
+  npm start -- --members 5           every flag is one of \`kvd dev\`
+  npm run start:kafka                logs on a local Kafka, or on KAFKA_BROKERS
+`;
+const KVD = `${ROOT}packages/server/dist/main.js`;
+
 requireNode();
 const [first, ...rest] = process.argv.slice(2);
 const onKafka = first === '--kafka';
 const extra = onKafka || first === undefined ? rest : [first, ...rest];
 
+if (process.argv.slice(2).some((word) => word === '--help' || word === '-h')) {
+  console.log(HELP);
+  // Its flags, where it is built: nothing is installed or built for a help text.
+  const isBuilt = isInstalled() && existsSync(KVD);
+  process.exit(isBuilt ? await run(process.execPath, [KVD, 'dev', '--help']) : 0);
+}
 must(await install());
 must(await build(['packages/server', 'packages/kvctl']));
 const logFlags = onKafka ? await kafkaFlags() : [];
@@ -50,7 +65,7 @@ async function brokers() {
 
 function serve(args) {
   console.log(`▸ kvd ${args.join(' ')}`);
-  const kvd = spawn(process.execPath, [`${ROOT}packages/server/dist/main.js`, ...args], {
+  const kvd = spawn(process.execPath, [KVD, ...args], {
     cwd: ROOT,
     stdio: 'inherit',
     detached: process.platform !== 'win32',

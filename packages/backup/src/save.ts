@@ -1,4 +1,4 @@
-import { formatId, KvError, type ShardId } from '@kvorum/base';
+import { formatId, isKvError, KvError, type ShardId } from '@kvorum/base';
 import type { SnapshotStore } from '@kvorum/ports';
 import type { SnapshotHeader, SnapshotTrailer } from '@kvorum/wire';
 import {
@@ -11,6 +11,9 @@ import {
   parseManifest,
 } from './manifest.ts';
 import { checkedSnapshot } from './snapshot-stream.ts';
+
+/** To begin a copy; each may break off. */
+const ATTEMPTS = 3;
 
 /** Long work tells how far it has come, often. */
 export interface Progress {
@@ -46,7 +49,7 @@ export async function saveBackup(options: SaveOptions): Promise<BackupManifest> 
   let clusterId: string | undefined;
   try {
     for (const shard of shards) {
-      const saved = await saveShard(shard, options);
+      const saved = await saveWhole(shard, options);
       if (clusterId !== undefined && clusterId !== saved.clusterId) {
         throw new KvError('KV_BACKUP', `the members belong to ${clusterId} and ${saved.clusterId}`);
       }
@@ -73,10 +76,30 @@ export async function saveBackup(options: SaveOptions): Promise<BackupManifest> 
   }
 }
 
-async function saveShard(
-  shard: ShardId,
-  options: SaveOptions,
-): Promise<{ readonly file: BackupFile; readonly clusterId: string }> {
+interface Saved {
+  readonly file: BackupFile;
+  readonly clusterId: string;
+}
+
+/** The member that sends a copy may die meanwhile: another one begins anew. */
+async function saveWhole(shard: ShardId, options: SaveOptions): Promise<Saved> {
+  for (let left = ATTEMPTS - 1; ; left -= 1) {
+    let hasBegun = false;
+    const progress = (at: Progress): void => {
+      hasBegun = true;
+      options.progress(at);
+    };
+    try {
+      return await saveShard(shard, { ...options, progress });
+    } catch (error) {
+      // Before it has begun, every member has been asked already.
+      const isBroken = hasBegun && isKvError(error) && error.code === 'KV_UNAVAILABLE';
+      if (!isBroken || left === 0) throw error;
+    }
+  }
+}
+
+async function saveShard(shard: ShardId, options: SaveOptions): Promise<Saved> {
   const { store, backup, fetch, progress } = options;
   let header: SnapshotHeader | undefined;
   let trailer: SnapshotTrailer | undefined;

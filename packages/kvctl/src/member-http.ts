@@ -143,6 +143,9 @@ export async function* askStream(call: MemberCall): AsyncGenerator<Uint8Array, v
     for await (const piece of response) yield piece as Uint8Array;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new KvError('KV_UNAVAILABLE', `the copy broke off: ${why}`, { cause: error });
+    throw new KvError('KV_UNAVAILABLE', `the copy broke off: ${why}`, {
+      cause: error,
+      details: { hint: 'the member that sent it is gone: run the same command again' },
+    });
   }
 }

@@ -468,7 +468,7 @@ describe('tls', () => {
     return { key: readFileSync(keyFile), cert, ca: cert };
   }
 
-  it('carries messages between members with certificates and refuses those without', async (test) => {
+  it('carries messages between members with certificates and refuses those without (CVE-2020-15136)', async (test) => {
     const directory = mkdtempSync(join(tmpdir(), 'kvorum-tls-'));
     const tls = newCertificate(directory);
     rmSync(directory, { recursive: true });

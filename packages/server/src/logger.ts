@@ -12,6 +12,16 @@ const LEVEL_NAMES: Readonly<Record<number, string>> = {
   60: 'FATAL',
 };
 
+const ERROR_LEVEL = 50;
+
+/** Where an error arose is worth a person's screen when something is wrong, and not when it is tried again. */
+function shown(value: unknown, level: number): string {
+  if (typeof value === 'string') return value;
+  const { stack, message } = { ...(value as { readonly stack?: unknown; message?: unknown }) };
+  const isBrief = level < ERROR_LEVEL && typeof stack === 'string';
+  return JSON.stringify(isBrief ? message : value);
+}
+
 /** Turns pino's JSON lines into lines for people; fields follow the text as key=value. */
 function prettyStream(out: { write(text: string): unknown }): DestinationStream {
   return {
@@ -20,9 +30,7 @@ function prettyStream(out: { write(text: string): unknown }): DestinationStream 
       const clock = new Date(Number(time)).toISOString().slice(11, 23);
       const rest = Object.entries(fields)
         .filter(([name]) => name !== 'pid' && name !== 'hostname')
-        .map(
-          ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
-        );
+        .map(([name, value]) => `${name}=${shown(value, Number(level))}`);
       const name = LEVEL_NAMES[Number(level)] ?? String(level);
       out.write(
         `${clock} ${name} ${typeof msg === 'string' ? msg : ''}${rest.length > 0 ? `  ${rest.join(' ')}` : ''}\n`,

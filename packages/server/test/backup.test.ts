@@ -8,7 +8,7 @@ import {
   type TargetState,
   verifyBackup,
 } from '@kvorum/backup';
-import { isKvError, type ShardId } from '@kvorum/base';
+import { isKvError, KvError, type ShardId } from '@kvorum/base';
 import { openLocalLogs } from '@kvorum/log-local';
 import type { SharedLogs, SnapshotStore } from '@kvorum/ports';
 import { parseShardMap, type ShardMap } from '@kvorum/shard';
@@ -222,6 +222,38 @@ describe('backup and restore', () => {
     expect((await verify(lying))[0]?.problem).toMatch(/damaged snapshot at byte \d+: the checksum/);
     await store.remove(info);
     expect((await verify(manifest))[0]?.problem).toBe('the copy is missing');
+  });
+
+  it('begins a copy anew when the member that sends it dies, a few times', async () => {
+    const store = memorySnapshotStore();
+    const map = await mapOf(old);
+    let deaths = 0;
+    async function* dying(shard: ShardId, lives: number): AsyncGenerator<Uint8Array> {
+      for await (const piece of snapshot(old, shard)) {
+        yield piece;
+        if (shard !== '1' || deaths >= lives) continue;
+        deaths += 1;
+        throw new KvError('KV_UNAVAILABLE', 'the copy broke off');
+      }
+    }
+    const saving = (lives: number): Promise<BackupManifest> =>
+      saveBackup({
+        store,
+        backup: `dies-${lives}`,
+        shards: map.shards.map(({ id }) => id),
+        mapVersion: 1,
+        fetch: (shard) => dying(shard, lives),
+        nowMs: () => 0,
+        progress: quiet,
+      });
+    const manifest = await saving(2);
+    expect(deaths).toBe(2);
+    const proven = await verifyBackup({
+      ...{ store, manifest, scratch: memoryStateStores(), progress: quiet },
+    });
+    expect(proven.every(({ problem }) => problem === undefined)).toBe(true);
+    deaths = 0;
+    await expect(saving(9)).rejects.toThrow('broke off');
   });
 
   it('keeps nothing of a backup that broke off', async () => {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { utf8 } from '@kvorum/base';
+import { connect as connectClient } from '@kvorum/client';
 import { PutRequestSchema } from '@kvorum/wire/gen/etcdserverpb/rpc_pb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
@@ -108,6 +109,37 @@ describe.skipIf(!has).each([
     };
     await expect.poll(open).toBe(1);
   });
+
+  it.each([
+    ['gRPC', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0', ['h2']],
+    ['REST', 'GET /v1/members HTTP/1.1\r\nhost: k\r\n\r\n', ['http/1.1']],
+    [
+      'sessions',
+      'GET /v1/session HTTP/1.1\r\nhost: k\r\nconnection: upgrade\r\nupgrade: websocket\r\n' +
+        'sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
+      [],
+    ],
+  ])(
+    'one policy of certificates for every interface: %s (GHSA-3wh4-j44w-pg92)',
+    async (_what, hello, ALPNProtocols) => {
+      const { hostname, port } = new URL(url);
+      const where = { host: hostname, port: Number(port) };
+      const bare = connectTls({ ...trust, ...where, ALPNProtocols });
+      bare.on('error', () => undefined);
+      bare.write(hello, 'latin1');
+      const answered = await new Promise((resolve) => {
+        bare.once('data', () => resolve(true));
+        bare.once('close', () => resolve(false));
+      });
+      bare.destroy();
+      expect(answered).toBe(!mutual);
+    },
+  );
+
+  it('a client that does not know its authority says nothing to it (CVE-2020-15136)', async () => {
+    const asked = connectClient({ endpoints: [url], tls: pair, timeoutMs: 1500 });
+    await expect(asked).rejects.toMatchObject({ code: 'KV_UNAVAILABLE' });
+  });
 });
 
 describe.skipIf(!has)('users by certificate, and certificates by file', () => {
@@ -119,6 +151,7 @@ describe.skipIf(!has)('users by certificate, and certificates by file', () => {
   });
   let member: OneMember;
   let url: string;
+  let unfinished: readonly Promise<unknown>[];
   beforeAll(async () => {
     makeCertificate(own.key, own.cert);
     member = await startOneMember(join(directory.path, 'users'), {
@@ -128,6 +161,12 @@ describe.skipIf(!has)('users by certificate, and certificates by file', () => {
       'auth.bcryptCost': 4,
     });
     url = member.url.replace('http:', 'https:');
+    const { hostname, port } = new URL(url);
+    const silent = connect(Number(port), hostname).on('error', () => undefined);
+    const half = connect(Number(port), hostname).on('error', () => undefined);
+    // The beginning of a ClientHello that goes on for ever.
+    half.write(Buffer.from('160301020001', 'hex'));
+    unfinished = [silent, half].map((socket) => once(socket, 'close'));
   });
   afterAll(() => member.stop());
 
@@ -192,6 +231,10 @@ describe.skipIf(!has)('users by certificate, and certificates by file', () => {
       socket.destroy();
     }
   });
+
+  it('a handshake that does not end is ended (CVE-2026-73500)', async () => {
+    await Promise.all(unfinished);
+  }, 30_000);
 });
 
 describe('files', () => {

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isKvError } from '@kvorum/base';
 import type { SharedLog, SharedLogs } from '@kvorum/ports';
@@ -142,6 +142,15 @@ it('refuses the log of another cluster before it writes to it, and says which se
     /KV_LOG_MISCONFIGURED: .*raft-log-meta belongs to another cluster/,
   );
   expect(await refusal(startOneMember(path))).toBe('started');
+});
+
+it('is nobody else’s to look into, also when it was there before (CVE-2020-15113)', async () => {
+  const path = temporary();
+  mkdirSync(join(path, 'm1'), { recursive: true });
+  chmodSync(join(path, 'm1'), 0o755);
+  const member = await startOneMember(path);
+  expect(statSync(join(path, 'm1')).mode & 0o777).toBe(0o700);
+  await member.stop();
 });
 
 it('keeps its data over a restart', async () => {

@@ -33,6 +33,13 @@ const BARRIER: LogRecord = {
   payload: new Uint8Array(0),
 };
 
+/** Says that its payload is so long. */
+function withLength(bytes: Uint8Array, length: number): Uint8Array {
+  const out = Uint8Array.from(bytes);
+  new DataView(out.buffer).setUint32(104, length);
+  return out;
+}
+
 describe('log record', () => {
   it('keeps its bytes: records in existing topics must stay readable', () => {
     const text = `${[BATCH, BARRIER].map((record) => toHex(encodeLogRecord(record))).join('\n')}\n`;
@@ -92,13 +99,15 @@ describe('log record', () => {
     ['cut in the header', (bytes: Uint8Array): Uint8Array => bytes.subarray(0, 50)],
     ['cut in the payload', (bytes: Uint8Array): Uint8Array => bytes.subarray(0, -1)],
     ['bytes after the payload', (bytes: Uint8Array): Uint8Array => Uint8Array.of(...bytes, 0)],
+    ['a length of 0', (bytes: Uint8Array): Uint8Array => withLength(bytes, 0)],
+    ['a length of 4 GiB', (bytes: Uint8Array): Uint8Array => withLength(bytes, 2 ** 32 - 1)],
     ['unknown kind', (bytes: Uint8Array): Uint8Array => bytes.with(5, 9)],
     ['kind 0', (bytes: Uint8Array): Uint8Array => bytes.with(5, 0)],
     ['reserved byte set', (bytes: Uint8Array): Uint8Array => bytes.with(6, 1)],
     ['term beyond 2^53', (bytes: Uint8Array): Uint8Array => bytes.with(32, 1)],
     ['seq beyond 2^53', (bytes: Uint8Array): Uint8Array => bytes.with(56, 255)],
     ['barrier with a prevHash', (bytes: Uint8Array): Uint8Array => bytes.with(5, 1)],
-  ])('refuses %s', (_, damage) => {
+  ])('refuses %s (CVE-2020-15106, CVE-2020-15112)', (_, damage) => {
     expect(decodeLogRecord(damage(encodeLogRecord(BATCH)))).toEqual({
       ok: false,
       error: 'malformed',

@@ -118,6 +118,13 @@ describe('a snapshot file', () => {
     );
   });
 
+  it('is not waited for when a frame claims more than there may be (CVE-2020-15106)', () => {
+    const [begin, first] = encode() as [Uint8Array, Uint8Array];
+    const lying = Uint8Array.from(first);
+    new DataView(lying.buffer).setUint32(1, 2 ** 32 - 1);
+    expect(decode(concatBytes(begin, lying))).toMatch('a frame of 4294967295 bytes');
+  });
+
   it('notices another file of the same shape by its SHA-256', () => {
     const other = new SnapshotEncoder(sha());
     const pieces = [other.begin({ ...HEADER, revision: 18 }), ...CHUNKS.map((c) => other.rows(c))];
