@@ -6,7 +6,7 @@ import { staticChecks } from './verify.mjs';
 
 const REPORTS = 'node_modules/.cache/kvorum';
 /** The unit tests of the simulator run seeds 1 to this one. */
-const UNIT_SEEDS = 200;
+const UNIT_SEEDS = 40;
 
 requireNode();
 must(await install());

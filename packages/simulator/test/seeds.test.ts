@@ -1,8 +1,9 @@
 import { runSeed } from '@kvorum/simulator';
 import { describe, expect, it } from 'vitest';
 
-const SEEDS = 200;
-const PER_TEST = 20;
+/** `npm test` runs those behind them too, many times faster in processes of their own. */
+const SEEDS = 40;
+const PER_TEST = 10;
 const TIMEOUT_MS = 180_000;
 
 const ranges = Array.from({ length: SEEDS / PER_TEST }, (_, i) => 1 + i * PER_TEST);
@@ -13,7 +14,7 @@ describe('simulation', () => {
     async (from) => {
       let okCount = 0;
       for (let seed = from; seed < from + PER_TEST; seed += 1) {
-        const result = await runSeed(seed, { crossCheck: seed % 5 === 0 });
+        const result = await runSeed(seed, { crossCheck: true });
         const found = result.problems.map(({ invariant, text }) => `[${invariant}] ${text}`);
         expect(found, `replay: npm run sim -- --seed ${seed} --trace`).toEqual([]);
         okCount += result.okCount;
