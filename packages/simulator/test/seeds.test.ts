@@ -1,7 +1,7 @@
 import { runSeed } from '@kvorum/simulator';
 import { describe, expect, it } from 'vitest';
 
-/** `npm test` runs those behind them too, many times faster in processes of their own. */
+/** `npm test` runs those behind them too, faster, in processes of their own. */
 const SEEDS = 40;
 const PER_TEST = 10;
 const TIMEOUT_MS = 180_000;
