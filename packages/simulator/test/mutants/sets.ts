@@ -209,17 +209,20 @@ export const restlessSlots: SwarmSet = (swarm) => ({
   meanMs: QUIET,
 });
 
-/** Hand-overs take too long and are tried again later; histories are compacted meanwhile. */
-export const lateHandOvers: SwarmSet = (swarm) => ({
+/** A source's leader that is new compacts at once, and those who copy stand still now and then. */
+export const overtakenCopies: SwarmSet = (swarm) => ({
   ...movingSlots(swarm),
   shards: 2,
   clients: 5,
+  keys: 8,
   safetyMs: 14_000,
   appendMsMax: 200,
   movesMeanMs: 2500,
+  autoCompaction: { mode: 'revision', retention: 1 },
   limits: { slotHandOverMsMax: 250 },
   appendFaults: CALM,
-  meanMs: QUIET,
+  meanMs: { ...QUIET, transfer: 700, pause: 2500 },
+  leaderPercent: 90,
 });
 
 /** Slots come and go, and histories are compacted, while a follower stands still. */

@@ -1,5 +1,5 @@
 import type { Mutant } from './mutant.ts';
-import { lateHandOvers, movingSlots, restlessSlots, standingFollowers } from './sets.ts';
+import { movingSlots, overtakenCopies, restlessSlots, standingFollowers } from './sets.ts';
 
 /** Bugs of slots that move between shards. */
 export const SLOT_MOVES: readonly Mutant[] = [
@@ -134,7 +134,7 @@ export const SLOT_MOVES: readonly Mutant[] = [
         replace: 'if (from < 0) return undefined;',
       },
     ],
-    adjust: lateHandOvers,
+    adjust: overtakenCopies,
     seenBy: ['moved-history', 'linearizable', 'history'],
     slow: true,
   },
