@@ -79,7 +79,13 @@ export interface OpenAppend {
 /** One read waiting at the leader: a local one or a follower's request. */
 export type LeaderRead =
   | { readonly kind: 'local'; readonly readId: number }
-  | { readonly kind: 'remote'; readonly from: MemberId; readonly requestId: number };
+  | {
+      readonly kind: 'remote';
+      readonly from: MemberId;
+      readonly requestId: number;
+      /** It was asked in this leader's own term. */
+      readonly ofThisTerm: boolean;
+    };
 
 export interface ReadRound {
   readonly round: number;

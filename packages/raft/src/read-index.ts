@@ -18,8 +18,8 @@ export function onReadIndexRequest(
   from: MemberId,
   message: Extract<RaftMessage, { kind: 'read-index-request' }>,
 ): void {
-  const { requestId } = message;
-  const read: LeaderRead = { kind: 'remote', from, requestId };
+  const { requestId, term } = message;
+  const read: LeaderRead = { kind: 'remote', from, requestId, ofThisTerm: term === core.hard.term };
   if (!isLeading(core)) {
     failLeaderRead(core, read);
     return;
@@ -60,6 +60,7 @@ export function pumpReads(core: Core): void {
 
 function pumpLeaderReads(core: Core): void {
   if (core.role !== 'leader') return;
+  answerWithoutRound(core);
   confirmReadRound(core);
   if (core.readRound !== undefined || core.waitingReads.length === 0) return;
   core.readRoundCount += 1;
@@ -70,6 +71,22 @@ function pumpLeaderReads(core: Core): void {
   const alone = core.voters.length === 1 && core.voters[0] === core.config.self;
   if (!alone) broadcastHeartbeat(core, core.round);
   confirmReadRound(core);
+}
+
+/**
+ * A member that asks in this leader's term had elected nobody later when it asked, after its reads had arrived: that is all an answer to
+ * a round would say of it. Where it and the leader are a majority, as of three voters, nobody else has to be heard.
+ * Source: docs/consensus.md, Reads.
+ */
+function answerWithoutRound(core: Core): void {
+  const { index } = core.accepted;
+  core.waitingReads = core.waitingReads.filter((read) => {
+    if (read.kind === 'local' || !read.ofThisTerm) return true;
+    const { from, requestId } = read;
+    if (!isQuorum(core.voters, (id) => id === core.config.self || id === from)) return true;
+    send(core, from, { kind: 'read-index-response', term: core.hard.term, requestId, index });
+    return false;
+  });
 }
 
 function confirmReadRound(core: Core): void {

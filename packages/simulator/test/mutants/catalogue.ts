@@ -339,8 +339,8 @@ const READS: readonly Mutant[] = [
     edits: [
       {
         file: 'raft/src/read-index.ts',
-        find: "  if (core.role !== 'leader') return;\n  confirmReadRound(core);",
-        replace: '  confirmReadRound(core);',
+        find: "  if (core.role !== 'leader') return;\n  answerWithoutRound(core);",
+        replace: '  answerWithoutRound(core);',
       },
     ],
     adjust: (swarm) => ({
