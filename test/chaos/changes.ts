@@ -219,8 +219,10 @@ export function scaleShards(rng: Rng, { holdMs }: Longest): Fault {
 const TIDY_MS = 180_000;
 /** Where a member keeps the votes of replicas that it has given away. */
 const RETIRED_VOTES = 'retired-votes';
+/** Behind the name of a replica's directory: the place of its images while somebody copies them. It stays when they are gone. */
+const IMAGES = '.images';
 
-/** Directories of replicas that no member should have any more. */
+/** Directories of replicas, and images of them, that no member should have any more. */
 export async function orphans(world: World, client: KvorumClient): Promise<readonly string[]> {
   const untilMs = nowMs() + TIDY_MS;
   for (;;) {
@@ -229,8 +231,12 @@ export async function orphans(world: World, client: KvorumClient): Promise<reado
     const found = everyMember.flatMap((i) => {
       const config = readFileSync(world.members.configPath(i), 'utf8');
       const { dataDir } = JSON.parse(config) as { readonly dataDir: string };
-      return readdirSync(join(dataDir, 'replicas'))
-        .filter((name) => !known.has(name))
+      const replicas = join(dataDir, 'replicas');
+      const isEmpty = (name: string): boolean => readdirSync(join(replicas, name)).length === 0;
+      const isPlace = (name: string): boolean =>
+        name.endsWith(IMAGES) && known.has(name.slice(0, -IMAGES.length)) && isEmpty(name);
+      return readdirSync(replicas)
+        .filter((name) => !known.has(name) && !isPlace(name))
         .map((name) => `member ${i + 1} still has replicas/${name}`);
     });
     if (found.length === 0 || nowMs() > untilMs) return found;
