@@ -25,6 +25,7 @@ export interface Limits {
   readonly recordBytesTarget: number;
   readonly recordBytesMax: number;
   readonly batchCommandsMax: number;
+  readonly batchGatherMs: number;
   readonly shardQueueBytesMax: number;
   readonly shardQueueCommandsMax: number;
   readonly readQueueMax: number;
@@ -86,6 +87,7 @@ export const DEFAULT_LIMITS: Limits = {
   recordBytesTarget: 512 * KIB,
   recordBytesMax: 4 * MIB,
   batchCommandsMax: 8192,
+  batchGatherMs: 5,
   shardQueueBytesMax: 16 * MIB,
   shardQueueCommandsMax: 65_536,
   readQueueMax: 65_536,

@@ -322,6 +322,7 @@ export class ReplicaShell {
   #writeHost(): ConstructorParameters<typeof WritePath>[0] {
     return {
       nowMs: () => this.#options.clock.nowMs(),
+      setTimer: (delayMs, callback) => this.#options.clock.setTimer(delayMs, callback),
       canPropose: () =>
         this.#raft.canPropose() && this.#apply.appliedIndex === this.#raft.accepted.index,
       isHeld: () => this.#membership.holdsWrites,

@@ -2,6 +2,7 @@ import { assert, isKvError, KvError, type Limits, type Revision } from '@kvorum/
 import type { Proposal } from '@kvorum/mvcc';
 import type { Command, CommandResult } from './api.ts';
 import { answerFailed, CommandQueue } from './command-queue.ts';
+import { Gathering } from './gathering.ts';
 
 const FULFILLED: Promise<void> = Promise.resolve();
 
@@ -22,6 +23,7 @@ export interface Prepared {
 
 export interface WritePathHost {
   readonly nowMs: () => number;
+  readonly setTimer: (delayMs: number, callback: () => void) => () => void;
   /** The core can take a proposal and everything accepted so far is applied. */
   readonly canPropose: () => boolean;
   /** Another kind of record goes first: no new batch meanwhile. */
@@ -57,6 +59,9 @@ export class WritePath {
   readonly #host: WritePathHost;
   readonly #limits: Limits;
   readonly #queue: CommandQueue;
+  readonly #gathering: Gathering;
+  /** Ends the wait for more commands; undefined while there is none. */
+  #endWait: (() => void) | undefined;
   #serving = false;
   #busy = false;
   #prepared: Prepared[] = [];
@@ -71,6 +76,7 @@ export class WritePath {
     this.#host = host;
     this.#limits = limits;
     this.#queue = new CommandQueue(limits);
+    this.#gathering = new Gathering(limits);
   }
 
   get queuedCommands(): number {
@@ -123,6 +129,8 @@ export class WritePath {
   /** Leadership is gone: what waits was never logged. An open proposal stays open until the log judges it. */
   stop(error: () => KvError): void {
     this.#serving = false;
+    this.#endWait?.();
+    this.#endWait = undefined;
     this.#queue.failAll(error);
     for (const prepared of this.#prepared.splice(0)) answerFailed(prepared, error());
   }
@@ -132,6 +140,34 @@ export class WritePath {
     const waits = this.#queue.length > 0 || this.#prepared.length > 0;
     if (this.#busy || !this.#serving || !waits) return;
     if (this.#host.isHeld() || !this.#host.canPropose()) return;
+    if (this.#prepared.length === 0 && this.#gathers()) return;
+    this.#seal();
+  }
+
+  /** Whether more commands are awaited for the next batch; then a timer ends that. */
+  #gathers(): boolean {
+    const isComplete =
+      this.#gathering.isComplete(this.#queue.length) ||
+      this.#queue.bytes >= this.#limits.recordBytesTarget;
+    if (isComplete) return false;
+    if (this.#endWait !== undefined) return true;
+    const leftMs = this.#gathering.leftMs(this.#host.nowMs());
+    if (leftMs <= 0) return false;
+    this.#endWait = this.#host.setTimer(leftMs, () => {
+      this.#endWait = undefined;
+      this.pump();
+    });
+    return true;
+  }
+
+  /** The next batch awaits those who are answered now. */
+  #gather(answered: number): void {
+    this.#gathering.settled(this.#host.nowMs(), answered, this.#queue.length);
+  }
+
+  #seal(): void {
+    this.#endWait?.();
+    this.#endWait = undefined;
     this.#busy = true;
     // One turn of the microtask queue gathers what arrives in the same frame. Node's queueMicrotask would make an object of async_hooks
     // for it and run that one's hooks.
@@ -144,6 +180,7 @@ export class WritePath {
   applied(): void {
     if (this.#abandoned) return;
     const open = this.#take();
+    this.#gather(open.commands.length);
     open.commands.forEach((command, i) => {
       if (!open.answered.has(i)) command.done(open.results[i] as CommandResult);
     });
@@ -202,6 +239,7 @@ export class WritePath {
       return;
     }
     this.#host.sealed(commands.length);
+    this.#gathering.sealed(this.#host.nowMs());
     await this.#runBatch(commands);
   }
 
@@ -275,6 +313,7 @@ export class WritePath {
       // Proof given to a follower by the next leader says nothing about the state these results were read from.
       const error = fault ?? (leads() ? undefined : new KvError('KV_DEPOSED'));
       this.#busy = false;
+      this.#gather(commands.length);
       commands.forEach((command, i) => {
         if (error === undefined) command.done(results[i] as CommandResult);
         else answerFailed(command, error);

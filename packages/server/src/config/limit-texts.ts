@@ -10,6 +10,8 @@ export const LIMIT_TEXT: Readonly<Partial<Record<keyof Limits, string>>> = {
   recordBytesTarget: 'A batch is sealed at about this many bytes.',
   recordBytesMax: 'Largest log record, bytes; the log must accept it.',
   batchCommandsMax: 'Most commands in one batch.',
+  batchGatherMs:
+    'Longest that a batch waits for the clients that were just answered, ms; never more than half of what a batch takes. 0: not at all.',
   shardQueueBytesMax: 'Bytes of commands waiting per shard before KV_TOO_MANY_REQUESTS.',
   shardQueueCommandsMax: 'Commands waiting per shard before KV_TOO_MANY_REQUESTS.',
   readQueueMax: 'Reads waiting per shard before KV_TOO_MANY_REQUESTS.',
