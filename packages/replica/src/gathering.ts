@@ -12,7 +12,7 @@ const SMOOTHING = 0.2;
  * meanwhile, so that they split into two groups that wait for each other's batches; and a batch costs about as much whether one
  * command is in it or twenty. So as many are awaited as were there a batch ago, answered and queued together. A client on its own
  * finds itself expected alone, and never waits; nor does anybody later than {@link Limits.batchGatherMs}, or half of a batch's
- * usual time, after the last answers.
+ * usual time, after the last answers. See docs/adr/0031.
  */
 export class Gathering {
   readonly #limits: Pick<Limits, 'batchGatherMs' | 'batchCommandsMax'>;
