@@ -217,9 +217,11 @@ export class LeaseHolder {
     const member = this.#choose(shard);
     const timeoutMs = TIMEOUTS_MS[this.#rng.integer(0, TIMEOUTS_MS.length)] ?? TIMEOUTS_MS[0];
     return new Promise((resolve) => {
-      const cancel = clock.setTimer(timeoutMs + 500, () =>
-        resolve({ kind: 'unknown', code: 'client timeout' }),
-      );
+      const cancel = clock.setTimer(timeoutMs + 500, () => {
+        // Who does not answer is not the first to be asked again: it may be cut off for good.
+        this.#hints.delete(shard);
+        resolve({ kind: 'unknown', code: 'client timeout' });
+      });
       const tell = (told: Told<T>): void => {
         this.#travel(() => {
           cancel();
