@@ -2,6 +2,7 @@ import type { WatchEvent } from '@kvorum/base';
 import { byteText } from './binary.ts';
 import { getMany, type Reading } from './reading.ts';
 import {
+  decodeHead,
   rowIsTombstone,
   rowKey,
   rowKeyValue,
@@ -34,22 +35,33 @@ export interface Change {
 /**
  * Fetches the previous values that are asked for. Of a change at or below the revision `floor` the previous row may or may
  * not have been removed by compaction yet: it counts as gone.
+ *
+ * @returns the revision of a live version that was not found; a tombstone may have been compacted. Undefined when all were.
  */
 export function* attachPrevious(
   changes: readonly Change[],
   floor: number,
   wanted: (change: Change) => boolean,
-): Reading<void> {
+): Reading<number | undefined> {
   const asking = changes.filter(
     (change) => rowPrevMain(change.row) > 0 && change.main > floor && wanted(change),
   );
   const rows = yield* getMany(asking.map(({ row }) => rowPrevStoreKey(row)));
+  let missing: number | undefined;
   for (const [i, change] of asking.entries()) {
     const previous = rows[i];
+    if (previous === undefined && replacesLive(change.row)) missing ??= rowPrevMain(change.row);
     // A tombstone is no previous value.
     if (previous === undefined || rowIsTombstone(previous)) continue;
     change.prevEvent = { ...eventOf(change), prevKv: rowKeyValue(previous) };
   }
+  return missing;
+}
+
+/** Only what lives is deleted, and the first version after a deletion is 1. */
+function replacesLive(row: Uint8Array): boolean {
+  const { deleted, version } = decodeHead(row);
+  return deleted || version > 1;
 }
 
 export function changeOf(row: Uint8Array): Change {

@@ -1,4 +1,5 @@
 import {
+  assert,
   copyBytes,
   EMPTY_BYTES,
   err,
@@ -372,7 +373,10 @@ export class WatchHub {
   private *deliverLive(changes: readonly Change[], floor: number): Reading<void> {
     if (changes.length === 0) return;
     if (this.prevKvCount > 0) {
-      yield* attachPrevious(changes, floor, (change) => this.wantsPrevious(change));
+      const wanted = (change: Change): boolean => this.wantsPrevious(change);
+      const missing = yield* attachPrevious(changes, floor, wanted);
+      // What was the newest of its key a moment ago, nothing removes before the change is delivered.
+      assert(missing === undefined, `row ${missing} is missing`);
     }
     const outgoing = new Map<Watcher, Outgoing>();
     for (const change of changes) {

@@ -1,10 +1,11 @@
-import { KvError, utf8 } from '@kvorum/base';
+import { InvariantError, KvError, utf8 } from '@kvorum/base';
 import {
   decodeHead,
   decodeWriteSet,
   encodeWriteSet,
   META_KEY,
   type Proposal,
+  revisionKey,
   sessionKey,
 } from '@kvorum/mvcc';
 import { describe, expect, it } from 'vitest';
@@ -60,6 +61,17 @@ describe('damaged bytes are told from bugs', () => {
   it('a head that is none is KV_CORRUPT', () => {
     expect(() => decodeHead(new Uint8Array(39))).toThrow(corrupt as Error);
     expect(() => decodeHead(Uint8Array.of(1))).toThrow(corrupt as Error);
+  });
+
+  it.each([
+    ['delete', { op: 'delete-range', key: utf8('k') }],
+    ['put', { op: 'put', key: utf8('k'), value: utf8('2') }],
+  ] as const)('a %s is not watched without what it replaces', (_, request) => {
+    const replica = new TestReplica();
+    replica.hub.add(1, { key: utf8('k'), prevKv: true }, replica.engine.revision);
+    replica.batch([{ request: { op: 'put', key: utf8('k'), value: utf8('1') } }]);
+    replica.store.delete(revisionKey(2, 0));
+    expect(() => replica.batch([{ request }])).toThrow(new InvariantError('row 2 is missing'));
   });
 
   it('a write set cannot reach rows of another kind', () => {
