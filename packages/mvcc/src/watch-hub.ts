@@ -204,7 +204,9 @@ export class WatchHub {
     const floor = this.compactedTo;
     this.compactedTo = applied.compactRevision;
     if (applied.compacted) this.cancelCompacted();
-    if (this.watchers.size > this.unsynced.size) yield* this.deliverAll(applied, floor);
+    // Rows of a restore are history of the cluster that was backed up: nobody is told of them, nor can they be read yet.
+    const isNews = !applied.writeSet.isRestored;
+    if (isNews && this.watchers.size > this.unsynced.size) yield* this.deliverAll(applied, floor);
     this.deliveredRevision = applied.revision;
     if (applied.released.length > 0) this.release(applied.released);
   }

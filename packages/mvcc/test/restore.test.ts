@@ -82,11 +82,26 @@ describe('a restore', () => {
   it('tells watchers nothing, may begin in the middle of a revision, and may be repeated', () => {
     const middle = restoreRows(rows.slice(1), FRAME);
     expect([...writeSetEvents(decoded(middle))]).toEqual([]);
-    const replica = new TestReplica();
+    const told: number[] = [];
+    const replica = new TestReplica(
+      {},
+      {
+        deliver: (_, { events }) => {
+          told.push(...events.map(({ kv }) => kv.modRevision));
+          return true;
+        },
+        cancelled: () => undefined,
+        moved: () => undefined,
+      },
+    );
+    replica.hub.add(1, { key: utf8('a'), rangeEnd: utf8('z'), prevKv: true }, 1);
     for (const payload of [restoreRows(rows.slice(0, 2), FRAME), middle, middle]) {
       replica.apply(payload);
     }
     expect(replica.engine.revision).toBe(1);
+    replica.apply(restoreFinish(1000, FRAME));
+    replica.batch([{ request: { op: 'put', key: utf8('b'), value: utf8('new') } }]);
+    expect(told).toEqual([1001]);
   });
 
   it('is refused by a shard at another revision, and where its rows are out of order', () => {
