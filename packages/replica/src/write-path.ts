@@ -129,9 +129,9 @@ export class WritePath {
   /** Leadership is gone: what waits was never logged. An open proposal stays open until the log judges it. */
   stop(error: () => KvError): void {
     this.#serving = false;
+    this.#queue.failAll(error);
     this.#endWait?.();
     this.#endWait = undefined;
-    this.#queue.failAll(error);
     for (const prepared of this.#prepared.splice(0)) answerFailed(prepared, error());
   }
 
