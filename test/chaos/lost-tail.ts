@@ -138,7 +138,9 @@ async function answers(client: KvorumClient, acknowledged: number): Promise<read
   );
   if (read !== 'KV_HALTED') violations.push(`a linearizable read of a halted shard: ${read}`);
   const stale = await client.get(KEY, { serializable: true, timeoutMs: 3000 });
-  if (stale?.text() !== `${acknowledged}`) {
+  // A follower that halts may not have read the last of them: it lets a trickle of records gather (docs/adr/0018).
+  const found = Number(stale?.text());
+  if (!(found >= 1 && found <= acknowledged)) {
     violations.push(`a stale read found ${stale?.text()}, acknowledged was ${acknowledged}`);
   }
   return violations;
